@@ -1,0 +1,11 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from fastsep.data.base import DataConfig
+
+
+@dataclass(frozen=True)
+class Chairs(DataConfig):
+    name: ClassVar[str] = "chairs"
