@@ -1,0 +1,95 @@
+"""The separable model: static code S, dynamic code T, rollout of T, decoder (paper, section 3).
+
+Letters: B batch, K network calls, n conditioning frames, N frames, L size of T; ``*shape`` one frame.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from fastsep.config import ModelConfig
+from fastsep.networks import build_decoder, build_encoder, build_integrator, init_weights
+
+
+class Static(NamedTuple):
+    """What a sequence keeps: the code S (B, s, ...) and the encoder's skip features (B, c, h, w), deepest first."""
+
+    code: Tensor
+    skips: tuple[Tensor, ...] = ()
+
+
+class SeparableModel(nn.Module):
+    """Forecasts a sequence from n conditioning frames by splitting it into S and T.
+
+    The networks take whole stacks of calls at once: both windows of an encoder, all frames of a decode. Each call in a
+    stack keeps the batch-norm statistics it would have alone.
+    """
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.config = config
+        self.encoder_s = None if config.no_s else build_encoder(config, config.code_size_s, skips=config.skip)
+        self.encoder_t = build_encoder(config, config.code_size_t)
+        self.decoder = build_decoder(config)
+        self.integrator = build_integrator(config)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the weights from the paper's distributions."""
+        networks = [net for net in (self.encoder_s, self.encoder_t, self.decoder) if net is not None]
+        init_weights(networks, self.integrator, self.config.gain_resnet)
+
+    def encode_static(self, frames: Tensor) -> Static:
+        """Windows (K, B, n, *shape) -> S (K, B, s, ...) and skip features (K, B, c, h, w)."""
+        if self.encoder_s is None:
+            return Static(frames.new_ones(*frames.shape[:2], self.config.code_size_s))
+        return Static(*self.encoder_s(frames))
+
+    def encode_dynamic(self, frames: Tensor) -> Tensor:
+        """Windows (K, B, n, *shape) -> T (K, B, L, ...), in float32 at least: the state of the rollout."""
+        code = self.encoder_t(frames)[0]
+        return code if code.dtype == torch.float64 else code.float()
+
+    def roll_out(self, t0: Tensor, frames: int) -> Tensor:
+        """T_0 (B, L, ...) -> T_0 ... T_{frames-1} (frames, B, L, ...)."""
+        return self.integrator(t0, frames)
+
+    def decode(self, static: Static, dynamic: Tensor) -> Tensor:
+        """S of B sequences and T (K, B, L, ...) -> frames (K, B, *shape), float32 (float64 for a float64 model)."""
+        logits = self.decoder(static.code, dynamic, static.skips)
+        if logits.dtype != torch.float64:
+            # A bf16 sigmoid alone would cost about 1e-6 of mean squared error.
+            logits = logits.float()
+        return logits.sigmoid() if self.config.last_activation == "sigmoid" else logits
+
+    def describe(self, cond: Tensor) -> tuple[Static, Tensor]:
+        """Conditioning frames (B, n, *shape) -> S and T_0 of each sequence."""
+        static, dynamic = self.encode_static(cond[None]), self.encode_dynamic(cond[None])
+        return Static(static.code[0], tuple(skip[0] for skip in static.skips)), dynamic[0]
+
+    def trajectory(self, cond: Tensor, frames: int) -> Tensor:
+        """T_0 ... T_{frames-1} of conditioning frames (B, n, *shape): (frames, B, L, ...)."""
+        return self.roll_out(self.encode_dynamic(cond[None])[0], frames)
+
+    def generate(self, cond: Tensor, frames: int) -> Tensor:
+        """Decode ``frames`` frames from (B, n, *shape): (B, frames, *shape).
+
+        With ``offset = n`` the first n frames reconstruct the conditioning frames.
+        """
+        static, t0 = self.describe(cond)
+        return self.decode(static, self.roll_out(t0, frames)).transpose(0, 1)
+
+    def forecast(self, cond: Tensor, horizon: int) -> Tensor:
+        """The ``horizon`` frames after the conditioning frames (B, n, *shape): (B, horizon, *shape)."""
+        return self.swap(cond, cond, horizon)
+
+    def swap(self, content: Tensor, motion: Tensor, horizon: int) -> Tensor:
+        """Forecast with S of ``content`` and T of ``motion``, each (B, n, *shape): (B, horizon, *shape)."""
+        static, t0 = self.describe(content)
+        if motion is not content:
+            t0 = self.encode_dynamic(motion[None])[0]
+        dynamic = self.roll_out(t0, horizon + self.config.offset)[self.config.offset :]
+        return self.decode(static, dynamic).transpose(0, 1)

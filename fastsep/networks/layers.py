@@ -1,0 +1,173 @@
+"""Building blocks of the convolutional networks, aware that one batch holds several network calls.
+
+Legend: K network calls, B sequences, C channels, H x W pixels. Every image batch is (K*B, C, H, W) with the calls
+outermost, so that one call is one contiguous slice.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+LEAKY_SLOPE = 0.2
+
+
+class CallBatchNorm2d(nn.BatchNorm2d):
+    """Batch norm of K network calls at once that gives what K calls one after another would.
+
+    Training: each call is normalised with its own batch statistics, and the running statistics move as if the calls
+    came in order. Evaluation: plain batch norm with the running statistics. Parameters and buffers are those of
+    ``nn.BatchNorm2d``.
+    """
+
+    def forward(self, x: Tensor, calls: int = 1) -> Tensor:
+        """Normalise ``x``.
+
+        Args:
+            x: (K*B, C, H, W), calls outermost; float64, float32 or a half type (statistics are then float32).
+            calls: K.
+
+        Returns:
+            (K*B, C, H, W) in the type of ``x``.
+        """
+        if not self.training:
+            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
+        self.num_batches_tracked.add_(calls)
+        if x.device.type == "cpu" or calls == 1:
+            return self._call_by_call(x, calls)
+        return self._grouped(x, calls)
+
+    def _call_by_call(self, x: Tensor, calls: int) -> Tensor:
+        """One native batch norm a call: on a CPU slices are free to take, and the native kernel is fast."""
+        return torch.cat(
+            [
+                F.batch_norm(
+                    part, self.running_mean, self.running_var, self.weight, self.bias, True, self.momentum, self.eps
+                )
+                for part in x.chunk(calls)
+            ]
+        ) if calls > 1 else F.batch_norm(
+            x, self.running_mean, self.running_var, self.weight, self.bias, True, self.momentum, self.eps
+        )
+
+    def _grouped(self, x: Tensor, calls: int) -> Tensor:
+        """All calls in one reduction: few kernels, and a form that compilers fuse."""
+        grouped = x.unflatten(0, (calls, -1))  # (K, B, C, H, W)
+        var, mean = torch.var_mean(grouped.to(self.running_mean.dtype), dim=(1, 3, 4), correction=0)  # (K, C)
+        self._follow(mean, var, count=grouped[0, :, 0].numel())
+        scale = self.weight * torch.rsqrt(var + self.eps)  # (K, C)
+        shift = self.bias - mean * scale
+        y = grouped * scale[:, None, :, None, None] + shift[:, None, :, None, None]
+        return y.to(x.dtype).flatten(0, 1)
+
+    @torch.no_grad()
+    def _follow(self, mean: Tensor, var: Tensor, count: int) -> None:
+        """Move the running statistics as K updates in order would, from per-call ``mean`` and biased ``var`` (K, C).
+
+        r <- (1-m)^K r + sum_k m (1-m)^(K-1-k) x_k, with the unbiased variance as in ``nn.BatchNorm2d``.
+        """
+        calls, keep = mean.shape[0], 1.0 - self.momentum
+        age = torch.arange(calls - 1, -1, -1, device=mean.device, dtype=mean.dtype)
+        weight = (self.momentum * keep**age)[:, None]  # (K, 1); made on the device, so that a graph can capture it
+        self.running_mean.mul_(keep**calls).add_((weight * mean).sum(0))
+        self.running_var.mul_(keep**calls).add_((weight * var).sum(0) * (count / (count - 1)))
+
+
+class Block(nn.Module):
+    """Convolution, batch norm per call (optional), LeakyReLU(0.2) (optional)."""
+
+    def __init__(self, conv: nn.Module, norm: bool = True, activation: bool = True) -> None:
+        super().__init__()
+        self.conv = conv
+        self.norm = CallBatchNorm2d(conv.out_channels) if norm else None
+        self.activation = activation
+
+    def forward(self, x: Tensor, calls: int = 1, static: Tensor | None = None) -> Tensor:
+        """(K*B, C, H, W) -> (K*B, C', H', W'); ``static`` (B, ...) only where ``conv`` joins static features."""
+        x = self.conv(x) if static is None else self.conv(x, static, calls)
+        if self.norm is not None:
+            x = self.norm(x, calls)
+        return F.leaky_relu(x, LEAKY_SLOPE) if self.activation else x
+
+
+class JoinConv2d(nn.Conv2d):
+    """A 3x3 convolution of the channels [dynamic, static], computing the static half once a sequence, not once a call.
+
+    Convolution is linear: W * [dynamic, static] = W_d * dynamic + W_s * static. ``static`` is the same for all calls.
+    """
+
+    def __init__(self, dynamic: int, static: int, out: int, static_first: bool = False) -> None:
+        super().__init__(dynamic + static, out, 3, padding=1)
+        self.sizes = (static, dynamic) if static_first else (dynamic, static)
+        self.static_first = static_first
+
+    def forward(self, dynamic: Tensor, static: Tensor, calls: int) -> Tensor:
+        """(K*B, C_d, H, W) and (B, C_s, H, W) -> (K*B, C', H, W)."""
+        first, second = self.weight.split(self.sizes, dim=1)
+        w_static, w_dynamic = (first, second) if self.static_first else (second, first)
+        once = F.conv2d(static, w_static, self.bias, padding=1)  # (B, C', H, W)
+        return add_to_calls(F.conv2d(dynamic, w_dynamic, padding=1), once, calls)
+
+
+class JoinConvTranspose2d(nn.ConvTranspose2d):
+    """``JoinConv2d`` for the 4x4 transposed convolution with stride 2, channels [dynamic, static]."""
+
+    def __init__(self, dynamic: int, static: int, out: int) -> None:
+        super().__init__(dynamic + static, out, 4, stride=2, padding=1)
+        self.sizes = (dynamic, static)
+
+    def forward(self, dynamic: Tensor, static: Tensor, calls: int) -> Tensor:
+        """(K*B, C_d, H, W) and (B, C_s, H, W) -> (K*B, C', 2H, 2W)."""
+        w_dynamic, w_static = self.weight.split(self.sizes, dim=0)
+        once = F.conv_transpose2d(static, w_static, self.bias, stride=2, padding=1)  # (B, C', 2H, 2W)
+        return add_to_calls(F.conv_transpose2d(dynamic, w_dynamic, stride=2, padding=1), once, calls)
+
+
+class CodeConvTranspose2d(nn.ConvTranspose2d):
+    """Transposed 4x4 convolution of a code seen as a 1x1 image: a linear layer that makes 4x4 images.
+
+    With ``static`` channels in front it mixes [static, dynamic] and, by linearity, works on the static code once.
+    """
+
+    def __init__(self, static: int, dynamic: int, out: int) -> None:
+        super().__init__(static + dynamic, out, 4)
+        self.sizes = (static, dynamic)
+
+    def forward(self, dynamic: Tensor, static: Tensor, calls: int) -> Tensor:
+        """(K*B, t) and (B, s) -> (K*B, C', 4, 4) with the channels last in memory."""
+        w_static, w_dynamic = self.weight.permute(0, 2, 3, 1).flatten(1).split(self.sizes)  # (s, 16 C'), (t, 16 C')
+        y = dynamic @ w_dynamic  # (K*B, 16 C')
+        if self.sizes[0]:
+            y = add_to_calls(y, static @ w_static, calls)
+        return y.unflatten(1, (4, 4, -1)).permute(0, 3, 1, 2) + self.bias[:, None, None]
+
+
+def add_to_calls(x: Tensor, once: Tensor, calls: int) -> Tensor:
+    """Add ``once`` (B, ...) to every call of ``x`` (K*B, ...)."""
+    return (x.unflatten(0, (calls, -1)) + once).flatten(0, 1)
+
+
+def init_weights(module: nn.Module, std: float = 0.02) -> None:
+    """Initialise an encoder or decoder in place: weights N(0, std), biases 0, batch-norm scales N(1, std)."""
+    for layer in module.modules():
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
+            nn.init.normal_(layer.weight, 0.0, std)
+            nn.init.zeros_(layer.bias)
+        elif isinstance(layer, nn.BatchNorm2d):
+            nn.init.normal_(layer.weight, 1.0, std)
+            nn.init.zeros_(layer.bias)
+
+
+def init_integrator(module: nn.Module, gain: float) -> None:
+    """Initialise an integrator in place: weights orthogonal with ``gain``, biases 0, batch-norm scales N(1, gain).
+
+    The spread of the scales is that of the published code, where one number serves both.
+    """
+    for layer in module.modules():
+        if isinstance(layer, (nn.Conv2d, nn.Linear)):
+            nn.init.orthogonal_(layer.weight, gain)
+            nn.init.zeros_(layer.bias)
+        elif isinstance(layer, nn.BatchNorm2d):
+            nn.init.normal_(layer.weight, 1.0, gain)
+            nn.init.zeros_(layer.bias)

@@ -1,0 +1,97 @@
+"""The training objective: auto-encoding, invariance of S, prediction, regularisation of T (paper, section 3.3).
+
+Letters: B batch, n conditioning frames, m predicted frames, K network calls; ``*shape`` one frame.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fastsep.config import ModelConfig, ObjectiveConfig
+from fastsep.model import SeparableModel, Static
+
+
+class Losses(NamedTuple):
+    """The unweighted terms and their weighted sum, scalars."""
+
+    ae: Tensor
+    s_invariance: Tensor
+    prediction: Tensor
+    t_regularisation: Tensor
+    total: Tensor
+
+
+class Outputs(NamedTuple):
+    """What the networks computed for one batch of videos."""
+
+    static: Static
+    """Of the first and the last window: (2, B, ...)."""
+    dynamic: Tensor
+    """T_0 ... T_{N-1}: (N, B, L, ...)."""
+    reconstruction: Tensor
+    """Auto-encoding of the frame that the random window stands for: (B, *shape)."""
+    forecast: Tensor
+    """(N, B, *shape)."""
+
+
+def window_ends(model: ModelConfig, objective: ObjectiveConfig) -> tuple[int, int]:
+    """Smallest and largest r, the exclusive end of the random window."""
+    return model.nt_cond, model.nt_cond + objective.nt_pred - (model.offset == 0)
+
+
+def run_networks(model: SeparableModel, video: Tensor, end: Tensor, config: ObjectiveConfig) -> Outputs:
+    """Call every network once, with the calls of the paper's loop stacked in its order."""
+    n, m, offset = model.config.nt_cond, config.nt_pred, model.config.offset
+    first, last = video[:, :n], video[:, m : m + n]
+    random = video.index_select(1, end - n + torch.arange(n, device=video.device))  # (B, n, *shape)
+    static = model.encode_static(torch.stack([first, last]))
+    t_random, t_first = model.encode_dynamic(torch.stack([random, first]))
+    dynamic = model.roll_out(t_first, m + offset)
+    of_first = Static(static.code[0], tuple(skip[0] for skip in static.skips))
+    frames = model.decode(of_first, torch.cat([t_random[None], dynamic]))  # (1 + N, B, *shape)
+    return Outputs(static, dynamic, frames[0], frames[1:])
+
+
+def objective(model: SeparableModel, video: Tensor, end: Tensor, config: ObjectiveConfig) -> Losses:
+    """The loss of one batch.
+
+    Args:
+        video: (B, n + m, *shape) float32.
+        end: int64 scalar tensor, r: the random window is ``video[:, r - n : r]``.
+    """
+    outputs = run_networks(model, video, end, config)
+    return losses(outputs, video, end, model.config, config)
+
+
+def losses(
+    outputs: Outputs, video: Tensor, end: Tensor, model: ModelConfig, config: ObjectiveConfig
+) -> Losses:
+    """The four terms for what the networks computed."""
+    offset = model.offset
+    target = video.index_select(1, (end - offset).reshape(1))[:, 0]  # (B, *shape)
+    ae = F.mse_loss(outputs.reconstruction, target)
+    future = video if offset else video[:, model.nt_cond :]
+    prediction = F.mse_loss(outputs.forecast, future.transpose(0, 1))
+    t0 = outputs.dynamic[0]
+    # The spatial codes of the SST networks are averaged, vectors are summed.
+    squared = t0.square().mean() if t0.dim() > 2 else t0.square().sum(1).mean()
+    t_regularisation = 0.5 * squared
+    s_invariance = _invariance(outputs.static)
+    total = (
+        config.lamb_ae * ae
+        + config.lamb_s * s_invariance
+        + config.lamb_pred * prediction
+        + config.lamb_t * t_regularisation
+    )
+    return Losses(ae, s_invariance, prediction, t_regularisation, total)
+
+
+def _invariance(static: Static) -> Tensor:
+    """Mean squared difference of S, and of its skip features, between the two windows (2, B, ...)."""
+    parts = [static.code, *static.skips]
+    squares = [(part[0] - part[1]).to(torch.promote_types(part.dtype, torch.float32)).square().sum() for part in parts]
+    return torch.stack(squares).sum() / sum(part[0].numel() for part in parts)
