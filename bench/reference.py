@@ -1,0 +1,410 @@
+"""The model frame by frame, as the paper states it: the baseline of every timing and an independent oracle.
+
+Plain PyTorch modules and nothing of fastsep but its settings. Every window is encoded by a call of its own, every
+frame is decoded by a call of its own, the integrator advances one frame at a time, and ``nn.BatchNorm2d`` sees each
+call by itself. Parameters are registered in the order of ``tests/golden/model.json``.
+
+Letters: B batch, n conditioning frames, m frames to predict, L size of the dynamic code, ``*shape`` one frame.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fastsep.config import ModelConfig, ObjectiveConfig
+
+
+def block(conv: nn.Module, channels: int) -> nn.Sequential:
+    """Convolution, batch norm, LeakyReLU(0.2)."""
+    return nn.Sequential(conv, nn.BatchNorm2d(channels), nn.LeakyReLU(0.2))
+
+
+def conv3(inputs: int, outputs: int) -> nn.Sequential:
+    """Block with a 3x3 convolution that keeps the size."""
+    return block(nn.Conv2d(inputs, outputs, 3, padding=1), outputs)
+
+
+def chain(*channels: int) -> nn.Sequential:
+    """3x3 blocks through ``channels``."""
+    return nn.Sequential(*(conv3(a, b) for a, b in zip(channels, channels[1:])))
+
+
+def mlp(*sizes: int) -> nn.Sequential:
+    """Linear layers through ``sizes`` with ReLU between them."""
+    layers: list[nn.Module] = []
+    for inputs, outputs in zip(sizes, sizes[1:]):
+        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+class MLPEncoder(nn.Module):
+    """(B, n, *shape) -> (B, code)."""
+
+    def __init__(self, config: ModelConfig, code: int):
+        super().__init__()
+        pixels = config.nt_cond * torch.Size(config.shape).numel()
+        self.mlp = mlp(pixels, *[config.enc_hidden_size] * (config.enc_n_layers - 1), code)
+
+    def forward(self, window: Tensor) -> tuple[Tensor, list[Tensor]]:
+        return self.mlp(window.flatten(1)), []
+
+
+class DCGANEncoder(nn.Module):
+    """(B, n, C, 64, 64) -> (B, code) and four feature maps."""
+
+    def __init__(self, config: ModelConfig, code: int):
+        super().__init__()
+        f, channels = config.enc_hidden_size, config.nt_cond * config.shape[0]
+        down = [nn.Sequential(nn.Conv2d(channels, f, 4, 2, 1), nn.LeakyReLU(0.2))]
+        down += [block(nn.Conv2d(f << k, f << k + 1, 4, 2, 1), f << k + 1) for k in range(3)]
+        self.stages = nn.ModuleList(down)
+        self.last = nn.Linear(8 * f * 16, code)
+
+    def forward(self, window: Tensor) -> tuple[Tensor, list[Tensor]]:
+        x, features = window.flatten(1, 2), []
+        for stage in self.stages:
+            x = stage(x)
+            features.insert(0, x)
+        return self.last(x.flatten(1)), features
+
+
+class VGGEncoder(nn.Module):
+    """(B, n, C, 32 or 64, ...) -> (B, code) and four feature maps."""
+
+    def __init__(self, config: ModelConfig, code: int):
+        super().__init__()
+        f, channels = config.enc_hidden_size, config.nt_cond * config.shape[0]
+        self.stages = nn.ModuleList([
+            chain(channels, f, f),
+            chain(f, 2 * f, 2 * f),
+            chain(2 * f, 4 * f, 4 * f, 4 * f),
+            chain(4 * f, 8 * f, 8 * f, 8 * f),
+        ])  # fmt: skip
+        self.last = nn.Sequential(nn.Conv2d(8 * f, code, 4), nn.BatchNorm2d(code))
+
+    def forward(self, window: Tensor) -> tuple[Tensor, list[Tensor]]:
+        x, features = window.flatten(1, 2), []
+        for depth, stage in enumerate(self.stages):
+            x = stage(x if depth == 0 else F.max_pool2d(x, 2))
+            features.insert(0, x)
+        x = F.max_pool2d(x, 2) if x.shape[-1] == 8 else x
+        return self.last(x).flatten(1), features
+
+
+class BasicBlock(nn.Module):
+    """The two-convolution residual block of ResNet-18, with biases."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int):
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(inputs, outputs, 3, stride, 1), nn.BatchNorm2d(outputs)
+        self.conv2, self.bn2 = nn.Conv2d(outputs, outputs, 3, 1, 1), nn.BatchNorm2d(outputs)
+        self.shortcut = nn.Identity()
+        if stride > 1:
+            self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        return F.relu(y + self.shortcut(x))
+
+
+class ResNetEncoder(nn.Module):
+    """(B, n, C, 64, 64) -> (B, code); the norm after the last convolution is registered but never used."""
+
+    def __init__(self, config: ModelConfig, code: int):
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(config.nt_cond * config.shape[0], 64, 5, 2, 3), nn.BatchNorm2d(64)
+        widths = (64, 64, 128, 256, 512)
+        self.stages = nn.Sequential(*(
+            nn.Sequential(BasicBlock(a, b, 1 if a == b else 2), BasicBlock(b, b, 1))
+            for a, b in zip(widths, widths[1:])
+        ))  # fmt: skip
+        self.conv_out, self.bn_out = nn.Conv2d(512, code, 3), nn.BatchNorm2d(code)
+
+    def forward(self, window: Tensor) -> tuple[Tensor, list[Tensor]]:
+        x = F.max_pool2d(F.relu(self.bn1(self.conv1(window.flatten(1, 2)))), 3, 2, 1)
+        return self.conv_out(self.stages(x)).flatten(1), []
+
+
+class SSTEncoder(nn.Module):
+    """(B, n, C, 64, 64) -> spatial code (B, code, 16, 16) and three feature maps."""
+
+    def __init__(self, config: ModelConfig, code: int):
+        super().__init__()
+        self.stages = nn.ModuleList([
+            chain(config.nt_cond * config.shape[0], 64, 64), chain(64, 128, 128), chain(128, 256, 256, 256),
+        ])  # fmt: skip
+        self.last = nn.Sequential(conv3(256, 512), conv3(512, code), nn.Conv2d(code, code, 3, padding=1))
+
+    def forward(self, window: Tensor) -> tuple[Tensor, list[Tensor]]:
+        x, features = window.flatten(1, 2), []
+        for depth, stage in enumerate(self.stages):
+            x = stage(x if depth == 0 else F.max_pool2d(x, 2))
+            features.insert(0, x)
+        return self.last(x), features
+
+
+class MLPDecoder(nn.Module):
+    """(B, code) -> (B, *shape)."""
+
+    def __init__(self, config: ModelConfig, code: int):
+        super().__init__()
+        self.shape = config.shape
+        hidden = [config.dec_hidden_size] * (config.dec_n_layers - 1)
+        self.mlp = mlp(code, *hidden, torch.Size(config.shape).numel())
+
+    def forward(self, code: Tensor, features: list[Tensor]) -> Tensor:
+        return self.mlp(code).unflatten(1, self.shape)
+
+
+class DCGANDecoder(nn.Module):
+    """(B, code) -> (B, C, 64, 64)."""
+
+    def __init__(self, config: ModelConfig, code: int):
+        super().__init__()
+        f, wide = config.dec_hidden_size, 2 if config.skip else 1
+        self.first = block(nn.ConvTranspose2d(code, 8 * f, 4), 8 * f)
+        widths = (8 * f, 4 * f, 2 * f, f)
+        up = [block(nn.ConvTranspose2d(wide * a, b, 4, 2, 1), b) for a, b in zip(widths, widths[1:])]
+        self.stages = nn.ModuleList([*up, nn.ConvTranspose2d(wide * f, config.shape[0], 4, 2, 1)])
+
+    def forward(self, code: Tensor, features: list[Tensor]) -> Tensor:
+        x = self.first(code[:, :, None, None])
+        for depth, stage in enumerate(self.stages):
+            x = stage(torch.cat([x, features[depth]], 1) if features else x)
+        return x
+
+
+class VGGDecoder(nn.Module):
+    """(B, code) -> (B, C, 32 or 64, ...)."""
+
+    def __init__(self, config: ModelConfig, code: int):
+        super().__init__()
+        f, wide = config.dec_hidden_size, 2 if config.skip else 1
+        self.large = config.shape[-1] == 64
+        self.first = block(nn.ConvTranspose2d(code, 8 * f, 4), 8 * f)
+        self.stages = nn.ModuleList([
+            chain(wide * 8 * f, 8 * f, 8 * f, 4 * f),
+            chain(wide * 4 * f, 4 * f, 4 * f, 2 * f),
+            chain(wide * 2 * f, 2 * f, f),
+            nn.Sequential(conv3(wide * f, f), nn.ConvTranspose2d(f, config.shape[0], 3, 1, 1)),
+        ])  # fmt: skip
+
+    def forward(self, code: Tensor, features: list[Tensor]) -> Tensor:
+        x = self.first(code[:, :, None, None])
+        x = F.interpolate(x, scale_factor=2) if self.large else x
+        for depth, stage in enumerate(self.stages):
+            x = x if depth == 0 else F.interpolate(x, scale_factor=2)
+            x = stage(torch.cat([x, features[depth]], 1) if features else x)
+        return x
+
+
+class SSTDecoder(nn.Module):
+    """Spatial code (B, code, 16, 16) -> (B, C, 64, 64); the last layer is a full block."""
+
+    def __init__(self, config: ModelConfig, code: int):
+        super().__init__()
+        frame, self.skip = config.shape[0], config.skip
+        stages = [chain(code, 256, 256, 128)]
+        if self.skip:
+            stages += [chain(384, 128, 64, 64), chain(192, 128, 64, 64), chain(128, 64, 64, frame)]
+        else:
+            stages += [chain(128, 128, 128, 64), chain(64, 64, frame)]
+        self.stages = nn.ModuleList(stages)
+
+    def forward(self, code: Tensor, features: list[Tensor]) -> Tensor:
+        x = self.stages[0](code)
+        for depth, stage in enumerate(self.stages[1:]):
+            x = x if self.skip and depth == 0 else F.interpolate(x, scale_factor=2)
+            x = stage(torch.cat([features[depth], x], 1) if self.skip else x)
+        return x
+
+
+class ResidualMLP(nn.Module):
+    """One frame: ``T <- T + f_k(T)`` for each block k; (B, L) -> (B, L)."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        size, hidden = config.code_size_t, config.res_hidden_size
+        self.blocks = nn.ModuleList(mlp(size, hidden, hidden, size) for _ in range(config.n_blocks))
+
+    def forward(self, t: Tensor) -> Tensor:
+        for residual in self.blocks:
+            t = t + residual(t)
+        return t
+
+
+class ResidualConv(nn.Module):
+    """The same on a spatial code (B, L, h, w), with three 3x3 convolutions and batch norms a block."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        size, hidden = config.code_size_t, config.res_hidden_size
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                conv3(size, hidden), conv3(hidden, hidden), nn.Conv2d(hidden, size, 3, padding=1), nn.BatchNorm2d(size)
+            )
+            for _ in range(config.n_blocks)
+        )  # fmt: skip
+
+    def forward(self, t: Tensor) -> Tensor:
+        for residual in self.blocks:
+            t = t + residual(t)
+        return t
+
+
+ENCODERS = {"mlp": MLPEncoder, "dcgan": DCGANEncoder, "vgg": VGGEncoder, "resnet": ResNetEncoder, "sst": SSTEncoder}
+DECODERS = {"mlp": MLPDecoder, "dcgan": DCGANDecoder, "vgg": VGGDecoder, "sst": SSTDecoder}
+
+
+class ReferenceModel(nn.Module):
+    """E_S, E_T, D and R of the paper, one call at a time.
+
+    Initialised as published: N(0, 0.02) in the encoders and the decoder, orthogonal in the integrator, zero biases.
+    """
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.config = config
+        encoder, decoder = ENCODERS[config.encoder], DECODERS[config.decoder]
+        self.encoder_s = None if config.no_s else encoder(config, config.code_size_s)
+        self.encoder_t = encoder(config, config.code_size_t)
+        mixed = config.code_size_t + (config.code_size_s if config.mixing == "concat" else 0)
+        self.decoder = decoder(config, mixed)
+        self.integrator = ResidualConv(config) if config.encoder == "sst" else ResidualMLP(config)
+        self._initialise()
+
+    @torch.no_grad()
+    def _initialise(self) -> None:
+        for name, module in self.named_modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.weight.normal_(1, 0.02)
+            elif isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+                if name.startswith("integrator"):
+                    nn.init.orthogonal_(module.weight, self.config.gain_resnet)
+                else:
+                    module.weight.normal_(0, 0.02)
+                module.bias.zero_()
+
+    def encode_static(self, window: Tensor) -> tuple[Tensor | float, list[Tensor]]:
+        """S and, for a model with skips, the feature maps; S is 1 in the ablation."""
+        if self.encoder_s is None:
+            return 1.0, []
+        code, features = self.encoder_s(window)
+        return code, features if self.config.skip else []
+
+    def encode_dynamic(self, window: Tensor) -> Tensor:
+        """T of the window's first (offset n) or next (offset 0) frame."""
+        return self.encoder_t(window)[0]
+
+    def decode(self, static: Tensor | float, dynamic: Tensor, features: list[Tensor]) -> Tensor:
+        """One frame (B, *shape)."""
+        code = static * dynamic if self.config.mixing == "mul" else torch.cat([static, dynamic], 1)
+        frame = self.decoder(code, features)
+        return frame.sigmoid() if self.config.last_activation == "sigmoid" else frame
+
+    def roll_out(self, t: Tensor, frames: int) -> list[Tensor]:
+        """[T_0, ..., T_{frames-1}]."""
+        codes = [t]
+        for _ in range(frames - 1):
+            codes.append(self.integrator(codes[-1]))
+        return codes
+
+    def generate(self, cond: Tensor, frames: int) -> Tensor:
+        """(B, n, *shape) -> (B, frames, *shape), numbered as the decoder does."""
+        static, features = self.encode_static(cond)
+        codes = self.roll_out(self.encode_dynamic(cond), frames)
+        return torch.stack([self.decode(static, t, features) for t in codes], 1)
+
+    def forecast(self, cond: Tensor, horizon: int) -> Tensor:
+        """(B, n, *shape) -> the next ``horizon`` frames (B, horizon, *shape)."""
+        return self.generate(cond, horizon + self.config.offset)[:, self.config.offset :]
+
+
+class ReferenceLosses(NamedTuple):
+    """The four terms before weighting, their weighted sum, and what the forecast was made of."""
+
+    ae: Tensor
+    invariance: Tensor
+    prediction: Tensor
+    regularisation: Tensor
+    total: Tensor
+    forecast: Tensor  # (B, m + offset, *shape)
+    codes: Tensor  # (m + offset, B, L, ...)
+
+
+def reference_objective(model: ReferenceModel, video: Tensor, end: Tensor, config: ObjectiveConfig) -> ReferenceLosses:
+    """Loss of one batch (paper, section 3).
+
+    Args:
+        video: (B, n + m, *shape).
+        end: scalar int64, the last frame (exclusive) of the window that the auto-encoding term encodes.
+    """
+    n, offset = model.config.nt_cond, model.config.offset
+    first, last = video[:, :n], video[:, -n:]
+    steps = torch.arange(-n, 0, device=video.device)
+    window = video.index_select(1, end + steps)  # (B, n, *shape)
+    target = video.index_select(1, (end - offset).reshape(1)).squeeze(1)  # (B, *shape)
+
+    static, features = model.encode_static(first)
+    if model.config.no_s:
+        invariance = video.new_zeros(())
+    else:
+        static_last, features_last = model.encode_static(last)
+        here = torch.cat([x.flatten(1) for x in (static, *features)], 1)
+        there = torch.cat([x.flatten(1) for x in (static_last, *features_last)], 1)
+        invariance = F.mse_loss(here, there)
+
+    ae = F.mse_loss(model.decode(static, model.encode_dynamic(window), features), target)
+
+    t0 = model.encode_dynamic(first)
+    codes = model.roll_out(t0, config.nt_pred + offset)
+    forecast = torch.stack([model.decode(static, t, features) for t in codes], 1)
+    prediction = F.mse_loss(forecast, video if offset else video[:, n:])
+
+    if model.config.encoder == "sst":
+        regularisation = 0.5 * t0.square().mean()
+    else:
+        regularisation = 0.5 * t0.square().sum(1).mean()
+
+    lamb_t = 0.0 if model.config.no_s else config.lamb_t
+    total = config.lamb_ae * ae + config.lamb_s * invariance + config.lamb_pred * prediction + lamb_t * regularisation
+    return ReferenceLosses(ae, invariance, prediction, regularisation, total, forecast, torch.stack(codes))
+
+
+class ReferenceStep:
+    """Forward, backward and ``torch.optim.Adam`` as one would write them first.
+
+    Args:
+        precision: ``fp32``, or ``bf16`` for autocast around the forward pass.
+        compiled: run the objective through ``torch.compile``.
+    """
+
+    def __init__(
+        self,
+        model: ReferenceModel,
+        objective: ObjectiveConfig,
+        lr: float = 4e-4,
+        betas: tuple[float, float] = (0.9, 0.99),
+        precision: str = "fp32",
+        compiled: bool = False,
+    ):
+        self.model, self.config, self.precision = model, objective, precision
+        self.optimiser = torch.optim.Adam(model.parameters(), lr, betas)
+        self.objective = torch.compile(reference_objective) if compiled else reference_objective
+
+    def __call__(self, video: Tensor, end: Tensor | None = None) -> Tensor:
+        """Train on ``video`` (B, n + m, *shape) and return the total loss."""
+        n, offset = self.model.config.nt_cond, self.model.config.offset
+        if end is None:
+            top = video.shape[1] if offset else video.shape[1] - 1
+            end = torch.randint(n, top + 1, (), device=video.device)
+        self.optimiser.zero_grad()
+        with torch.autocast(video.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            loss = self.objective(self.model, video, end, self.config).total
+        loss.backward()
+        self.optimiser.step()
+        return loss.detach()
