@@ -1,0 +1,1 @@
+"""Driving the model: precision, the step, checkpoints, logs and the loop."""

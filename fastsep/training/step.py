@@ -1,0 +1,128 @@
+"""One training step: gather the batch, forward, backward, Adam; eager, compiled, or replayed as one CUDA graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from fastsep.config import Config, Switch
+from fastsep.data.windows import Windows
+from fastsep.errors import UserError
+from fastsep.model import SeparableModel
+from fastsep.objective import Losses, losses, run_networks, window_ends
+from fastsep.training.precision import autocast
+
+_WARM_UP_STEPS = 3
+
+
+class Ways(NamedTuple):
+    """How the step runs."""
+
+    compile: bool
+    capture: bool
+
+
+def resolve_ways(compile: Switch, capture: Switch, device: torch.device) -> Ways:
+    """``auto`` compiles and captures on GPUs. On a CPU compiling costs a minute and gains little.
+
+    Raises:
+        UserError: capture asked for on a CPU.
+    """
+    on_gpu = device.type == "cuda"
+    if capture == "on" and not on_gpu:
+        raise UserError("CUDA graphs need a GPU: leave out --capture on, or add --device cuda")
+    return Ways(*(switch == "on" or (switch == "auto" and on_gpu) for switch in (compile, capture)))
+
+
+class TrainStep:
+    """Calls ``step(index, lr)``; nothing in it waits for the device.
+
+    The mean loss terms since the last ``read_losses`` are kept on the device.
+
+    Args:
+        model: on its device, in training mode.
+        windows: training windows on the same device.
+        dtype: of matrix products; float16 scales the loss.
+    """
+
+    def __init__(self, model: SeparableModel, windows: Windows, config: Config, dtype: torch.dtype, ways: Ways):
+        self.model = model
+        self.windows = windows
+        self.objective_config = config.objective
+        self.dtype = dtype
+        self.device = next(model.parameters()).device
+        on_gpu = self.device.type == "cuda"
+        # A rate that lives on the device can change under a captured graph.
+        self.lr = torch.tensor(config.optim.lr, device=self.device, dtype=torch.float32)
+        self.optimizer = torch.optim.Adam(
+            model.parameters(), lr=self.lr, betas=(config.optim.beta1, config.optim.beta2), fused=True, capturable=on_gpu
+        )
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=dtype == torch.float16)
+        low, high = window_ends(model.config, config.objective)
+        self._ends = (low, high + 1)
+        self._index = torch.zeros(config.optim.batch_size, dtype=torch.int64, device=self.device)
+        self._sums = torch.zeros(len(Losses._fields), device=self.device)
+        self._count = 0
+        self._forward: Callable[[Tensor, Tensor], Losses] = self._compute_losses
+        if ways.compile:
+            self._forward = torch.compile(self._compute_losses)
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._captures = ways.capture
+        self._warm_up_left = _WARM_UP_STEPS
+
+    def __call__(self, index: Tensor, lr: float) -> None:
+        """Train on the windows ``index`` (batch_size,) with rate ``lr``."""
+        self._index.copy_(index, non_blocking=True)
+        self.lr.fill_(lr)
+        if self._graph is not None:
+            self._graph.replay()
+        elif self._captures and self._warm_up_left == 0:
+            self._capture()
+            self._graph.replay()
+        elif self._captures:
+            self._warm_up_left -= 1
+            self._on_side_stream()
+        else:
+            self._run()
+        self._count += 1
+
+    def read_losses(self) -> Losses:
+        """Mean of each term since the last call, as floats (waits for the device)."""
+        means = (self._sums / max(self._count, 1)).tolist()
+        self._sums.zero_()
+        self._count = 0
+        return Losses(*means)
+
+    def _compute_losses(self, video: Tensor, end: Tensor) -> Losses:
+        with autocast(self.device, self.dtype):
+            outputs = run_networks(self.model, video, end, self.objective_config)
+        return losses(outputs, video, end, self.model.config, self.objective_config)
+
+    def _run(self) -> None:
+        video = self.windows.batch(self._index)
+        end = torch.randint(*self._ends, (), device=self.device)
+        terms = self._forward(video, end)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(terms.total).backward()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self._sums += torch.stack([term.detach() for term in terms])
+
+    def _on_side_stream(self) -> None:
+        """A step as capture wants its warm-up: off the default stream, with everything allocated and compiled."""
+        stream = torch.cuda.Stream(self.device)
+        stream.wait_stream(torch.cuda.current_stream(self.device))
+        with torch.cuda.stream(stream):
+            self._run()
+        torch.cuda.current_stream(self.device).wait_stream(stream)
+
+    def _capture(self) -> None:
+        """Record one step. Recording runs nothing; gradients then live in the graph's own memory."""
+        torch.cuda.synchronize(self.device)
+        self.optimizer.zero_grad(set_to_none=True)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):
+            self._run()
