@@ -85,7 +85,7 @@ def losses(
         config.lamb_ae * ae
         + config.lamb_s * s_invariance
         + config.lamb_pred * prediction
-        + config.lamb_t * t_regularisation
+        + (0.0 if model.no_s else config.lamb_t) * t_regularisation
     )
     return Losses(ae, s_invariance, prediction, t_regularisation, total)
 

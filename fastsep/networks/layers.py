@@ -40,16 +40,10 @@ class CallBatchNorm2d(nn.BatchNorm2d):
 
     def _call_by_call(self, x: Tensor, calls: int) -> Tensor:
         """One native batch norm a call: on a CPU slices are free to take, and the native kernel is fast."""
-        return torch.cat(
-            [
-                F.batch_norm(
-                    part, self.running_mean, self.running_var, self.weight, self.bias, True, self.momentum, self.eps
-                )
-                for part in x.chunk(calls)
-            ]
-        ) if calls > 1 else F.batch_norm(
-            x, self.running_mean, self.running_var, self.weight, self.bias, True, self.momentum, self.eps
-        )
+        rest = self.running_mean, self.running_var, self.weight, self.bias, True, self.momentum, self.eps
+        if calls == 1:
+            return F.batch_norm(x, *rest)
+        return torch.cat([F.batch_norm(call, *rest) for call in x.chunk(calls)])
 
     def _grouped(self, x: Tensor, calls: int) -> Tensor:
         """All calls in one reduction: few kernels, and a form that compilers fuse."""
@@ -148,26 +142,21 @@ def add_to_calls(x: Tensor, once: Tensor, calls: int) -> Tensor:
     return (x.unflatten(0, (calls, -1)) + once).flatten(0, 1)
 
 
-def init_weights(module: nn.Module, std: float = 0.02) -> None:
-    """Initialise an encoder or decoder in place: weights N(0, std), biases 0, batch-norm scales N(1, std)."""
-    for layer in module.modules():
-        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
-            nn.init.normal_(layer.weight, 0.0, std)
-            nn.init.zeros_(layer.bias)
-        elif isinstance(layer, nn.BatchNorm2d):
-            nn.init.normal_(layer.weight, 1.0, std)
-            nn.init.zeros_(layer.bias)
+def conv3(size: int, out: int, stride: int = 1) -> nn.Conv2d:
+    """A 3x3 convolution that keeps the image (or halves it, with stride 2)."""
+    return nn.Conv2d(size, out, 3, stride=stride, padding=1)
 
 
-def init_integrator(module: nn.Module, gain: float) -> None:
-    """Initialise an integrator in place: weights orthogonal with ``gain``, biases 0, batch-norm scales N(1, gain).
+def conv3_stage(widths: list[int], skip: int = 0, skip_first: bool = False) -> nn.ModuleList:
+    """3x3 blocks between consecutive ``widths``; the first one joins ``skip`` static channels if there are any."""
+    first = JoinConv2d(widths[0], skip, widths[1], skip_first) if skip else conv3(widths[0], widths[1])
+    rest = [conv3(size, out) for size, out in zip(widths[1:-1], widths[2:], strict=True)]
+    return nn.ModuleList(Block(conv) for conv in [first, *rest])
 
-    The spread of the scales is that of the published code, where one number serves both.
-    """
-    for layer in module.modules():
-        if isinstance(layer, (nn.Conv2d, nn.Linear)):
-            nn.init.orthogonal_(layer.weight, gain)
-            nn.init.zeros_(layer.bias)
-        elif isinstance(layer, nn.BatchNorm2d):
-            nn.init.normal_(layer.weight, 1.0, gain)
-            nn.init.zeros_(layer.bias)
+
+def run_blocks(blocks: nn.ModuleList, x: Tensor, calls: int, static: Tensor | None = None) -> Tensor:
+    """Blocks in a row on (K*B, C, H, W); ``static`` (B, C_s, H, W) goes to the first."""
+    x = blocks[0](x, calls, static)
+    for block in blocks[1:]:
+        x = block(x, calls)
+    return x

@@ -1,0 +1,74 @@
+"""DCGAN encoder and decoder for 64x64 frames: 4x4 convolutions that halve or double the image.
+
+Letters: K network calls, B batch, n conditioning frames, C channels, f filters of the first stage, s and t code sizes.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from fastsep.networks.layers import Block, CodeConvTranspose2d, JoinConvTranspose2d
+
+
+class DCGANEncoder(nn.Module):
+    """Frames to a code; each stage halves the image."""
+
+    def __init__(self, channels: int, filters: int, code_size: int, skips: bool = False) -> None:
+        """``channels`` is n * C: the conditioning frames are stacked on the channel axis."""
+        super().__init__()
+        f = filters
+        self.stages = nn.ModuleList(
+            [
+                Block(nn.Conv2d(channels, f, 4, stride=2, padding=1), norm=False),
+                Block(nn.Conv2d(f, 2 * f, 4, stride=2, padding=1)),
+                Block(nn.Conv2d(2 * f, 4 * f, 4, stride=2, padding=1)),
+                Block(nn.Conv2d(4 * f, 8 * f, 4, stride=2, padding=1)),
+            ]
+        )
+        self.last = nn.Linear(8 * f * 4 * 4, code_size)
+        self.skips = skips
+
+    def forward(self, frames: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """(K, B, n, C, 64, 64) -> code (K, B, code), features of the stages (K, B, c, h, w), deepest first."""
+        calls = frames.shape[0]
+        x = frames.flatten(2, 3).flatten(0, 1)  # (K*B, n*C, 64, 64)
+        features = []
+        for stage in self.stages:
+            x = stage(x, calls)
+            features.append(x.unflatten(0, (calls, -1)))
+        code = self.last(x.flatten(1)).unflatten(0, (calls, -1))
+        return code, tuple(reversed(features)) if self.skips else ()
+
+
+class DCGANDecoder(nn.Module):
+    """Codes to one frame each; each stage doubles the image and, with skips, joins [features, skip] before it."""
+
+    def __init__(
+        self, channels: int, filters: int, mixing: str, size_s: int, size_t: int, skips: bool = False
+    ) -> None:
+        super().__init__()
+        f = filters
+        self.mixing = mixing
+        self.first = Block(CodeConvTranspose2d(size_s if mixing == "concat" else 0, size_t, 8 * f))
+        self.stages = nn.ModuleList(
+            [
+                Block(_double(8 * f, 4 * f, skips)),
+                Block(_double(4 * f, 2 * f, skips)),
+                Block(_double(2 * f, f, skips)),
+                Block(_double(f, channels, skips), norm=False, activation=False),
+            ]
+        )
+
+    def forward(self, static: Tensor, dynamic: Tensor, skips: tuple[Tensor, ...] = ()) -> Tensor:
+        """Static code (B, s), dynamic codes (K, B, t), skips (B, c, h, w) -> logits (K, B, C, 64, 64)."""
+        calls = dynamic.shape[0]
+        code = dynamic if self.mixing == "concat" else static * dynamic
+        x = self.first(code.flatten(0, 1), calls, static)  # (K*B, 8f, 4, 4)
+        for i, stage in enumerate(self.stages):
+            x = stage(x, calls, skips[i] if skips else None)
+        return x.unflatten(0, (calls, -1))
+
+
+def _double(size: int, out: int, skips: bool) -> nn.Module:
+    """A 4x4 transposed convolution that doubles the image, with as many skip channels as features if there are skips."""
+    return JoinConvTranspose2d(size, size, out) if skips else nn.ConvTranspose2d(size, out, 4, stride=2, padding=1)

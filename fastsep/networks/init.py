@@ -1,0 +1,30 @@
+"""How the weights start (paper, appendix)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from torch import nn
+
+
+def init_weights(encoders_and_decoder: Iterable[nn.Module], integrator: nn.Module, gain: float) -> None:
+    """Initialise all networks in place; biases are zero.
+
+    Encoders and decoder: weights N(0, 0.02), batch-norm scales N(1, 0.02). Integrator: weights orthogonal with
+    ``gain``, batch-norm scales (of the SST networks) N(1, gain), as in the published code, where one number is both.
+    """
+    for root in encoders_and_decoder:
+        for module in root.modules():
+            if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
+                nn.init.normal_(module.weight, 0.0, 0.02)
+                nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.BatchNorm2d):
+                nn.init.normal_(module.weight, 1.0, 0.02)
+                nn.init.zeros_(module.bias)
+    for module in integrator.modules():
+        if isinstance(module, (nn.Linear, nn.Conv2d)):
+            nn.init.orthogonal_(module.weight, gain)
+            nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.weight, 1.0, gain)
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,63 @@
+"""ResNet-18 encoder for 64x64 frames (He et al., 2016), with a 5x5 stem and a convolution for the code.
+
+Letters: K network calls, B batch, n conditioning frames, C channels.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fastsep.networks.layers import CallBatchNorm2d, conv3
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions with batch norm around a shortcut; ReLU after the first and after the sum."""
+
+    def __init__(self, size: int, out: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = conv3(size, out, stride)
+        self.norm1 = CallBatchNorm2d(out)
+        self.conv2 = conv3(out, out)
+        self.norm2 = CallBatchNorm2d(out)
+        self.shortcut = None
+        if stride > 1 or size != out:
+            self.shortcut = nn.Conv2d(size, out, 1, stride=stride)
+            self.shortcut_norm = CallBatchNorm2d(out)
+
+    def forward(self, x: Tensor, calls: int) -> Tensor:
+        """(K*B, C, H, W) -> (K*B, C', H/stride, W/stride)."""
+        y = F.relu(self.norm1(self.conv1(x), calls))
+        y = self.norm2(self.conv2(y), calls)
+        if self.shortcut is not None:
+            x = self.shortcut_norm(self.shortcut(x), calls)
+        return F.relu(y + x)
+
+
+class ResNetEncoder(nn.Module):
+    """Frames to a code; it has no skip features."""
+
+    def __init__(self, channels: int, code_size: int) -> None:
+        """``channels`` is n * C: the conditioning frames are stacked on the channel axis."""
+        super().__init__()
+        self.stem = nn.Conv2d(channels, 64, 5, stride=2, padding=3)
+        self.stem_norm = CallBatchNorm2d(64)
+        sizes = [(64, 64, 1), (64, 128, 2), (128, 256, 2), (256, 512, 2)]
+        self.blocks = nn.ModuleList(
+            block
+            for size, out, stride in sizes
+            for block in (BasicBlock(size, out, stride), BasicBlock(out, out, 1))
+        )
+        self.code = nn.Conv2d(512, code_size, 3)
+        # The published network holds this layer and never calls it; it stays so that weights map by order.
+        self.unused_norm = CallBatchNorm2d(code_size).requires_grad_(False)
+
+    def forward(self, frames: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """(K, B, n, C, 64, 64) -> code (K, B, code), and no skip features."""
+        calls = frames.shape[0]
+        x = frames.flatten(2, 3).flatten(0, 1)  # (K*B, n*C, 64, 64)
+        x = F.relu(self.stem_norm(self.stem(x), calls))  # (K*B, 64, 33, 33)
+        x = F.max_pool2d(x, 3, stride=2, padding=1)  # (K*B, 64, 17, 17)
+        for block in self.blocks:
+            x = block(x, calls)
+        return self.code(x).flatten(1).unflatten(0, (calls, -1)), ()
