@@ -1,0 +1,156 @@
+"""The public function: checks, dtypes, choice of backend, autograd.
+
+Letters as in reference.py.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from kernels.latent_rollout import reference
+from kernels.latent_rollout.reference import TENSORS_PER_BLOCK, state_dtype
+
+BACKENDS = ("auto", "autograd", "adjoint", "streaming", "stationary")
+
+CPU_BACKEND = "adjoint"
+"""What ``auto`` means for tensors on the CPU: ``adjoint`` or ``autograd``, whichever measures faster in training."""
+
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_SETTINGS = ("auto", "torch", "triton")
+_SETTING = os.environ.get("FASTSEP_KERNELS", "auto")
+if _SETTING not in _SETTINGS:
+    raise ValueError(f"FASTSEP_KERNELS is {_SETTING!r}: set it to one of {', '.join(_SETTINGS)}")
+
+
+def rollout(
+    t0: Tensor,
+    weights: Sequence[Tensor],
+    steps: int,
+    *,
+    dtype: torch.dtype | None = None,
+    backend: str = "auto",
+) -> Tensor:
+    """Roll a latent state out through residual blocks: the explicit Euler integration of a latent ODE.
+
+    Dtypes. The *compute dtype*, in which weights and activations enter products, is ``dtype``, else autocast's where
+    autocast is on for the device, else that of ``weights``; float64 weights or states compute in float64 whatever the
+    rest says. The state, every accumulation in the kernels and the result are float32 (float64 for float64).
+    Gradients come back in the dtypes of ``t0`` and of each weight.
+
+    Args:
+        t0: (B, L) first state T_0.
+        weights: six tensors per residual block as ``nn.Linear`` stores them: w1 (H, L), b1 (H), w2 (H, H), b2 (H),
+            w3 (L, H), b3 (L). Differentiable, as is ``t0``.
+        steps: number of states to return, T_0 included; at least 1.
+        dtype: compute dtype, or None to derive it as above.
+        backend: ``auto``, or one of ``autograd`` (the definition), ``adjoint`` (plain products, derivatives by hand),
+            ``streaming`` and ``stationary`` (Triton). ``FASTSEP_KERNELS=torch|triton|auto``, read at import, changes
+            what ``auto`` means: ``torch`` is ``autograd``, ``triton`` refuses to run without a kernel.
+
+    Returns:
+        (steps, B, L), T_0 first.
+
+    Raises:
+        ValueError: wrong shapes, dtypes or backend, or no kernel where one was asked for.
+
+    Source: Donà et al. 2021 (arXiv 2008.01352), section 3.3.
+    """
+    _check(t0, weights, steps, dtype, backend)
+    compute = _compute_dtype(t0, weights, dtype)
+    if backend == "auto":
+        if _SETTING == "torch":
+            backend = "autograd"
+        elif _SETTING == "triton":
+            backend = "triton"
+        elif t0.device.type == "cpu":
+            backend = CPU_BACKEND
+    if backend == "autograd":
+        return reference.rollout_reference(t0, weights, steps, compute)
+    return _Rollout.apply(t0, steps, compute, backend, *weights)
+
+
+def _check(t0: Tensor, weights: Sequence[Tensor], steps: int, dtype: torch.dtype | None, backend: str) -> None:
+    if backend not in BACKENDS:
+        raise ValueError(f"backend {backend!r}: choose one of {', '.join(BACKENDS)}")
+    if steps < 1:
+        raise ValueError(f"steps is {steps}: at least 1, the first state")
+    if t0.dim() != 2:
+        raise ValueError(f"t0 has shape {tuple(t0.shape)}: (batch, latent) is needed")
+    if not weights or len(weights) % TENSORS_PER_BLOCK:
+        raise ValueError(f"{len(weights)} weights: {TENSORS_PER_BLOCK} per residual block are needed")
+    if t0.dtype not in _FLOATS or weights[0].dtype not in _FLOATS or dtype not in (None, *_FLOATS):
+        raise ValueError(f"t0 {t0.dtype}, weights {weights[0].dtype}, dtype {dtype}: floating-point ones are needed")
+    latent, width = t0.shape[1], weights[0].shape[0]
+    shapes = ((width, latent), (width,), (width, width), (width,), (latent, width), (latent,))
+    for i, weight in enumerate(weights):
+        if weight.shape != shapes[i % TENSORS_PER_BLOCK] or weight.dtype != weights[0].dtype:
+            raise ValueError(
+                f"weight {i} is {tuple(weight.shape)} {weight.dtype}: "
+                f"{shapes[i % TENSORS_PER_BLOCK]} {weights[0].dtype} is needed"
+            )
+
+
+def _compute_dtype(t0: Tensor, weights: Sequence[Tensor], dtype: torch.dtype | None) -> torch.dtype:
+    if torch.float64 in (t0.dtype, weights[0].dtype, dtype):
+        return torch.float64
+    if dtype is not None:
+        return dtype
+    if torch.is_autocast_enabled(t0.device.type):
+        return torch.get_autocast_dtype(t0.device.type)
+    return weights[0].dtype
+
+
+class _Rollout(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, t0: Tensor, steps: int, dtype: torch.dtype, backend: str, *weights: Tensor) -> Tensor:
+        latents = torch.ops.fastsep.latent_rollout(t0, weights, steps, dtype, backend)
+        ctx.save_for_backward(latents, *weights)
+        ctx.dtype, ctx.backend, ctx.t0_dtype = dtype, backend, t0.dtype
+        return latents[:: len(weights) // TENSORS_PER_BLOCK]
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        latents, *weights = ctx.saved_tensors
+        by_t0, *by_weights = torch.ops.fastsep.latent_rollout_backward(latents, grad, weights, ctx.dtype, ctx.backend)
+        return by_t0.to(ctx.t0_dtype), None, None, None, *by_weights
+
+
+torch.library.define(
+    "fastsep::latent_rollout",
+    "(Tensor t0, Tensor[] weights, SymInt steps, ScalarType dtype, str backend) -> Tensor",
+)
+torch.library.define(
+    "fastsep::latent_rollout_backward",
+    "(Tensor latents, Tensor grad, Tensor[] weights, ScalarType dtype, str backend) -> Tensor[]",
+)
+
+
+@torch.library.impl("fastsep::latent_rollout", ("cpu", "cuda"))
+def _forward(t0: Tensor, weights: list[Tensor], steps: int, dtype: torch.dtype, backend: str) -> Tensor:
+    with torch.autocast(t0.device.type, enabled=False), torch.no_grad():
+        blocks = reference.stack_blocks(weights, dtype)
+        return reference.trajectory(t0, blocks, steps)
+
+
+@torch.library.impl("fastsep::latent_rollout_backward", ("cpu", "cuda"))
+def _backward(latents: Tensor, grad: Tensor, weights: list[Tensor], dtype: torch.dtype, backend: str) -> list[Tensor]:
+    with torch.autocast(grad.device.type, enabled=False), torch.no_grad():
+        blocks = reference.stack_blocks(weights, dtype)
+        by_t0, *by_weights = reference.adjoint(latents, grad.to(latents.dtype).contiguous(), blocks)
+        # A custom op's results may alias neither each other nor its inputs.
+        return [by_t0.clone(), *(g.to(w.dtype, copy=True) for g, w in zip(by_weights, weights, strict=True))]
+
+
+@torch.library.register_fake("fastsep::latent_rollout")
+def _(t0: Tensor, weights: list[Tensor], steps: int, dtype: torch.dtype, backend: str) -> Tensor:
+    block_steps = (steps - 1) * (len(weights) // TENSORS_PER_BLOCK)
+    return t0.new_empty((block_steps + 1, *t0.shape), dtype=state_dtype(dtype))
+
+
+@torch.library.register_fake("fastsep::latent_rollout_backward")
+def _(latents: Tensor, grad: Tensor, weights: list[Tensor], dtype: torch.dtype, backend: str) -> list[Tensor]:
+    return [latents.new_empty(latents.shape[1:]), *(torch.empty(w.shape, dtype=w.dtype, device=w.device) for w in weights)]

@@ -1,0 +1,187 @@
+"""The latent rollout in plain PyTorch: its definition, and its adjoint derived by hand.
+
+Letters: B batch, L latent size, H hidden width, R residual blocks, N = steps - 1 transitions, S = N·R block-steps.
+
+One block-step: ``T <- T + W3·relu(W2·relu(W1·T + b1) + b2) + b3``. Weights reach the products in a *compute dtype*; the
+state T is float32 (float64 where the compute dtype is float64). The derivation is in this folder's README.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+TENSORS_PER_BLOCK = 6
+
+
+class Blocks(NamedTuple):
+    """The weights of all residual blocks, stacked, contiguous and in the compute dtype (``b3`` in the state's)."""
+
+    w1: Tensor  # (R, H, L)
+    b1: Tensor  # (R, H)
+    w2: Tensor  # (R, H, H)
+    b2: Tensor  # (R, H)
+    w3: Tensor  # (R, L, H)
+    b3: Tensor  # (R, L)
+
+
+class Hidden(NamedTuple):
+    """What the weight gradients are products of, for every block; M = N·B rows, transitions outermost."""
+
+    t: Tensor  # (R, M, L) the block's input
+    h1: Tensor  # (R, M, H)
+    h2: Tensor  # (R, M, H)
+
+
+def state_dtype(dtype: torch.dtype) -> torch.dtype:
+    """The dtype of the state and of every accumulation for a compute dtype."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def rollout_reference(t0: Tensor, weights: Sequence[Tensor], steps: int, dtype: torch.dtype) -> Tensor:
+    """The definition, differentiated by autograd. Arguments as in :func:`kernels.latent_rollout.rollout`.
+
+    Returns:
+        (steps, B, L) in the state's dtype.
+    """
+    with torch.autocast(t0.device.type, enabled=False):
+        state = t0.to(state_dtype(dtype))
+        blocks = [
+            tuple(w.to(dtype) for w in weights[i : i + 5]) + (weights[i + 5].to(state.dtype),)
+            for i in range(0, len(weights), TENSORS_PER_BLOCK)
+        ]
+        states = [state]
+        for _ in range(steps - 1):
+            for w1, b1, w2, b2, w3, b3 in blocks:
+                hidden = functional.linear(state.to(dtype), w1, b1).relu()  # (B, H)
+                hidden = functional.linear(hidden, w2, b2).relu()  # (B, H)
+                state = state + b3 + functional.linear(hidden, w3)  # (B, L)
+            states.append(state)
+        return torch.stack(states)
+
+
+def stack_blocks(weights: Sequence[Tensor], dtype: torch.dtype) -> Blocks:
+    """Cast the flat sequence of weights to the compute dtype, one leading axis over blocks."""
+    count = len(weights) // TENSORS_PER_BLOCK
+    stacks, targets, sources = [], [], []
+    for j in range(TENSORS_PER_BLOCK):
+        group = weights[j::TENSORS_PER_BLOCK]
+        to = state_dtype(dtype) if j == TENSORS_PER_BLOCK - 1 else dtype
+        if count == 1 and group[0].dtype == to and group[0].is_contiguous():
+            stacks.append(group[0].detach()[None])
+            continue
+        stack = torch.empty((count, *group[0].shape), dtype=to, device=group[0].device)
+        stacks.append(stack)
+        targets.extend(stack.unbind())
+        sources.extend(w.detach() for w in group)
+    if targets:
+        torch._foreach_copy_(targets, sources)  # one launch or two on a GPU instead of one per tensor
+    return Blocks(*stacks)
+
+
+def trajectory(t0: Tensor, blocks: Blocks, steps: int) -> Tensor:
+    """Roll out without recording for autograd and keep the state after every block.
+
+    Returns:
+        latents (S + 1, B, L) in the state's dtype; ``latents[::R]`` are T_0 ... T_N.
+    """
+    count = blocks.w1.shape[0]
+    latents = torch.empty(((steps - 1) * count + 1, *t0.shape), dtype=blocks.b3.dtype, device=t0.device)
+    latents[0] = t0
+    for i in range(latents.shape[0] - 1):
+        w1, b1, w2, b2, w3, b3 = (w[i % count] for w in blocks)
+        h = torch.addmm(b1, latents[i].to(w1.dtype), w1.T).relu_()  # (B, H)
+        h = torch.addmm(b2, h, w2.T).relu_()  # (B, H)
+        torch.add(latents[i] + b3, torch.mm(h, w3.T), out=latents[i + 1])
+    return latents
+
+
+def by_block(rows: Tensor, count: int) -> Tensor:
+    """(S, B, X) -> (R, N·B, X): the rows of one block together."""
+    s, b, x = rows.shape
+    return rows.view(s // count, count, b, x).transpose(0, 1).reshape(count, s // count * b, x)
+
+
+def hidden_states(latents: Tensor, blocks: Blocks) -> Hidden:
+    """Rebuild both hidden activations of every block-step with two large products per block."""
+    t = by_block(latents[:-1], blocks.w1.shape[0]).to(blocks.w1.dtype)  # (R, M, L)
+    h1 = torch.baddbmm(blocks.b1[:, None], t, blocks.w1.mT).relu_()  # (R, M, H)
+    h2 = torch.baddbmm(blocks.b2[:, None], h1, blocks.w2.mT).relu_()  # (R, M, H)
+    return Hidden(t, h1, h2)
+
+
+def recursion(grad: Tensor, hidden: Hidden, blocks: Blocks) -> tuple[Tensor, Tensor, Tensor]:
+    """Carry dLoss/dT backwards through every block-step.
+
+    Args:
+        grad: (steps, B, L) dLoss/dT_k of the rollout's output, in the state's dtype.
+
+    Returns:
+        adjoints (S + 1, B, L), the total derivative by each entry of ``latents``, and ``dz1``, ``dz2`` (R, M, H), the
+        derivatives by the two hidden layers' inputs, in the compute dtype.
+    """
+    count, width, _ = blocks.w1.shape
+    steps, batch, latent = grad.shape
+    adjoints = torch.empty(((steps - 1) * count + 1, batch, latent), dtype=grad.dtype, device=grad.device)
+    shape = (count, steps - 1, batch, width)
+    h1, h2 = hidden.h1.view(shape), hidden.h2.view(shape)
+    dz1, dz2 = torch.empty_like(h1), torch.empty_like(h2)
+    adjoints[-1] = grad[-1]
+    for i in reversed(range((steps - 1) * count)):
+        n, k = divmod(i, count)
+        through_w3 = adjoints[i + 1].to(h2.dtype) @ blocks.w3[k]  # (B, H)
+        dz2[k, n] = torch.ops.aten.threshold_backward(through_w3, h2[k, n], 0)
+        dz1[k, n] = torch.ops.aten.threshold_backward(dz2[k, n] @ blocks.w2[k], h1[k, n], 0)
+        torch.add(adjoints[i + 1], dz1[k, n] @ blocks.w1[k], out=adjoints[i])
+        if k == 0:
+            adjoints[i] += grad[n]
+    return adjoints, dz1.flatten(1, 2), dz2.flatten(1, 2)
+
+
+def hidden_adjoints(adjoints: Tensor, hidden: Hidden, blocks: Blocks) -> tuple[Tensor, Tensor]:
+    """``dz1, dz2`` of :func:`recursion` rebuilt from the adjoints alone, with two large products per block."""
+    g = by_block(adjoints[1:], blocks.w1.shape[0]).to(blocks.w1.dtype)  # (R, M, L)
+    dz2 = torch.ops.aten.threshold_backward(torch.bmm(g, blocks.w3), hidden.h2, 0)  # (R, M, H)
+    dz1 = torch.ops.aten.threshold_backward(torch.bmm(dz2, blocks.w2), hidden.h1, 0)  # (R, M, H)
+    return dz1, dz2
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """aᵀ·b per block, accumulated and, where the library can, returned in the state's dtype."""
+    if a.is_cuda and a.dtype in (torch.float16, torch.bfloat16):
+        return torch.bmm(a.mT, b, out_dtype=torch.float32)
+    return torch.bmm(a.mT, b)
+
+
+def weight_gradients(adjoints: Tensor, hidden: Hidden, dz1: Tensor, dz2: Tensor) -> list[Tensor]:
+    """One large product over transitions and batch for every weight; flat, in the order of ``weights``."""
+    g = by_block(adjoints[1:], dz1.shape[0])  # (R, M, L)
+    to = adjoints.dtype
+    stacks = (
+        _product(dz1, hidden.t),  # (R, H, L)
+        dz1.sum(1, dtype=to),  # (R, H)
+        _product(dz2, hidden.h1),  # (R, H, H)
+        dz2.sum(1, dtype=to),  # (R, H)
+        _product(g.to(dz2.dtype), hidden.h2),  # (R, L, H)
+        g.sum(1),  # (R, L)
+    )
+    return [stack[k] for k in range(dz1.shape[0]) for stack in stacks]
+
+
+def adjoint(latents: Tensor, grad: Tensor, blocks: Blocks) -> list[Tensor]:
+    """Gradients of the rollout by hand.
+
+    Args:
+        latents: (S + 1, B, L) from :func:`trajectory`.
+        grad: (steps, B, L) in the state's dtype.
+
+    Returns:
+        dLoss/dT_0 (B, L), then one gradient per weight in the order of ``weights``.
+    """
+    hidden = hidden_states(latents, blocks)
+    adjoints, dz1, dz2 = recursion(grad, hidden, blocks)
+    return [adjoints[0], *weight_gradients(adjoints, hidden, dz1, dz2)]
