@@ -62,7 +62,9 @@ class ModelConfig:
         if self.mixing == "mul" and self.code_size_s != self.code_size_t:
             raise UserError("mixing mul needs equal code sizes: set --code-size-s and --code-size-t to the same number")
         if self.offset not in (0, self.nt_cond):
-            raise UserError(f"offset is {self.offset}: set --offset to 0 or to the number of conditioning frames ({self.nt_cond})")
+            raise UserError(
+                f"offset is {self.offset}: set --offset to 0 or to the number of conditioning frames ({self.nt_cond})"
+            )
         if self.skip and "mlp" in (self.encoder, self.decoder):
             raise UserError("an MLP has no feature maps to skip with: drop --skip or choose convolutional networks")
 
@@ -111,8 +113,8 @@ class OptimConfig:
 class RunConfig:
     """How and where to run; nothing here changes what is computed, precision apart."""
 
-    out: Path | None = None
-    """Run directory [runs/PRESET]."""
+    out: Path = Path("runs/run")
+    """Run directory."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     precision: Precision = "auto"
@@ -127,6 +129,8 @@ class RunConfig:
     """Steps between rows of the log."""
     checkpoint_every: int = 1000
     """Steps between checkpoints."""
+    score: bool = True
+    """Score the run on the test set and draw its figures at the end."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +142,6 @@ class Config:
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     run: RunConfig = field(default_factory=RunConfig)
-    preset: str = ""
 
     @property
     def window(self) -> int:
@@ -163,7 +166,6 @@ def from_json(text: str) -> Config:
         }  # fmt: skip
         return Config(
             data=_build(DATASETS[data.pop("dataset")], data),
-            preset=values.pop("preset"),
             **{name: _build(cls, values.pop(name)) for name, cls in parts.items()},
         )
     except (KeyError, TypeError, ValueError) as error:

@@ -67,9 +67,7 @@ def objective(model: SeparableModel, video: Tensor, end: Tensor, config: Objecti
     return losses(outputs, video, end, model.config, config)
 
 
-def losses(
-    outputs: Outputs, video: Tensor, end: Tensor, model: ModelConfig, config: ObjectiveConfig
-) -> Losses:
+def losses(outputs: Outputs, video: Tensor, end: Tensor, model: ModelConfig, config: ObjectiveConfig) -> Losses:
     """The four terms for what the networks computed."""
     offset = model.offset
     target = video.index_select(1, (end - offset).reshape(1))[:, 0]  # (B, *shape)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
-from fastsep.config import Config, ModelConfig, ObjectiveConfig, OptimConfig
+from fastsep.config import Config, ModelConfig, ObjectiveConfig, OptimConfig, RunConfig
 from fastsep.data.chairs import Chairs
 from fastsep.data.mnist import MovingMNIST
 from fastsep.data.sst import SST
@@ -12,10 +14,14 @@ from fastsep.data.taxibj import TaxiBJ
 from fastsep.data.wave import Wave, Wave100
 
 
+def _into(name: str) -> RunConfig:
+    return RunConfig(out=Path("runs") / name)
+
+
 def wave() -> Config:
     """Wave equation on a 64x64 grid, published settings."""
     return Config(
-        preset="wave",
+        run=_into("wave"),
         data=Wave(),
         model=ModelConfig(
             shape=(1, 64, 64), encoder="mlp", decoder="mlp", mixing="mul", code_size_s=32, code_size_t=32,
@@ -29,7 +35,7 @@ def wave() -> Config:
 def wave100() -> Config:
     """Wave equation seen at 100 pixels, published settings."""
     return Config(
-        preset="wave100",
+        run=_into("wave100"),
         data=Wave100(),
         model=ModelConfig(
             shape=(1, 100), encoder="mlp", decoder="mlp", mixing="mul", code_size_s=32, code_size_t=32,
@@ -40,10 +46,24 @@ def wave100() -> Config:
     )  # fmt: skip
 
 
+def wave_onecycle() -> Config:
+    """Wave equation with a one-cycle rate over all windows: better scores in fewer steps."""
+    return _one_cycle(wave(), "wave_onecycle", steps=6000)
+
+
+def wave100_onecycle() -> Config:
+    """Wave equation at 100 pixels with a one-cycle rate: minutes on a CPU."""
+    return _one_cycle(wave100(), "wave100_onecycle", steps=2000)
+
+
+def _one_cycle(config: Config, name: str, steps: int) -> Config:
+    return replace(config, run=_into(name), optim=replace(config.optim, lr=1e-3, schedule="one_cycle", steps=steps))
+
+
 def mnist() -> Config:
     """Moving MNIST, two digits, published settings."""
     return Config(
-        preset="mnist",
+        run=_into("mnist"),
         data=MovingMNIST(),
         optim=OptimConfig(
             epochs=800, beta1=0.5, schedule="milestones", milestones=(300, 400, 500, 600, 700), gamma=0.5
@@ -54,7 +74,7 @@ def mnist() -> Config:
 def chairs() -> Config:
     """Rotating 3D Warehouse chairs, published settings."""
     return Config(
-        preset="chairs",
+        run=_into("chairs"),
         data=Chairs(),
         model=ModelConfig(shape=(3, 64, 64), encoder="resnet", code_size_t=10, gain_resnet=0.71),
         objective=ObjectiveConfig(lamb_ae=1.0, lamb_s=1.0),
@@ -65,7 +85,7 @@ def chairs() -> Config:
 def taxibj() -> Config:
     """Traffic flow of Beijing, published settings."""
     return Config(
-        preset="taxibj",
+        run=_into("taxibj"),
         data=TaxiBJ(),
         model=ModelConfig(
             shape=(2, 32, 32), encoder="vgg", decoder="vgg", last_activation="none", nt_cond=4, offset=4,
@@ -81,7 +101,7 @@ def taxibj() -> Config:
 def sst() -> Config:
     """Sea surface temperature, published settings with skip connections."""
     return Config(
-        preset="sst",
+        run=_into("sst"),
         data=SST(),
         model=ModelConfig(
             shape=(1, 64, 64), encoder="sst", decoder="sst", skip=True, last_activation="none", nt_cond=4, offset=0,
@@ -92,4 +112,6 @@ def sst() -> Config:
     )  # fmt: skip
 
 
-PRESETS: dict[str, Callable[[], Config]] = {f.__name__: f for f in (wave, wave100, mnist, chairs, taxibj, sst)}
+PRESETS: dict[str, Callable[[], Config]] = {
+    preset.__name__: preset for preset in (wave, wave_onecycle, wave100, wave100_onecycle, mnist, chairs, taxibj, sst)
+}

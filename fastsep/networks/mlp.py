@@ -5,6 +5,7 @@ Letters: K network calls, B batch, n conditioning frames, s and t code sizes; ``
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import torch.nn.functional as F
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 def linears(sizes: list[int]) -> nn.ModuleList:
     """Linear layers between consecutive sizes."""
-    return nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+    return nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
 
 
 class MLPEncoder(nn.Module):
@@ -34,9 +35,7 @@ class MLPEncoder(nn.Module):
 class MLPDecoder(nn.Module):
     """Codes to one frame each."""
 
-    def __init__(
-        self, shape: tuple[int, ...], mixing: str, size_s: int, size_t: int, hidden: int, n_layers: int
-    ):
+    def __init__(self, shape: tuple[int, ...], mixing: str, size_s: int, size_t: int, hidden: int, n_layers: int):
         super().__init__()
         self.shape = shape
         self.mixing = mixing

@@ -55,7 +55,9 @@ def save_checkpoint(run: Path, step: int, model: SeparableModel, state: dict[str
     except (OSError, RuntimeError, SafetensorError) as error:
         shutil.rmtree(part, ignore_errors=True)
         reason = getattr(error, "strerror", None) or error
-        raise UserError(f"cannot write {final} ({reason}): free some space, then continue with --resume {run}") from None
+        raise UserError(
+            f"cannot write {final} ({reason}): free some space, then continue with --resume {run}"
+        ) from None
     for old in _checkpoints(run)[:-_KEEP]:
         shutil.rmtree(old, ignore_errors=True)
     return final
@@ -85,7 +87,9 @@ def load_weights(model: SeparableModel, checkpoint: Path) -> None:
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path} is missing or damaged ({error}): delete {checkpoint} to use the one before") from None
     except RuntimeError:
-        raise UserError(f"{path} does not fit the run's config.json: weights of another preset were copied in") from None
+        raise UserError(
+            f"{path} does not fit the run's config.json: weights of another preset were copied in"
+        ) from None
 
 
 def load_state(checkpoint: Path) -> dict[str, Any]:
@@ -96,7 +100,9 @@ def load_state(checkpoint: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise UserError(f"{checkpoint} holds weights only: it can be evaluated, not resumed") from None
     except Exception as error:  # damaged archives raise many kinds
-        raise UserError(f"{path} is damaged ({type(error).__name__}): delete {checkpoint} to use the one before") from None
+        raise UserError(
+            f"{path} is damaged ({type(error).__name__}): delete {checkpoint} to use the one before"
+        ) from None
 
 
 def newest_checkpoint(run: Path) -> Path:

@@ -40,9 +40,7 @@ class Log:
         """Move the progress bar by a step."""
         self._bar.update()
 
-    def row(
-        self, step: int, epoch: int, lr: float, losses: Losses, rate: float, test_mse: float | None = None
-    ) -> None:
+    def row(self, step: int, epoch: int, lr: float, losses: Losses, rate: float, test_mse: float | None = None) -> None:
         """Record the mean losses since the last row and the sequences trained a second."""
         terms = {name: float(value) for name, value in losses._asdict().items()}
         values = {"step": step, "epoch": epoch, "lr": lr, **terms, "sequences_per_second": rate}

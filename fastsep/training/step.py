@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -58,7 +58,11 @@ class TrainStep:
         # A rate that lives on the device can change under a captured graph.
         self.lr = torch.tensor(config.optim.lr, device=self.device, dtype=torch.float32)
         self.optimizer = torch.optim.Adam(
-            model.parameters(), lr=self.lr, betas=(config.optim.beta1, config.optim.beta2), fused=True, capturable=on_gpu
+            model.parameters(),
+            lr=self.lr,
+            betas=(config.optim.beta1, config.optim.beta2),
+            fused=True,
+            capturable=on_gpu,
         )
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=dtype == torch.float16)
         low, high = window_ends(model.config, config.objective)
@@ -95,6 +99,17 @@ class TrainStep:
         self._sums.zero_()
         self._count = 0
         return Losses(*means)
+
+    def state(self) -> dict[str, Any]:
+        """What resuming needs: the optimiser's moments and the loss scale."""
+        return {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take over what ``state`` returned, before the first step."""
+        self.optimizer.load_state_dict(state["optimizer"])
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.lr
+        self.scaler.load_state_dict(state["scaler"])
 
     def _compute_losses(self, video: Tensor, end: Tensor) -> Losses:
         with autocast(self.device, self.dtype):

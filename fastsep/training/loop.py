@@ -1,0 +1,168 @@
+"""The training loop: batches, rows of the log, checkpoints, and what happens when something goes wrong."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fastsep.config import Config
+from fastsep.data.windows import Windows
+from fastsep.errors import UserError
+from fastsep.evaluation.figures import forecast_strip
+from fastsep.model import SeparableModel
+from fastsep.training.checkpoint import (
+    create_run,
+    load_config,
+    load_state,
+    load_weights,
+    newest_checkpoint,
+    save_checkpoint,
+    step_of,
+)  # fmt: skip
+from fastsep.training.log import Log
+from fastsep.training.precision import resolve_device, resolve_precision
+from fastsep.training.schedule import learning_rate
+from fastsep.training.step import TrainStep, resolve_ways
+
+_VALIDATION_WINDOWS = 64
+
+
+def train(config: Config, run: Path, show_progress: bool = True) -> None:
+    """Train from the start into the new run directory ``run``.
+
+    Raises:
+        UserError: missing data, an unwritable directory, a device that is not there, a loss that is not finite.
+    """
+    trainer = Trainer(config, run, show_progress)
+    create_run(run, config)
+    trainer.fit()
+
+
+def resume(run: Path, show_progress: bool = True) -> None:
+    """Continue a run from its newest checkpoint to the end of its schedule."""
+    trainer = Trainer(load_config(run), run, show_progress)
+    trainer.restore(newest_checkpoint(run))
+    trainer.fit()
+
+
+class Trainer:
+    """A model in training: made from a config, moved by ``fit``."""
+
+    def __init__(self, config: Config, run: Path, show_progress: bool = True):
+        self.config = config
+        self.run = run
+        self.show_progress = show_progress
+        self.device = resolve_device(config.run.device)
+        dtype = resolve_precision(config.run.precision, self.device)
+        ways = resolve_ways(config.run.compile, config.run.capture, self.device)
+        torch.manual_seed(config.run.seed)
+        self.model = build_model(config, self.device)
+        spans = config.model.nt_cond, config.objective.nt_pred
+        self.windows = config.data.open("train", *spans, self.device)
+        self.test_windows = config.data.open("test", *spans, self.device)
+        batch = config.optim.batch_size
+        if len(self.windows) < batch:
+            raise UserError(f"a batch of {batch} does not fit {len(self.windows)} training windows: lower --batch-size")
+        self.steps_per_epoch = len(self.windows) // batch
+        self.total_steps = config.optim.steps or config.optim.epochs * self.steps_per_epoch
+        self.done = 0
+        self.take_step = TrainStep(self.model, self.windows, config, dtype, ways)
+
+    def restore(self, checkpoint: Path) -> None:
+        """Set weights, optimiser, random numbers and position to those of a checkpoint."""
+        load_weights(self.model, checkpoint)
+        state = load_state(checkpoint)
+        self.take_step.load_state(state["step"])
+        torch.set_rng_state(state["rng_cpu"])
+        if self.device.type == "cuda" and "rng_cuda" in state:
+            torch.cuda.set_rng_state(state["rng_cuda"], self.device)
+        self.done = step_of(checkpoint)
+        if self.done >= self.total_steps:
+            raise UserError(f"{self.run} is complete ({self.done} steps): evaluate it with python -m fastsep.evaluate")
+
+    def fit(self) -> None:
+        """Train to the end of the schedule, with a checkpoint at the end and whenever it is interrupted."""
+        run = self.config.run
+        log = Log(self.run, self.done, self.total_steps, self.show_progress)
+        self.model.train()
+        row_step, row_time = self.done, time.perf_counter()
+        try:
+            for index in self._batches():
+                lr = learning_rate(self.done, self.total_steps, self.steps_per_epoch, self.config.optim)
+                self.take_step(index, lr)
+                self.done += 1
+                log.advance()
+                last = self.done == self.total_steps
+                saves = last or self.done % run.checkpoint_every == 0
+                if not saves and self.done % run.log_every:
+                    continue
+                losses = self.take_step.read_losses()  # waits for the device
+                self._check_finite(losses.total)
+                rate = (self.done - row_step) * len(index) / (time.perf_counter() - row_time)
+                test_mse, strip = self._validate() if saves else (None, None)
+                log.row(self.done, (self.done - 1) // self.steps_per_epoch, lr, losses, rate, test_mse)
+                if saves:
+                    log.images(self.done, strip)
+                    self._save()
+                row_step, row_time = self.done, time.perf_counter()
+        except KeyboardInterrupt:
+            self._save()
+            raise UserError(f"interrupted after step {self.done}: continue with --resume {self.run}") from None
+        finally:
+            log.close()
+
+    def _batches(self) -> Iterator[Tensor]:
+        """Window numbers (batch_size,) of the steps that remain; each epoch has an order of its own."""
+        batch = self.config.optim.batch_size
+        generator = torch.Generator(self.device)
+        while self.done < self.total_steps:
+            epoch, first = divmod(self.done, self.steps_per_epoch)
+            generator.manual_seed(self.config.run.seed * 1_000_003 + epoch)
+            order = torch.randperm(len(self.windows), generator=generator, device=self.device)
+            steps = min(self.steps_per_epoch, self.total_steps - epoch * self.steps_per_epoch)
+            for step in range(first, steps):
+                yield order[step * batch : (step + 1) * batch]
+
+    def _check_finite(self, loss: float) -> None:
+        if math.isfinite(loss):
+            return
+        kept = sorted((self.run / "checkpoints").glob("step-*"))
+        where = f"the last good checkpoint is {kept[-1]}" if kept else "no checkpoint was written yet"
+        raise UserError(f"the loss is {loss} at step {self.done}; {where}: lower --lr or take --precision fp32")
+
+    def _validate(self) -> tuple[float, Tensor]:
+        """Mean squared error of the forecast over windows spread across the test set, and a picture of the first."""
+        count = min(_VALIDATION_WINDOWS, len(self.test_windows))
+        index = torch.linspace(0, len(self.test_windows) - 1, count, device=self.device).long()
+        error, first = _forecast_error(self.model, self.test_windows, index)
+        return error, forecast_strip(*first)
+
+    def _save(self) -> None:
+        state: dict[str, Any] = {"step": self.take_step.state(), "rng_cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            state["rng_cuda"] = torch.cuda.get_rng_state(self.device)
+        save_checkpoint(self.run, self.done, self.model, state)
+
+
+def build_model(config: Config, device: torch.device) -> SeparableModel:
+    """A model with fresh weights on ``device``, laid out for its kind of network."""
+    model = SeparableModel(config.model).to(device)
+    is_convolutional = config.model.encoder != "mlp"
+    return model.to(memory_format=torch.channels_last) if is_convolutional else model
+
+
+@torch.no_grad()
+def _forecast_error(model: SeparableModel, windows: Windows, index: Tensor) -> tuple[float, tuple[Tensor, Tensor]]:
+    video = windows.batch(index)
+    n = model.config.nt_cond
+    model.eval()
+    forecast = model.forecast(video[:, :n], video.shape[1] - n)
+    model.train()
+    truth = video[:, n:]
+    return (forecast - truth).square().mean().item(), (truth[0].cpu(), forecast[0].cpu())

@@ -1,0 +1,48 @@
+"""Packaging: what a CPU needs, and for what the extras are."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+here = Path(__file__).parent
+version = re.search(r'__version__ = "(.+)"', (here / "fastsep" / "__init__.py").read_text()).group(1)
+
+setup(
+    name="fastsep",
+    version=version,
+    description="PDE-driven spatiotemporal disentanglement, fast on CPU and GPU",
+    long_description=(here / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["fastsep", "fastsep.*", "kernels", "kernels.*"]),
+    package_data={"kernels": ["**/*.md", "**/*.json"]},
+    install_requires=[
+        "torch>=2.11,<2.14",
+        "numpy>=2",
+        "numba>=0.60",  # the multi-core generator of wave-equation data
+        "h5py>=3.10",  # data files
+        "safetensors>=0.4",  # weights
+        "tyro>=0.9",  # typed command lines
+        "tqdm>=4.66",  # progress
+        "tensorboard>=2.15",  # scalars and images of a run
+        "matplotlib>=3.8",  # figures
+        "pillow>=10",  # chairs' views, animations
+    ],
+    extras_require={
+        # Moving MNIST, SST: a downloader with checksums, bundled digits, NetCDF.
+        "data": ["pooch>=1.8", "scikit-learn>=1.4", "xarray>=2024.1", "h5netcdf>=1.3"],
+        # A CUDA build of torch brings Triton of its own; this adds the compiler of the Numba CUDA kernel.
+        "gpu": ["triton>=3.6", "numba-cuda[cu13]>=0.20", "nvidia-cuda-nvcc>=13"],
+        # pytest and the oracles that tests and benchmarks compare with. Triton is for its interpreter and its
+        # compiler, which need no GPU; it carries no CUDA package.
+        "test": [
+            "fastsep[data]",
+            "pytest>=8",
+            "pytest-benchmark>=4",
+            "scikit-image>=0.22",
+            "triton>=3.6",
+        ],
+    },
+)
