@@ -1,0 +1,136 @@
+"""The ``record`` fixture: times a subject with pytest-benchmark and keeps its row; ``--save-results`` writes the rows."""
+
+from __future__ import annotations
+
+import gc
+import os
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from bench.environment import RESULTS, ceilings, describe, slug
+from bench.rows import Row, write_json
+from bench.subjects import Subject
+from bench.timing import peak_bytes, summarise, synchronise
+
+ROWS: pytest.StashKey[list[Row]] = pytest.StashKey()
+CEILINGS: pytest.StashKey[dict[str, dict[str, float]]] = pytest.StashKey()
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+SECONDS_A_ROW = 4.0
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--save-results", action="store_true", help="write bench/results/<device>/<group>.json for python -m bench.report"
+    )
+    parser.addoption("--seconds-a-row", type=float, default=SECONDS_A_ROW, help="about how long to time each row [4]")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[ROWS], config.stash[CEILINGS] = [], {}
+
+
+@pytest.fixture(params=["cpu", "cuda"])
+def device(request: pytest.FixtureRequest) -> torch.device:
+    """Each row once on the CPU and once on the GPU."""
+    return torch.device(request.param)
+
+
+def device_ceilings(config: pytest.Config, device: torch.device) -> dict[str, float]:
+    """Matrix product and copy on ``device``, measured once in this run."""
+    known = config.stash[CEILINGS]
+    if device.type not in known:
+        known[device.type] = ceilings(device)
+    return known[device.type]
+
+
+@pytest.fixture
+def record(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., None]:
+    """``record(make)`` times the subject that ``make()`` returns.
+
+    ``record(row=..., absent=...)`` notes instead why there is no number; a row for a GPU is noted as absent by itself
+    where there is no GPU.
+    """
+
+    def run(make: Callable[[], Subject] | None = None, row: Row | None = None, absent: str | None = None) -> None:
+        config = request.config
+        if row is not None and row.device == "cuda" and not torch.cuda.is_available():
+            absent = "no GPU"
+        if absent is not None:
+            row.absent = absent
+            config.stash[ROWS].append(row)
+            pytest.skip(f"{row.key}: {absent}")
+
+        begin = time.perf_counter()
+        subject = make()
+        row, place = subject.row, torch.device(subject.row.device)
+        best = device_ceilings(config, place)
+
+        def call() -> None:
+            for _ in range(subject.repeat):
+                subject.call()
+            synchronise(place)
+
+        call()  # compiles, fills caches
+        row.info["first_call_seconds"] = time.perf_counter() - begin
+        begin = time.perf_counter()
+        call()
+        once = max(time.perf_counter() - begin, 1e-6)
+        rounds = min(max(int(config.getoption("--seconds-a-row") / once), 3), 50)
+        row.peak_bytes = peak_bytes(call, place)
+
+        case = " ".join(f"{name} {value}" for name, value in row.case.items())
+        benchmark.group = f"{row.group} {case} ({row.device})"
+        benchmark.name = f"{row.way} {row.precision}"
+        benchmark.pedantic(call, rounds=rounds, iterations=1, warmup_rounds=1)
+        if benchmark.stats is not None:  # None under --benchmark-disable
+            times = [t / subject.repeat for t in benchmark.stats.stats.data]
+            row.seconds = summarise(times).to_json()
+            row.info["of_ceiling"] = row.of_ceiling(best)
+            benchmark.extra_info.update(
+                row.to_json(), per_second=row.per_second, ceilings=best, environment=describe(place)
+            )
+            config.stash[ROWS].append(row)
+        del subject
+        gc.collect()
+
+    return run
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    config = session.config
+    rows = config.stash[ROWS]
+    if not rows or not config.getoption("--save-results"):
+        return
+    for place in (CPU, GPU):
+        if not any(row.device == place.type and row.seconds for row in rows):
+            continue
+        # Without a GPU its rows stand, as absent, beside those of the CPU.
+        mine = [row for row in rows if row.device == place.type or (place == CPU and row.absent)]
+        for group in {row.group for row in mine}:
+            value = {
+                "environment": describe(place),
+                "ceilings": device_ceilings(config, place),
+                "rows": [row.to_json() for row in mine if row.group == group],
+            }
+            write_json(RESULTS / slug(place) / f"{group.replace('/', '-')}.json", value)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    rows = config.stash[ROWS]
+    absent = Counter(row.absent for row in rows if row.absent)
+    for reason, count in absent.items():
+        terminalreporter.write_line(f"{count} rows not measured: {reason}")
+    for place in config.stash[CEILINGS]:
+        best = config.stash[CEILINGS][place]
+        terminalreporter.write_line(
+            f"{place} ceilings: matrix product {best['matmul_fp32'] / 1e12:.2f} TFLOP/s fp32, "
+            f"{best['matmul_bf16'] / 1e12:.2f} bf16; copy {best['copy'] / 1e9:.0f} GB/s"
+        )
+    if config.getoption("--save-results") and any(row.seconds for row in rows):
+        where = os.path.relpath(RESULTS, config.rootpath)
+        terminalreporter.write_line(f"results in {where}; draw them up with: python -m bench.report")

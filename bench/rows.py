@@ -1,0 +1,101 @@
+"""One measurement as a JSON object: the form that the suites write and the report reads.
+
+A results file is ``{"environment": {...}, "ceilings": {...}, "rows": [...]}`` (``bench/results/<device>/<group>.json``)
+or one JSON object a line, the first with the environment (``suite.jsonl``, which can be cut off anywhere).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass
+class Row:
+    """One way of doing one thing on one device.
+
+    Attributes:
+        group: what is done, for example ``step/wave``.
+        way: who does it and how: ``reference``, ``reference compiled``, ``fastsep``, ``fastsep captured`` ...
+        device: ``cpu`` or ``cuda``.
+        precision: ``fp32`` or ``bf16``.
+        case: the sizes, for example ``{"batch": 128}``; rows of a group with equal cases can be compared.
+        seconds: median, p20, p80, min, max and rounds, in seconds a call.
+        items: sequences (frames for scores) a call.
+        flops: floating-point operations a call needs, as the reference counts them.
+        bytes: the least memory traffic a call needs.
+        peak_bytes: memory held at most during a call.
+        absent: why there are no seconds.
+        info: anything else.
+    """
+
+    group: str
+    way: str
+    device: str
+    precision: str = "fp32"
+    case: dict[str, Any] = field(default_factory=dict)
+    seconds: dict[str, float] | None = None
+    items: float | None = None
+    flops: float | None = None
+    bytes: float | None = None
+    peak_bytes: int | None = None
+    absent: str | None = None
+    info: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """Names the row among all rows of a device."""
+        case = ",".join(f"{k}={v}" for k, v in sorted(self.case.items()))
+        return "|".join((self.group, self.way, self.device, self.precision, case))
+
+    @property
+    def per_second(self) -> float | None:
+        """Items a second at the median."""
+        return self.items / self.seconds["median"] if self.items and self.seconds else None
+
+    def of_ceiling(self, ceilings: dict[str, float]) -> float | None:
+        """The floor time that the measured ceilings imply, over the median time; ``None`` without counted work."""
+        if not self.seconds or not ceilings or not (self.flops or self.bytes):
+            return None
+        arithmetic = (self.flops or 0) / ceilings["matmul_bf16" if self.precision == "bf16" else "matmul_fp32"]
+        traffic = (self.bytes or 0) / ceilings["copy"]
+        return max(arithmetic, traffic) / self.seconds["median"]
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: value for name, value in asdict(self).items() if value not in (None, {})}
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` under a temporary name and rename it when whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(value, indent=1) + "\n")
+    os.replace(part, path)
+
+
+def read_rows(values: Iterable[dict[str, Any]]) -> list[Row]:
+    return [Row(**value) for value in values]
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The objects of a JSON-lines file; a last line that was cut off is left out."""
+    objects = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            objects.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return objects
+
+
+def baseline(row: Row, rows: Iterable[Row]) -> Row | None:
+    """The naive eager float32 row that ``row`` is compared with: same group, case and device."""
+    for other in rows:
+        same = (other.group, other.case, other.device) == (row.group, row.case, row.device)
+        if same and other.way == "reference" and other.precision == "fp32" and other.seconds:
+            return other
+    return None

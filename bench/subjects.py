@@ -1,0 +1,217 @@
+"""Models and operations to time, each in every way it can run: the naive reference, the same compiled, and fastsep.
+
+A way is named ``reference``, ``reference compiled``, ``fastsep``, ``fastsep compiled``, ``fastsep captured``; captured
+means one CUDA graph around everything.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench import work
+from bench.reference import DCGANDecoder, ReferenceModel, ReferenceStep, ResidualMLP
+from bench.rows import Row
+from fastsep.config import Config, ModelConfig
+from fastsep.data.windows import TensorWindows, all_starts
+from fastsep.model import SeparableModel
+from fastsep.networks import build_decoder
+from fastsep.presets import PRESETS
+from fastsep.training.precision import autocast, precision_name, resolve_precision
+from fastsep.training.step import TrainStep, Ways
+from kernels.latent_rollout import rollout as fast_rollout
+
+BACKENDS = ("autograd", "adjoint", "streaming", "stationary")
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+@dataclass
+class Subject:
+    """A call to time and the row that it belongs to."""
+
+    row: Row
+    call: Callable[[], object]
+    repeat: int = 1
+    keep: list[Any] = field(default_factory=list)
+
+
+def captured(call: Callable[[], object], warmup: int = 3) -> Callable[[], None]:
+    """``call`` recorded once as a CUDA graph, after warm-up on a side stream; returns its replay."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(warmup):
+            call()
+    torch.cuda.current_stream().wait_stream(stream)
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        call()
+    return graph.replay
+
+
+def shrunk(config: Config) -> Config:
+    """A preset with narrow networks, for trying the suite out; the SST and ResNet networks have fixed widths."""
+    model = dataclasses.replace(
+        config.model, enc_hidden_size=8, dec_hidden_size=8, res_hidden_size=16, code_size_s=8, code_size_t=8
+    )
+    return dataclasses.replace(config, model=model)
+
+
+def made_windows(config: Config, device: torch.device, sequences: int = 64) -> TensorWindows:
+    """Random frames of the preset's shape: ``sequences`` of one and a half windows each."""
+    length = config.window
+    generator = torch.Generator(device).manual_seed(1)
+    frames = torch.rand(sequences, length + length // 2, *config.model.shape, device=device, generator=generator)
+    return TensorWindows(frames, all_starts(*frames.shape[:2], length), length)
+
+
+def step(preset: str, way: str, batch: int, device: torch.device, precision: str = "auto", small: bool = False) -> Subject:
+    """One training step: gathered batch, forward, backward, Adam.
+
+    fastsep runs the product's own ``TrainStep``; the reference gets its batch ready-made.
+    """
+    config = PRESETS[preset]()
+    config = shrunk(config) if small else config
+    config = dataclasses.replace(config, optim=dataclasses.replace(config.optim, batch_size=batch))
+    dtype = resolve_precision(precision, device)
+    windows = made_windows(config, device, sequences=8 if small else 64)
+    index = torch.randint(len(windows), (batch,), device=device)
+    torch.manual_seed(0)
+    keep: list[Any]
+    if way.startswith("reference"):
+        model = ReferenceModel(config.model).to(device).train()
+        video, betas = windows.batch(index), (config.optim.beta1, config.optim.beta2)
+        run = ReferenceStep(model, config.objective, config.optim.lr, betas, precision_name(dtype), "compiled" in way)
+        call, keep = lambda: run(video), [run, video]
+    else:
+        model = SeparableModel(config.model).to(device).train()
+        ways = Ways(compile=way != "fastsep", capture="captured" in way)
+        train_step = TrainStep(model, windows, config, dtype, ways)
+        call, keep = lambda: train_step(index, config.optim.lr), [train_step]
+    row = Row(
+        f"step/{preset}", way, device.type, precision_name(dtype), {"batch": batch}, items=batch,
+        flops=work.step_flops(config.model, config.objective, batch),
+        bytes=work.step_bytes(config.model, config.objective, batch),
+    )  # fmt: skip
+    return Subject(row, call, keep=keep)
+
+
+def rollout(
+    way: str, batch: int, steps: int, device: torch.device, backward: bool = True, precision: str = "fp32",
+    size: int = 32, hidden: int = 512, blocks: int = 3,
+) -> Subject:  # fmt: skip
+    """The latent rollout alone; ``way`` may name a backend and ``captured``, as in ``fastsep captured streaming``."""
+    config = ModelConfig(
+        mixing="mul", code_size_s=size, code_size_t=size, res_hidden_size=hidden, n_blocks=blocks, gain_resnet=0.71
+    )
+    torch.manual_seed(0)
+    integrator = ResidualMLP(config).to(device)
+    for parameter in integrator.parameters():
+        nn.init.normal_(parameter, std=0.3 / parameter.shape[-1] ** 0.5)
+    t0 = torch.randn(batch, size, device=device, requires_grad=backward)
+    gradient = torch.randn(steps, batch, size, device=device)
+    dtype = DTYPES[precision]
+
+    if way.startswith("reference"):
+
+        def forward(t: Tensor) -> Tensor:
+            codes = [t]
+            for _ in range(steps - 1):
+                codes.append(integrator(codes[-1]))
+            return torch.stack(codes)
+
+        forward = torch.compile(forward) if "compiled" in way else forward
+    else:
+        weights = tuple(integrator.parameters())
+        backend = next((word for word in way.split() if word in BACKENDS), "auto")
+
+        def forward(t: Tensor) -> Tensor:
+            return fast_rollout(t, weights, steps, dtype=dtype, backend=backend)
+
+    def call() -> None:
+        with torch.set_grad_enabled(backward), autocast(device, dtype):
+            states = forward(t0)
+        if backward:
+            t0.grad = None
+            integrator.zero_grad(set_to_none=True)
+            states.backward(gradient.to(states.dtype))
+
+    call_count = {"batch": batch, "size": size, "hidden": hidden, "blocks": blocks, "steps": steps, "backward": backward}
+    row = Row(
+        "rollout", way, device.type, precision,
+        {"batch": batch, "steps": steps, "pass": "fwd+bwd" if backward else "fwd"}, items=batch,
+        flops=work.rollout_flops(**call_count),
+        bytes=work.rollout_bytes(**call_count, width=2 if precision == "bf16" else 4),
+        info={"size": size, "hidden": hidden, "blocks": blocks},
+    )  # fmt: skip
+    if "captured" in way:
+        return Subject(row, captured(call), keep=[t0, gradient, integrator])
+    return Subject(row, call, keep=[t0, gradient])
+
+
+def decoder(way: str, batch: int, calls: int, device: torch.device, precision: str = "fp32", width: int = 64) -> Subject:
+    """The Moving MNIST decoder, forward and backward: ``calls`` frames of transposed convolution, norm and LeakyReLU."""
+    config = dataclasses.replace(PRESETS["mnist"]().model, dec_hidden_size=width)
+    dtype = resolve_precision(precision, device)
+    torch.manual_seed(0)
+    static = torch.randn(batch, config.code_size_s, device=device, requires_grad=True)
+    dynamic = torch.randn(calls, batch, config.code_size_t, device=device, requires_grad=True)
+    if way.startswith("reference"):
+        naive = DCGANDecoder(config, config.code_size_s + config.code_size_t).to(device).train()
+
+        def forward() -> Tensor:
+            return torch.stack([naive(torch.cat([static, t], 1), []) for t in dynamic])
+
+        parameters = list(naive.parameters())
+    else:
+        fast = build_decoder(config).to(device).train()
+
+        def forward() -> Tensor:
+            return fast(static, dynamic, ())
+
+        parameters = list(fast.parameters())
+    run = torch.compile(forward) if "compiled" in way else forward
+    gradient = torch.randn(calls, batch, *config.shape, device=device)
+
+    def call() -> None:
+        with autocast(device, dtype):
+            frames = run()
+        for tensor in (static, dynamic, *parameters):
+            tensor.grad = None
+        frames.backward(gradient.to(frames.dtype))
+
+    row = Row(
+        "conv_block", way, device.type, precision_name(dtype), {"batch": batch, "calls": calls}, items=batch * calls,
+        flops=3 * work.decoder_flops(config, batch * calls),
+    )  # fmt: skip
+    return Subject(row, call, keep=[static, dynamic])
+
+
+def forecast(
+    preset: str, way: str, batch: int, horizon: int, device: torch.device, precision: str = "fp32", small: bool = False
+) -> Subject:
+    """A forecast in evaluation mode."""
+    config = PRESETS[preset]()
+    config = (shrunk(config) if small else config).model
+    dtype = resolve_precision(precision, device)
+    torch.manual_seed(0)
+    kind = ReferenceModel if way.startswith("reference") else SeparableModel
+    model = kind(config).to(device).eval()
+    cond = torch.rand(batch, config.nt_cond, *config.shape, device=device)
+    run = torch.compile(model.forecast) if "compiled" in way else model.forecast
+
+    def call() -> None:
+        with torch.no_grad(), autocast(device, dtype):
+            run(cond, horizon)
+
+    row = Row(
+        "forecast", way, device.type, precision_name(dtype), {"preset": preset, "batch": batch, "horizon": horizon},
+        items=batch, flops=work.forecast_flops(config, batch, horizon),
+    )  # fmt: skip
+    return Subject(row, captured(call) if "captured" in way else call, keep=[model, cond])

@@ -1,0 +1,108 @@
+"""How a region is timed: CUDA events on a GPU, a synchronised host clock on a CPU; medians and spread."""
+
+from __future__ import annotations
+
+import ctypes
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """Times of repeated rounds, in seconds a call."""
+
+    median: float
+    p20: float
+    p80: float
+    min: float
+    max: float
+    rounds: int
+
+    def to_json(self) -> dict[str, float]:
+        return asdict(self)
+
+
+def summarise(times: list[float]) -> Seconds:
+    """Median, 20th and 80th percentile and range of ``times``."""
+    ordered = sorted(times)
+
+    def at(q: float) -> float:
+        return ordered[round(q * (len(ordered) - 1))]
+
+    return Seconds(statistics.median(ordered), at(0.2), at(0.8), ordered[0], ordered[-1], len(ordered))
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until ``device`` has done everything asked of it."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def measure(
+    call: Callable[[], object],
+    device: torch.device,
+    rounds: int = 20,
+    warmup: int = 2,
+    budget: float = 10.0,
+    repeat: int = 1,
+) -> Seconds:
+    """Time ``call`` after ``warmup`` untimed calls.
+
+    Args:
+        rounds: at most so many timed rounds.
+        budget: stop after so many seconds, but not before three rounds.
+        repeat: calls to a round, for calls much shorter than the clock's or an event's resolution.
+    """
+    for _ in range(warmup):
+        call()
+    synchronise(device)
+    times: list[float] = []
+    begin = time.perf_counter()
+    while len(times) < rounds and (len(times) < 3 or time.perf_counter() - begin < budget):
+        if device.type == "cuda":
+            start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+            start.record()
+            for _ in range(repeat):
+                call()
+            end.record()
+            end.synchronize()
+            times.append(start.elapsed_time(end) / 1e3 / repeat)
+        else:
+            start_time = time.perf_counter()
+            for _ in range(repeat):
+                call()
+            times.append((time.perf_counter() - start_time) / repeat)
+    return summarise(times)
+
+
+def peak_bytes(call: Callable[[], object], device: torch.device) -> int | None:
+    """Most memory held above the starting point while ``call`` runs; ``None`` where it cannot be known.
+
+    On a GPU from the allocator; on Linux from the kernel's high-water mark of the resident set, which is reset first.
+    """
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        call()
+        torch.cuda.synchronize(device)
+        return torch.cuda.max_memory_allocated(device) - before
+    try:
+        # What earlier calls freed goes back first: memory that the heap keeps for reuse would not show.
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")
+        before = _resident("VmRSS")
+        call()
+        return max(_resident("VmHWM") - before, 0)
+    except (OSError, StopIteration):
+        return None
+
+
+def _resident(key: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(key)).split()[1]) * 1024
