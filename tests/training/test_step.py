@@ -1,0 +1,141 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from fastsep.config import Config, ModelConfig, ObjectiveConfig, OptimConfig
+from fastsep.data.wave import Wave100
+from fastsep.data.windows import TensorWindows, all_starts
+from fastsep.errors import UserError
+from fastsep.model import SeparableModel
+from fastsep.objective import objective, window_ends
+from fastsep.training.precision import resolve_device, resolve_precision
+from fastsep.training.step import TrainStep, Ways, resolve_ways
+
+CONFIG = Config(
+    data=Wave100(),
+    model=ModelConfig(
+        shape=(1, 9), encoder="mlp", decoder="mlp", mixing="mul", code_size_s=4, code_size_t=4, nt_cond=2, offset=2,
+        enc_hidden_size=8, dec_hidden_size=8, res_hidden_size=16,
+    ),
+    objective=ObjectiveConfig(nt_pred=3),
+    optim=OptimConfig(batch_size=4, lr=1e-2),
+)  # fmt: skip
+
+
+def make_step(dtype=torch.float32, ways=Ways(False, False), config=CONFIG, device="cpu"):
+    torch.manual_seed(0)
+    model = SeparableModel(config.model).to(device)
+    frames = torch.rand(3, 12, *config.model.shape).to(device)
+    windows = TensorWindows(frames, all_starts(3, 12, config.window), config.window)
+    return TrainStep(model, windows, config, dtype, ways)
+
+
+def test_a_step_is_adam_on_the_objective():
+    step = make_step()
+    oracle = SeparableModel(CONFIG.model)
+    oracle.load_state_dict(step.model.state_dict())
+    optimizer = torch.optim.Adam(oracle.parameters(), lr=1e-2, betas=(0.9, 0.99))
+    index = torch.tensor([0, 5, 9, 11])
+    torch.manual_seed(3)
+    totals = []
+    for _ in range(3):
+        end = torch.randint(*[edge + i for i, edge in enumerate(window_ends(CONFIG.model, CONFIG.objective))], ())
+        terms = objective(oracle, step.windows.batch(index), end, CONFIG.objective)
+        optimizer.zero_grad()
+        terms.total.backward()
+        optimizer.step()
+        totals.append(terms.total.item())
+    torch.manual_seed(3)
+    for _ in range(3):
+        step(index, 1e-2)
+    assert step.read_losses().total == pytest.approx(sum(totals) / 3, rel=1e-5)
+    for ours, theirs in zip(step.model.parameters(), oracle.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+def test_the_rate_can_change_every_step():
+    step = make_step()
+    before = [p.clone() for p in step.model.parameters()]
+    step(torch.arange(4), 0.0)
+    assert all(torch.equal(a, b) for a, b in zip(before, step.model.parameters(), strict=True))
+    step(torch.arange(4), 1e-2)
+    assert not any(torch.equal(a, b) for a, b in zip(before, step.model.parameters(), strict=True))
+
+
+def test_reading_the_losses_starts_a_new_mean():
+    step = make_step()
+    step(torch.arange(4), 0.0)
+    assert step.read_losses().total > 0
+    assert step.read_losses().total == 0
+
+
+def test_bf16_stays_near_float32():
+    exact, fast = make_step(), make_step(torch.bfloat16)
+    for step in (exact, fast):
+        torch.manual_seed(1)
+        for _ in range(5):
+            step(torch.arange(4), 1e-3)
+    assert fast.read_losses().total == pytest.approx(exact.read_losses().total, rel=0.02)
+    assert all(p.dtype == torch.float32 for p in fast.model.parameters())
+
+
+@pytest.mark.parametrize("offset", [0, 2])
+def test_the_random_window_stays_inside_the_video(offset):
+    model = replace(CONFIG.model, offset=offset)
+    low, high = window_ends(model, CONFIG.objective)
+    assert low == model.nt_cond
+    assert high == CONFIG.window - (offset == 0)
+    network = SeparableModel(model)
+    video = torch.rand(4, CONFIG.window, 1, 9)
+    for end in (low, high):
+        assert torch.isfinite(objective(network, video, torch.tensor(end), CONFIG.objective).total)
+
+
+def test_what_a_cpu_cannot_do_is_refused():
+    cpu = torch.device("cpu")
+    with pytest.raises(UserError, match="CUDA graphs need a GPU"):
+        resolve_ways("auto", "on", cpu)
+    with pytest.raises(UserError, match="fp16"):
+        resolve_precision("fp16", cpu)
+    with pytest.raises(UserError, match="no device"):
+        resolve_device("gpu")
+    assert resolve_ways("auto", "auto", cpu) == Ways(False, False)
+
+
+@pytest.mark.slow
+def test_compiled_equals_eager():
+    eager, compiled = make_step(), make_step(ways=Ways(True, False))
+    for step in (eager, compiled):
+        torch.manual_seed(1)
+        for _ in range(3):
+            step(torch.arange(4), 1e-3)
+    assert compiled.read_losses().total == pytest.approx(eager.read_losses().total, rel=1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("compile", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_a_captured_step_equals_an_eager_one(dtype, compile):
+    eager, captured = make_step(dtype, device="cuda"), make_step(dtype, Ways(compile, True), device="cuda")
+    windows = window_ends(CONFIG.model, CONFIG.objective)
+    for step in (eager, captured):
+        step._ends = (windows[0], windows[0] + 1)  # the same random window in both
+        for i in range(12):
+            step(torch.arange(4, device="cuda") + i % 5, 1e-3 * (i + 1))
+    assert captured._graph is not None
+    assert captured.read_losses().total == pytest.approx(eager.read_losses().total, rel=1e-2)
+    tolerance = 1e-3 if dtype == torch.float32 else 3e-2
+    for ours, theirs in zip(captured.model.parameters(), eager.model.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.gpu
+def test_replays_draw_new_random_windows():
+    step = make_step(ways=Ways(False, True), device="cuda")
+    index = torch.arange(4, device="cuda")
+    terms = set()
+    for _ in range(20):
+        step(index, 0.0)
+        terms.add(round(step.read_losses().ae, 9))
+    assert len(terms) > 1
