@@ -1,0 +1,159 @@
+"""Stacked calls equal calls one after another, static work is done once, and wrong settings are refused."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from fastsep.config import ModelConfig
+from fastsep.errors import UserError
+from fastsep.networks import build_decoder, build_encoder, build_integrator, init_weights
+from fastsep.networks.sst import SSTDecoder, SSTEncoder, SSTIntegrator
+from fastsep.presets import sst
+
+NARROW = {"enc_hidden_size": 3, "dec_hidden_size": 3, "nt_cond": 2, "offset": 2}
+CONFIGS = {
+    "mlp": ModelConfig(shape=(1, 10), encoder="mlp", decoder="mlp", **NARROW),
+    "dcgan": ModelConfig(**NARROW),
+    "dcgan_skip": ModelConfig(skip=True, **NARROW),
+    "dcgan_mul": ModelConfig(mixing="mul", code_size_s=20, **NARROW),
+    "vgg64": ModelConfig(encoder="vgg", decoder="vgg", **NARROW),
+    "vgg32_skip": ModelConfig(shape=(2, 32, 32), encoder="vgg", decoder="vgg", skip=True, **NARROW),
+    "vgg64_mul_skip": ModelConfig(encoder="vgg", decoder="vgg", mixing="mul", code_size_s=20, skip=True, **NARROW),
+    "resnet": ModelConfig(shape=(3, 64, 64), encoder="resnet", **NARROW),
+}
+CALLS, BATCH = 3, 2
+
+
+def networks(name: str) -> tuple[nn.Module, nn.Module, tuple[int, ...], int]:
+    """Encoder, decoder, shape of a frame, size of S; SST on small frames, since its widths are fixed."""
+    torch.manual_seed(0)
+    if name.startswith("sst"):
+        skip = name == "sst_skip"
+        return SSTEncoder(4, 5, skips=skip).double(), SSTDecoder(2, 5, 3, skips=skip).double(), (2, 16, 16), 5
+    config = CONFIGS[name]
+    encoder = build_encoder(config, config.code_size_s, skips=config.skip).double()
+    return encoder, build_decoder(config).double(), config.shape, config.code_size_s
+
+
+def random(*shape: int) -> Tensor:
+    return torch.randn(shape, dtype=torch.float64)
+
+
+def assert_same_training(one: nn.Module, other: nn.Module) -> None:
+    """Equal gradients and running statistics."""
+    torch.testing.assert_close(dict(one.named_buffers()), dict(other.named_buffers()), rtol=1e-10, atol=1e-12)
+    for (name, p), q in zip(one.named_parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(p.grad, q.grad, rtol=1e-8, atol=1e-9, msg=lambda text, name=name: f"{name}: {text}")
+
+
+@pytest.mark.parametrize("name", [*CONFIGS, "sst", "sst_skip"])
+def test_encoder_stacks_calls(name: str) -> None:
+    stacked, _, shape, code_size = networks(name)
+    single = copy.deepcopy(stacked)
+    frames = random(CALLS, BATCH, 2, *shape)
+    code, skips = stacked(frames)
+    parts = [single(frames[k : k + 1]) for k in range(CALLS)]
+    assert code.shape[:3] == (CALLS, BATCH, code_size)
+    torch.testing.assert_close(code, torch.cat([part[0] for part in parts]))
+    torch.testing.assert_close(list(skips), [torch.cat(s) for s in zip(*(part[1] for part in parts), strict=True)])
+    weights = [torch.randn_like(x) for x in (code, *skips)]
+    sum((x * w).sum() for x, w in zip((code, *skips), weights, strict=True)).backward()
+    for k, part in enumerate(parts):
+        sum((x[0] * w[k]).sum() for x, w in zip((part[0], *part[1]), weights, strict=True)).backward()
+    assert_same_training(stacked, single)
+
+
+@pytest.mark.parametrize("name", [*CONFIGS, "sst", "sst_skip"])
+def test_decoder_stacks_calls(name: str) -> None:
+    encoder, stacked, shape, _ = networks(name)
+    single = copy.deepcopy(stacked)
+    with torch.no_grad():
+        code, skips = encoder(random(1, BATCH, 2, *shape))
+    static, skips = code[0].requires_grad_(), tuple(skip[0].requires_grad_() for skip in skips)
+    size_t = {"sst": 3, "sst_skip": 3}.get(name, 20)
+    dynamic = random(CALLS, BATCH, size_t, *static.shape[2:])
+    frames = stacked(static, dynamic, skips)
+    expected = torch.cat([single(static, dynamic[k : k + 1], skips) for k in range(CALLS)])
+    assert frames.shape == (CALLS, BATCH, *shape)
+    torch.testing.assert_close(frames, expected)
+    weights = torch.randn_like(frames)
+    (frames * weights).sum().backward()
+    of_static = [x.grad for x in (static, *skips)]
+    for x in (static, *skips):
+        x.grad = None
+    (expected * weights).sum().backward()
+    assert_same_training(stacked, single)
+    torch.testing.assert_close(of_static, [x.grad for x in (static, *skips)], rtol=1e-8, atol=1e-9)
+
+
+def test_spatial_integrator_rolls_out() -> None:
+    integrator = SSTIntegrator(3, 8, 2).double()
+    t0 = random(BATCH, 3, 4, 4)
+    trajectory = integrator(t0, 4)
+    assert trajectory.shape == (4, BATCH, 3, 4, 4)
+    torch.testing.assert_close(trajectory[0], t0)
+    assert integrator.blocks[0][0].norm.num_batches_tracked.item() == 3
+    integrator.eval()
+    torch.testing.assert_close(integrator(integrator(t0, 3)[-1], 2)[-1], integrator(t0, 4)[-1])
+
+
+def test_static_work_of_the_sst_decoder_is_done_once() -> None:
+    config, calls = sst().model, 10
+    with torch.device("meta"):
+        decoder = build_decoder(config)
+        dynamic = torch.empty(calls, 1, config.code_size_t, 16, 16)
+        static = torch.empty(1, config.code_size_s, 16, 16)
+        skips = tuple(torch.empty(1, c, s, s) for c, s in ((256, 16), (128, 32), (64, 64)))
+
+    def operations(frames: int) -> int:
+        with FlopCounterMode(display=False) as counter:
+            decoder(static, dynamic[:frames], skips)
+        return counter.get_total_flops()
+
+    # One frame alone costs what every frame costs a decoder that repeats the static work.
+    assert operations(calls) <= 0.75 * calls * operations(1)
+    assert operations(calls) - operations(calls - 1) <= 0.64 * operations(1)
+
+
+def test_initialisation_follows_the_paper() -> None:
+    torch.manual_seed(0)
+    config = ModelConfig(encoder="vgg", decoder="vgg", n_blocks=2)
+    encoder, decoder, integrator = build_encoder(config, 128), build_decoder(config), build_integrator(config)
+    spatial = SSTIntegrator(64, 512, 1)
+    init_weights([encoder, decoder], integrator, gain=0.71)
+    init_weights([], spatial, gain=0.71)
+    for name, parameter in [*encoder.named_parameters(), *decoder.named_parameters()]:
+        if name.endswith("bias"):
+            assert not parameter.any()
+        elif parameter.numel() >= 512:
+            assert parameter.std().item() == pytest.approx(0.02, rel=0.1)
+            assert parameter.mean().item() == pytest.approx(float(parameter.dim() == 1), abs=0.003)
+    for weight in [p for net in (integrator, spatial) for p in net.parameters() if p.dim() > 1]:
+        matrix = weight.detach().flatten(1)
+        gram = matrix @ matrix.T if matrix.shape[0] <= matrix.shape[1] else matrix.T @ matrix
+        torch.testing.assert_close(gram, 0.71**2 * torch.eye(len(gram)), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"shape": (1, 32, 32)}, "dcgan encoder takes frames of 64x64"),
+        ({"shape": (1, 64, 32)}, "not 64x32"),
+        ({"encoder": "vgg", "shape": (1, 48, 48)}, "32x32 or 64x64"),
+        ({"encoder": "vgg", "skip": True}, "one kind"),
+        ({"dec_hidden_size": 32, "skip": True}, "64 and 32 filters"),
+        ({"encoder": "sst"}, "both or neither"),
+        ({"encoder": "sst", "decoder": "sst", "mixing": "mul", "code_size_s": 20}, "--mixing concat"),
+    ],
+)
+def test_networks_that_do_not_fit_are_refused(change: dict, message: str) -> None:
+    config = dataclasses.replace(ModelConfig(), **change)
+    with pytest.raises(UserError, match=message):
+        build_encoder(config, config.code_size_s, config.skip)
+        build_decoder(config)
