@@ -1,4 +1,4 @@
-"""The ``record`` fixture: times a subject with pytest-benchmark and keeps its row; ``--save-results`` writes the rows."""
+"""The ``record`` fixture: times a subject with pytest-benchmark, keeps its row; ``--save-results`` writes the rows."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SECONDS_A_ROW = 4.0
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--save-results", action="store_true", help="write bench/results/<device>/<group>.json for python -m bench.report"
+        "--save-results", action="store_true", help="write bench/results/<device>/<group>.json for bench.report"
     )
     parser.addoption("--seconds-a-row", type=float, default=SECONDS_A_ROW, help="about how long to time each row [4]")
 
@@ -65,14 +65,14 @@ def record(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., None
             config.stash[ROWS].append(row)
             pytest.skip(f"{row.key}: {absent}")
 
+        gc.collect()
         begin = time.perf_counter()
         subject = make()
         row, place = subject.row, torch.device(subject.row.device)
         best = device_ceilings(config, place)
 
         def call() -> None:
-            for _ in range(subject.repeat):
-                subject.call()
+            subject.call()
             synchronise(place)
 
         call()  # compiles, fills caches
@@ -88,15 +88,13 @@ def record(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., None
         benchmark.name = f"{row.way} {row.precision}"
         benchmark.pedantic(call, rounds=rounds, iterations=1, warmup_rounds=1)
         if benchmark.stats is not None:  # None under --benchmark-disable
-            times = [t / subject.repeat for t in benchmark.stats.stats.data]
+            times = [t / subject.times for t in benchmark.stats.stats.data]
             row.seconds = summarise(times).to_json()
             row.info["of_ceiling"] = row.of_ceiling(best)
             benchmark.extra_info.update(
                 row.to_json(), per_second=row.per_second, ceilings=best, environment=describe(place)
             )
             config.stash[ROWS].append(row)
-        del subject
-        gc.collect()
 
     return run
 

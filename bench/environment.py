@@ -7,6 +7,7 @@ import importlib.metadata
 import platform
 import re
 import subprocess
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -101,10 +102,8 @@ def ceilings(device: torch.device, small: bool = False) -> dict[str, float]:
     side = 256 if small else 8192 if gpu else 2048
     result = {}
     for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
-        a = torch.randn(side, side, device=device, dtype=dtype)
-        b = torch.randn(side, side, device=device, dtype=dtype)
-        out = torch.empty_like(a)
-        seconds = measure(lambda: torch.mm(a, b, out=out), device, rounds=3 if small else 10).median
+        a, b, out = torch.randn(3, side, side, device=device, dtype=dtype).unbind()
+        seconds = measure(partial(torch.mm, a, b, out=out), device, rounds=3 if small else 10).median
         result[f"matmul_{name}"] = 2 * side**3 / seconds
     numel = 2**20 if small else 2**30 if gpu else 2**27
     source = torch.randn(numel, device=device)

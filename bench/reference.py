@@ -9,6 +9,7 @@ Letters: B batch, n conditioning frames, m frames to predict, L size of the dyna
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -30,13 +31,13 @@ def conv3(inputs: int, outputs: int) -> nn.Sequential:
 
 def chain(*channels: int) -> nn.Sequential:
     """3x3 blocks through ``channels``."""
-    return nn.Sequential(*(conv3(a, b) for a, b in zip(channels, channels[1:])))
+    return nn.Sequential(*(conv3(a, b) for a, b in pairwise(channels)))
 
 
 def mlp(*sizes: int) -> nn.Sequential:
     """Linear layers through ``sizes`` with ReLU between them."""
     layers: list[nn.Module] = []
-    for inputs, outputs in zip(sizes, sizes[1:]):
+    for inputs, outputs in pairwise(sizes):
         layers += [nn.Linear(inputs, outputs), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 
@@ -120,7 +121,7 @@ class ResNetEncoder(nn.Module):
         widths = (64, 64, 128, 256, 512)
         self.stages = nn.Sequential(*(
             nn.Sequential(BasicBlock(a, b, 1 if a == b else 2), BasicBlock(b, b, 1))
-            for a, b in zip(widths, widths[1:])
+            for a, b in pairwise(widths)
         ))  # fmt: skip
         self.conv_out, self.bn_out = nn.Conv2d(512, code, 3), nn.BatchNorm2d(code)
 
@@ -168,7 +169,7 @@ class DCGANDecoder(nn.Module):
         f, wide = config.dec_hidden_size, 2 if config.skip else 1
         self.first = block(nn.ConvTranspose2d(code, 8 * f, 4), 8 * f)
         widths = (8 * f, 4 * f, 2 * f, f)
-        up = [block(nn.ConvTranspose2d(wide * a, b, 4, 2, 1), b) for a, b in zip(widths, widths[1:])]
+        up = [block(nn.ConvTranspose2d(wide * a, b, 4, 2, 1), b) for a, b in pairwise(widths)]
         self.stages = nn.ModuleList([*up, nn.ConvTranspose2d(wide * f, config.shape[0], 4, 2, 1)])
 
     def forward(self, code: Tensor, features: list[Tensor]) -> Tensor:
@@ -365,10 +366,8 @@ def reference_objective(model: ReferenceModel, video: Tensor, end: Tensor, confi
     forecast = torch.stack([model.decode(static, t, features) for t in codes], 1)
     prediction = F.mse_loss(forecast, video if offset else video[:, n:])
 
-    if model.config.encoder == "sst":
-        regularisation = 0.5 * t0.square().mean()
-    else:
-        regularisation = 0.5 * t0.square().sum(1).mean()
+    squares = t0.square() if model.config.encoder == "sst" else t0.square().sum(1)
+    regularisation = 0.5 * squares.mean()
 
     lamb_t = 0.0 if model.config.no_s else config.lamb_t
     total = config.lamb_ae * ae + config.lamb_s * invariance + config.lamb_pred * prediction + lamb_t * regularisation
@@ -381,6 +380,7 @@ class ReferenceStep:
     Args:
         precision: ``fp32``, or ``bf16`` for autocast around the forward pass.
         compiled: run the objective through ``torch.compile``.
+        capturable: keep Adam's counters on the device, so that a CUDA graph can hold the step.
     """
 
     def __init__(
@@ -391,9 +391,10 @@ class ReferenceStep:
         betas: tuple[float, float] = (0.9, 0.99),
         precision: str = "fp32",
         compiled: bool = False,
+        capturable: bool = False,
     ):
         self.model, self.config, self.precision = model, objective, precision
-        self.optimiser = torch.optim.Adam(model.parameters(), lr, betas)
+        self.optimiser = torch.optim.Adam(model.parameters(), lr, betas, capturable=capturable)
         self.objective = torch.compile(reference_objective) if compiled else reference_objective
 
     def __call__(self, video: Tensor, end: Tensor | None = None) -> Tensor:

@@ -31,8 +31,8 @@ def ssim_frame(a: Tensor, b: Tensor) -> Tensor:
 def score_frames(forecast: Tensor, truth: Tensor) -> dict[str, Tensor]:
     """``mse``, ``psnr`` and ``ssim`` of every frame of (B, N, C, H, W), each (B, N)."""
     rows: dict[str, list[Tensor]] = {"mse": [], "psnr": [], "ssim": []}
-    for video, target in zip(forecast, truth):
-        for frame, goal in zip(video, target):
+    for video, target in zip(forecast, truth, strict=True):
+        for frame, goal in zip(video, target, strict=True):
             mse = (frame - goal).square().mean()
             rows["mse"].append(mse)
             rows["psnr"].append(-10 * torch.log10(mse))

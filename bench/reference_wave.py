@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -23,7 +24,7 @@ def derivative(t: float, state: Tensor, c: float, f0: float, disc: Tensor) -> Te
     """Time derivative of ``state`` (2, H, W), which holds w and w_t."""
     w, speed = state
     laplacian = second_difference(w, 0) + second_difference(w, 1)
-    source = f0 * torch.exp(torch.tensor(-20.0 * t)) * disc
+    source = f0 * math.exp(-20.0 * t) * disc
     return torch.stack([speed, c * c * laplacian + source])
 
 
@@ -37,12 +38,18 @@ def step(state: Tensor, t: float, dt: float, c: float, f0: float, disc: Tensor) 
 
 
 def simulate_one(
-    c: float, f0: float, frames: int = 300, grid: int = 64, dt: float = 1e-3, advance: Callable = step
+    c: float,
+    f0: float,
+    frames: int = 300,
+    grid: int = 64,
+    dt: float = 1e-3,
+    advance: Callable[..., Tensor] = step,
+    device: torch.device | str = "cpu",
 ) -> Tensor:
     """One sequence from rest: (frames, grid, grid) float32; ``advance`` may be a compiled ``step``."""
-    axis = torch.arange(grid) - grid // 2
+    axis = torch.arange(grid, device=device) - grid // 2
     disc = (axis[:, None] ** 2 + axis**2 < 25).float()  # (grid, grid)
-    state = torch.zeros(2, grid, grid)
+    state = torch.zeros(2, grid, grid, device=device)
     out = [state[0]]
     for k in range(frames - 1):
         state = advance(state, k * dt, dt, c, f0, disc)

@@ -26,17 +26,19 @@ from fastsep.training.precision import autocast, precision_name, resolve_precisi
 from fastsep.training.step import TrainStep, Ways
 from kernels.latent_rollout import rollout as fast_rollout
 
+IN_A_GRAPH = 8
+"""Rollouts in one graph: a replay then lasts long enough to hide its launch."""
 BACKENDS = ("autograd", "adjoint", "streaming", "stationary")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 @dataclass
 class Subject:
-    """A call to time and the row that it belongs to."""
+    """A call to time and the row that it belongs to; ``times`` is how often ``call`` does what the row counts once."""
 
     row: Row
     call: Callable[[], object]
-    repeat: int = 1
+    times: int = 1
     keep: list[Any] = field(default_factory=list)
 
 
@@ -71,7 +73,9 @@ def made_windows(config: Config, device: torch.device, sequences: int = 64) -> T
     return TensorWindows(frames, all_starts(*frames.shape[:2], length), length)
 
 
-def step(preset: str, way: str, batch: int, device: torch.device, precision: str = "auto", small: bool = False) -> Subject:
+def step(
+    preset: str, way: str, batch: int, device: torch.device, precision: str = "auto", small: bool = False
+) -> Subject:
     """One training step: gathered batch, forward, backward, Adam.
 
     fastsep runs the product's own ``TrainStep``; the reference gets its batch ready-made.
@@ -87,8 +91,15 @@ def step(preset: str, way: str, batch: int, device: torch.device, precision: str
     if way.startswith("reference"):
         model = ReferenceModel(config.model).to(device).train()
         video, betas = windows.batch(index), (config.optim.beta1, config.optim.beta2)
-        run = ReferenceStep(model, config.objective, config.optim.lr, betas, precision_name(dtype), "compiled" in way)
-        call, keep = lambda: run(video), [run, video]
+        run = ReferenceStep(
+            model, config.objective, config.optim.lr, betas, precision_name(dtype), "compiled" in way, "captured" in way
+        )
+        keep = [run, video]
+
+        def call() -> None:
+            run(video)
+
+        call = captured(call) if "captured" in way else call
     else:
         model = SeparableModel(config.model).to(device).train()
         ways = Ways(compile=way != "fastsep", capture="captured" in way)
@@ -142,21 +153,28 @@ def rollout(
             integrator.zero_grad(set_to_none=True)
             states.backward(gradient.to(states.dtype))
 
-    call_count = {"batch": batch, "size": size, "hidden": hidden, "blocks": blocks, "steps": steps, "backward": backward}
+    sizes = (batch, size, hidden, blocks, steps, backward)
     row = Row(
         "rollout", way, device.type, precision,
         {"batch": batch, "steps": steps, "pass": "fwd+bwd" if backward else "fwd"}, items=batch,
-        flops=work.rollout_flops(**call_count),
-        bytes=work.rollout_bytes(**call_count, width=2 if precision == "bf16" else 4),
+        flops=work.rollout_flops(*sizes),
+        bytes=work.rollout_bytes(*sizes, width=2 if precision == "bf16" else 4),
         info={"size": size, "hidden": hidden, "blocks": blocks},
     )  # fmt: skip
-    if "captured" in way:
-        return Subject(row, captured(call), keep=[t0, gradient, integrator])
-    return Subject(row, call, keep=[t0, gradient])
+    if "captured" not in way:
+        return Subject(row, call)
+
+    def several() -> None:
+        for _ in range(IN_A_GRAPH):
+            call()
+
+    return Subject(row, captured(several), IN_A_GRAPH, keep=[integrator])
 
 
-def decoder(way: str, batch: int, calls: int, device: torch.device, precision: str = "fp32", width: int = 64) -> Subject:
-    """The Moving MNIST decoder, forward and backward: ``calls`` frames of transposed convolution, norm and LeakyReLU."""
+def decoder(
+    way: str, batch: int, calls: int, device: torch.device, precision: str = "fp32", width: int = 64
+) -> Subject:
+    """The Moving MNIST decoder, forward and backward: ``calls`` frames of convolution, norm and LeakyReLU."""
     config = dataclasses.replace(PRESETS["mnist"]().model, dec_hidden_size=width)
     dtype = resolve_precision(precision, device)
     torch.manual_seed(0)
@@ -190,7 +208,7 @@ def decoder(way: str, batch: int, calls: int, device: torch.device, precision: s
         "conv_block", way, device.type, precision_name(dtype), {"batch": batch, "calls": calls}, items=batch * calls,
         flops=3 * work.decoder_flops(config, batch * calls),
     )  # fmt: skip
-    return Subject(row, call, keep=[static, dynamic])
+    return Subject(row, call, keep=[gradient])
 
 
 def forecast(

@@ -49,14 +49,12 @@ def measure(
     rounds: int = 20,
     warmup: int = 2,
     budget: float = 10.0,
-    repeat: int = 1,
 ) -> Seconds:
     """Time ``call`` after ``warmup`` untimed calls.
 
     Args:
         rounds: at most so many timed rounds.
         budget: stop after so many seconds, but not before three rounds.
-        repeat: calls to a round, for calls much shorter than the clock's or an event's resolution.
     """
     for _ in range(warmup):
         call()
@@ -67,16 +65,14 @@ def measure(
         if device.type == "cuda":
             start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
             start.record()
-            for _ in range(repeat):
-                call()
+            call()
             end.record()
             end.synchronize()
-            times.append(start.elapsed_time(end) / 1e3 / repeat)
+            times.append(start.elapsed_time(end) / 1e3)
         else:
             start_time = time.perf_counter()
-            for _ in range(repeat):
-                call()
-            times.append((time.perf_counter() - start_time) / repeat)
+            call()
+            times.append(time.perf_counter() - start_time)
     return summarise(times)
 
 

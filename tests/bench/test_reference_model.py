@@ -36,7 +36,7 @@ def golden_model(case: dict, config: ModelConfig) -> ReferenceModel:
     model = ReferenceModel(config).double()
     parameters = list(model.parameters())
     assert [list(p.shape) for p in parameters] == [row["shape"] for row in case["parameters"]]
-    for k, (parameter, row) in enumerate(zip(parameters, case["parameters"])):
+    for k, (parameter, row) in enumerate(zip(parameters, case["parameters"], strict=True)):
         shape = row["shape"]
         z = np.random.RandomState(100000 * (GOLDEN["seed"] + 1) + k).standard_normal(shape)
         if len(shape) > 1:
@@ -77,11 +77,11 @@ def test_reference_is_the_published_model(name: str) -> None:
 
     buffers = [b for b in model.buffers()]
     assert len(buffers) == len(case["buffers_after_first_forward"])
-    for buffer, golden in zip(buffers, case["buffers_after_first_forward"]):
+    for buffer, golden in zip(buffers, case["buffers_after_first_forward"], strict=True):
         assert buffer.double().norm().item() == pytest.approx(golden["l2"], rel=1e-9, abs=1e-12), golden["name"]
 
     losses.total.backward()
-    for k, (parameter, row) in enumerate(zip(model.parameters(), case["parameters"])):
+    for k, (parameter, row) in enumerate(zip(model.parameters(), case["parameters"], strict=True)):
         if parameter.grad is None:
             assert not row["grad_l2"]
             continue

@@ -1,0 +1,155 @@
+"""Everything worth running on a borrowed GPU, in one go: ``python -m bench.gpu_suite --out DIR [--minutes M]``.
+
+Parts run in order of worth, each in its own process with its own time limit. Every number is appended to
+``DIR/suite.jsonl`` as soon as it exists; a run that is cut off continues where it stopped when started again with the
+same ``DIR``, or with ``--resume FILE`` naming an earlier ``suite.jsonl``. Copy the file to ``bench/results/<device>/``
+and ``python -m bench.report`` draws it up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from bench.environment import ROOT, describe
+from bench.parts import PARTS, run_part
+from bench.recorder import append
+from bench.rows import Row, read_lines, speedup
+
+RESTARTS = 3
+DRY_LIMIT = 60.0
+
+
+def main() -> None:
+    """Parse, then run one part (in a child process) or the suite."""
+    arguments = parse()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    results = arguments.out / "suite.jsonl"
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if arguments.part:
+        sys.exit(run_part(arguments.part, results, device, arguments.dry_run, arguments.limit))
+    if device.type == "cpu" and not arguments.dry_run:
+        print("error: no GPU here: add --dry-run to try the suite out on a CPU", file=sys.stderr)
+        sys.exit(2)
+    if arguments.resume and not results.exists():
+        shutil.copy(arguments.resume, results)
+    run_suite(arguments, results, device)
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser("python -m bench.gpu_suite", description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, help="directory for suite.jsonl and suite.log [a dry run: a temporary one]")
+    parser.add_argument("--minutes", type=float, default=25.0, help="stop after so many minutes [25]")
+    parser.add_argument("--only", default="", help=f"comma-separated parts: {', '.join(PARTS)}")
+    parser.add_argument("--resume", type=Path, help="results of an earlier run; what it holds is not run again")
+    parser.add_argument("--dry-run", action="store_true", help="each part in miniature, on a CPU where there is no GPU")
+    parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
+    parser.add_argument("--limit", type=float, default=600.0, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    arguments.only = [name for name in arguments.only.split(",") if name]
+    unknown = [name for name in arguments.only if name not in PARTS]
+    if unknown:
+        parser.error(f"no part is called {', '.join(unknown)}: choose from {', '.join(PARTS)}")
+    if arguments.resume and not arguments.resume.exists():
+        parser.error(f"{arguments.resume} is not there: leave out --resume, or name an earlier suite.jsonl")
+    if arguments.out is None:
+        if not arguments.dry_run:
+            parser.error("say where the results go: --out DIR")
+        arguments.out = Path(tempfile.mkdtemp(prefix="fastsep-suite-"))
+    return arguments
+
+
+def run_suite(arguments: argparse.Namespace, results: Path, device: torch.device) -> None:
+    """All parts in their order, as far as the time goes; then the table."""
+    end = time.monotonic() + 60 * arguments.minutes
+    if not results.exists():
+        append(results, {"kind": "environment", **describe(device)})
+    for name in arguments.only or PARTS:
+        if name in done_parts(results):
+            continue
+        left = end - time.monotonic()
+        if left < (2 if arguments.dry_run else 20):
+            append(results, {"kind": "part", "part": name, "status": "no time left"})
+            continue
+        limit = min(left, DRY_LIMIT if arguments.dry_run else PARTS[name].limit)
+        begin = time.monotonic()
+        status = run_child(name, arguments, limit)
+        seconds = round(time.monotonic() - begin, 1)
+        append(results, {"kind": "part", "part": name, "status": status, "seconds": seconds})
+        print(f"{name:12s} {status:24s} {seconds:7.1f} s", flush=True)
+    print_table(results)
+    lines = read_lines(results)
+    failures = [line for line in lines if "failed" in line or str(line.get("absent")).startswith("failed")]
+    for line in failures:
+        print(f"failed: {line.get('part')} {line.get('key')}: {line.get('failed') or line.get('absent')}")
+    if arguments.dry_run and (failures or done_parts(results) != set(arguments.only or PARTS)):
+        sys.exit(1)
+
+
+def done_parts(results: Path) -> set[str]:
+    """Parts that ran to their end."""
+    return {line["part"] for line in read_lines(results) if line["kind"] == "part" and line["status"] == "done"}
+
+
+def run_child(name: str, arguments: argparse.Namespace, limit: float) -> str:
+    """One part in a process of its own, started anew when it crashes; returns how it ended."""
+    end = time.monotonic() + limit
+    status = "no time left"
+    for _ in range(RESTARTS + 1):
+        left = end - time.monotonic()
+        if left < 1:
+            break
+        command = [sys.executable, "-m", "bench.gpu_suite", "--out", str(arguments.out), "--part", name]
+        command += ["--limit", f"{left:.0f}", *(["--dry-run"] if arguments.dry_run else [])]
+        environment = os.environ | {
+            "PYTHONUNBUFFERED": "1",
+            "TORCHINDUCTOR_CACHE_DIR": os.environ.get("TORCHINDUCTOR_CACHE_DIR", "/tmp/fastsep-inductor"),
+        }
+        with (arguments.out / "suite.log").open("a") as log:
+            try:
+                # Half as much again: a row in flight at the limit may end by itself.
+                code = subprocess.run(
+                    command, cwd=ROOT, env=environment, stdout=log, stderr=log, timeout=left + min(30, left / 2)
+                ).returncode
+            except subprocess.TimeoutExpired:
+                return "stopped at its limit"
+        if code == 0:
+            return "done"
+        if code == 3:
+            return "no time left for all rows"
+        status = f"failed, status {code}"
+    return status
+
+
+def print_table(results: Path) -> None:
+    """A short table of what was measured; the report has the rest."""
+    lines = read_lines(results)
+    fields = Row.__dataclass_fields__
+    rows = [Row(**{k: v for k, v in line.items() if k in fields}) for line in lines if line["kind"] == "row"]
+    print(f"\n{'group':16s} {'way':34s} {'case':40s} {'median':>10s} {'x ref':>7s}")
+    for row in rows:
+        if not row.seconds:
+            continue
+        gain = speedup(row, rows)
+        ratio = f"{gain:7.1f}" if gain else ""
+        case = " ".join(f"{name}={value}" for name, value in row.case.items())
+        way, milliseconds = f"{row.way} {row.precision}", row.seconds["median"] * 1e3
+        print(f"{row.group:16s} {way:34s} {case:40s} {milliseconds:8.3f}ms {ratio}")
+    for line in lines:
+        if line["kind"] == "note":
+            short = {name: value for name, value in line.items() if isinstance(value, int | float | str)}
+            text = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in short.items())
+            print(text.replace("kind note, ", ""))
+
+
+if __name__ == "__main__":
+    main()

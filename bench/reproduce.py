@@ -1,0 +1,131 @@
+"""The paper's table again: train to the end, score, keep log, scores and figures (no weights).
+
+``python -m bench.reproduce wave100-published --seed 0`` writes ``bench/results/<device>/reproduction/``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.environment import RESULTS, describe, slug
+from bench.rows import write_json
+from fastsep.config import Config
+from fastsep.presets import PRESETS
+
+STOPS = (3750, 7500, 11250, 18750)
+"""Steps of the published schedules after which the whole test set is scored."""
+LOG_ROWS = 200
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training run: its settings, and the steps at which it is scored (none: only at its end)."""
+
+    config: Callable[[], Config]
+    stops: tuple[int, ...] = ()
+
+
+def published(preset: str, no_s: bool = False) -> Callable[[], Config]:
+    """A published schedule on the published windows."""
+
+    def make() -> Config:
+        config = PRESETS[preset]()
+        config = replace(config, data=replace(config.data, windows="published"))
+        if no_s:
+            model, objective = replace(config.model, no_s=True), replace(config.objective, lamb_t=0.0)
+            config = replace(config, model=model, objective=objective)
+        return config
+
+    return make
+
+
+RUNS = {
+    "wave100-published": Run(published("wave100"), STOPS),
+    "wave-published": Run(published("wave"), STOPS),
+    "wave100-no-s": Run(published("wave100", no_s=True), STOPS),
+    "wave-no-s": Run(published("wave", no_s=True), STOPS),
+    "wave100-onecycle": Run(PRESETS["wave100_onecycle"]),
+    "wave-onecycle": Run(PRESETS["wave_onecycle"]),
+}
+
+
+def reproduce(
+    name: str, seed: int, run: Path, device: torch.device, small: bool = False, progress: bool = False
+) -> dict[str, Any]:
+    """Train run ``name`` into the directory ``run`` and score it.
+
+    Returns:
+        ``scores`` (after each stop: step, seconds of training so far, metrics of the test set), ``log`` (thinned),
+        ``seconds`` of training altogether, settings.
+    """
+    from fastsep.evaluation import evaluate_run
+    from fastsep.training.checkpoint import create_run
+    from fastsep.training.log import read_log
+    from fastsep.training.loop import Trainer
+    from fastsep.training.precision import precision_name
+
+    config = RUNS[name].config()
+    if small:
+        config = miniature(config)
+    config = replace(
+        config, run=replace(config.run, device=str(device), seed=seed, out=run, checkpoint_every=10**9, score=False)
+    )
+    begin = time.perf_counter()
+    trainer = Trainer(config, run, progress)
+    create_run(run, config)
+    setup = time.perf_counter() - begin
+    stops = (2,) if small else RUNS[name].stops or (trainer.total_steps,)
+    seconds, scores = 0.0, []
+    for stop in stops:
+        trainer.total_steps = stop
+        begin = time.perf_counter()
+        trainer.fit()
+        seconds += time.perf_counter() - begin
+        scores.append({"step": stop, "seconds": round(seconds, 2), "metrics": evaluate_run(run, device=str(device))})
+    log = read_log(run)
+    return {
+        "run": name, "preset": config.preset, "seed": seed, "precision": precision_name(trainer.take_step.dtype),
+        "windows": len(trainer.windows), "batch": config.optim.batch_size, "setup_seconds": round(setup, 2),
+        "seconds": round(seconds, 2), "scores": scores, "log": log[:: max(len(log) // LOG_ROWS, 1)],
+    }  # fmt: skip
+
+
+def miniature(config: Config) -> Config:
+    """The same run with narrow networks and a handful of sequences."""
+    from bench.subjects import shrunk
+
+    config = shrunk(config)
+    return replace(config, optim=replace(config.optim, batch_size=4))
+
+
+def main() -> None:
+    """Parse, train, score, keep."""
+    parser = argparse.ArgumentParser("python -m bench.reproduce", description=__doc__.splitlines()[0])
+    parser.add_argument("name", choices=RUNS, help="what to train")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights, batches and windows [0]")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda")
+    arguments = parser.parse_args()
+    device = torch.device(arguments.device)
+    place = RESULTS / slug(device) / "reproduction"
+    title = f"{arguments.name}-seed{arguments.seed}"
+    with tempfile.TemporaryDirectory() as scratch:
+        run = Path(scratch) / "run"
+        value = reproduce(arguments.name, arguments.seed, run, device, progress=True)
+        write_json(place / f"{title}.json", {"environment": describe(device), **value})
+        shutil.copy(run / "log.csv", place / f"{title}.csv")
+        for figure in sorted((run / "figures").glob("*.png")):
+            shutil.copy(figure, place / f"{title}-{figure.name}")
+    print(f"wrote {place / title}.json")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""Data and scores to time: wave generation, PSNR and SSIM, batches of every data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench import reference_data, reference_wave
+from bench.reference_metrics import score_frames
+from bench.rows import Row
+from bench.subjects import Subject, made_windows
+from fastsep.evaluation import metrics as scores
+from fastsep.presets import PRESETS
+
+DATA = ("wave", "wave100", "mnist", "sst", "taxibj", "chairs")
+"""Data sets; all but Moving MNIST are windows of a tensor on the device and differ in their frames alone."""
+
+
+def generate(way: str, sequences: int, device: torch.device, frames: int = 300, grid: int = 64) -> Subject:
+    """Sequences of the wave equation, with c and f0 drawn as published."""
+    draws = np.random.RandomState(42).uniform((1, 300), (30, 400), (sequences, 2))
+    f0, c = draws[:, 0], draws[:, 1]
+    row = Row(
+        "generate", way, device.type, "fp32", {"sequences": sequences}, items=sequences,
+        bytes=4 * sequences * frames * grid**2, info={"frames": frames, "grid": grid},
+    )  # fmt: skip
+    if way.startswith("reference"):
+        advance = reference_wave.step
+        if "compiled" in way:
+            advance = torch.compile(reference_wave.step, dynamic=True)
+
+        def call() -> None:
+            for k in range(sequences):
+                reference_wave.simulate_one(float(c[k]), float(f0[k]), frames, grid, advance=advance, device=device)
+
+        return Subject(row, call)
+
+    from kernels.wave import simulate
+
+    def call() -> None:
+        simulate(c, f0, frames=frames, grid=grid, dt=1e-3, device=device)
+
+    return Subject(row, call)
+
+
+def metrics(way: str, batch: int, frames: int, device: torch.device) -> Subject:
+    """MSE, PSNR and SSIM of ``batch`` forecasts of ``frames`` frames of 64x64."""
+    generator = torch.Generator(device).manual_seed(1)
+    forecast = torch.rand(batch, frames, 1, 64, 64, device=device, generator=generator)
+    truth = torch.rand(batch, frames, 1, 64, 64, device=device, generator=generator)
+
+    def naive(forecast: Tensor, truth: Tensor) -> None:
+        score_frames(forecast, truth)
+
+    def fast(forecast: Tensor, truth: Tensor) -> None:
+        scores.mse(forecast, truth)
+        scores.psnr(forecast, truth)
+        scores.ssim(forecast, truth)
+
+    run = naive if way.startswith("reference") else fast
+    row = Row(
+        "metrics", way, device.type, "fp32", {"batch": batch, "frames": frames}, items=batch * frames,
+        bytes=forecast.nbytes + truth.nbytes,
+    )  # fmt: skip
+    return Subject(row, lambda: run(forecast, truth))
+
+
+def data(name: str, way: str, batch: int, device: torch.device) -> Subject:
+    """A training batch on the device: items collected one by one on the host, or one gather on the device."""
+    config = PRESETS[name]()
+    make = _mnist_batch(way, batch, config.window, device) if name == "mnist" else None
+    if make is None:
+        host = torch.device("cpu") if way.startswith("reference") else device
+        windows = made_windows(config, host, sequences=32)
+        index = torch.randint(len(windows), (batch,), device=host)
+
+        def make() -> Tensor:
+            if way.startswith("reference"):
+                return reference_data.collect(windows.frames, windows.starts, index, windows.length).to(device)
+            return windows.batch(index)
+
+    frame = torch.Size(config.model.shape).numel()
+    row = Row(
+        f"data/{name}", way, device.type, "fp32", {"batch": batch}, items=batch,
+        bytes=2 * 4 * batch * config.window * frame,
+    )  # fmt: skip
+    return Subject(row, make)
+
+
+def _mnist_batch(way: str, batch: int, length: int, device: torch.device) -> Callable[[], Tensor]:
+    """Moving MNIST with made digits."""
+    digits = np.random.RandomState(7).randint(0, 256, (1000, 28, 28)).astype(np.uint8)
+    if way.startswith("reference"):
+        rng = np.random.RandomState(1)
+        return lambda: torch.stack(
+            [torch.as_tensor(reference_data.bounce(digits, rng, length)) for _ in range(batch)]
+        ).to(device)
+    raise NotImplementedError
