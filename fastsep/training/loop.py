@@ -14,7 +14,7 @@ from torch import Tensor
 from fastsep.config import Config
 from fastsep.data.windows import Windows
 from fastsep.errors import UserError
-from fastsep.evaluation.figures import forecast_strip
+from fastsep.evaluation.strip import forecast_strip
 from fastsep.model import SeparableModel
 from fastsep.training.checkpoint import (
     create_run,
@@ -112,6 +112,7 @@ class Trainer:
                     self._save()
                 row_step, row_time = self.done, time.perf_counter()
         except KeyboardInterrupt:
+            self._check_finite(self.take_step.read_losses().total)
             self._save()
             raise UserError(f"interrupted after step {self.done}: continue with --resume {self.run}") from None
         finally:

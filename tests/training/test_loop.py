@@ -1,0 +1,119 @@
+"""The loop on a made data set of smooth pulses: it learns, resumes exactly, and stops cleanly when things go wrong."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import pytest
+import torch
+
+from fastsep.config import Config, ModelConfig, ObjectiveConfig, OptimConfig, RunConfig
+from fastsep.data import DATASETS
+from fastsep.data.base import DataConfig
+from fastsep.data.windows import TensorWindows, all_starts
+from fastsep.errors import UserError
+from fastsep.training.checkpoint import load_model, newest_checkpoint
+from fastsep.training.log import read_log
+from fastsep.training.loop import Trainer, resume, train
+
+
+@dataclass(frozen=True)
+class Pulses(DataConfig):
+    name: ClassVar[str] = "pulses"
+
+    spoiled: bool = False
+
+    def open(self, split, cond, pred, device, seed=0):
+        time = torch.arange(30.0)
+        phase = torch.linspace(0, 3, 6)[:, None, None] if split == "train" else torch.linspace(1, 2, 2)[:, None, None]
+        place = torch.arange(9.0) / 9
+        frames = 0.5 + 0.5 * torch.sin(2 * math.pi * (place + time[:, None] / 15) + phase)  # (N, T, 9)
+        if self.spoiled:
+            frames[0, 7] = math.nan
+        length = cond + pred
+        return TensorWindows(frames[:, :, None].to(device), all_starts(len(frames), 30, length), length)
+
+
+@pytest.fixture
+def config(monkeypatch):
+    monkeypatch.setitem(DATASETS, "pulses", Pulses)
+    return Config(
+        data=Pulses(),
+        model=ModelConfig(
+            shape=(1, 9), encoder="mlp", decoder="mlp", mixing="mul", code_size_s=4, code_size_t=4, nt_cond=3, offset=3,
+            enc_hidden_size=32, dec_hidden_size=32, res_hidden_size=32, gain_resnet=0.71,
+        ),
+        objective=ObjectiveConfig(nt_pred=4),
+        optim=OptimConfig(batch_size=16, lr=3e-3, steps=40),
+        run=RunConfig(precision="fp32", device="cpu", log_every=10, checkpoint_every=20),
+    )  # fmt: skip
+
+
+def weights_of(run):
+    return load_model(run)[0].state_dict()
+
+
+def test_training_learns_and_leaves_a_whole_run(config, tmp_path):
+    run = tmp_path / "run"
+    train(replace(config, optim=replace(config.optim, steps=300, schedule="one_cycle", lr=1e-2)), run, False)
+    rows = read_log(run)
+    assert [row["step"] for row in rows] == list(range(10, 301, 10))
+    assert rows[-1]["test_mse"] < 0.2 * rows[1]["test_mse"]
+    assert rows[-1]["prediction"] < 0.2 * rows[0]["prediction"]
+    assert {path.name for path in run.iterdir()} == {"config.json", "log.csv", "checkpoints", "tensorboard"}
+
+
+def test_a_resumed_run_ends_where_an_unbroken_one_does(config, tmp_path, monkeypatch):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    train(config, whole, False)
+
+    original = Trainer._batches
+
+    def interrupted(self):
+        for index in original(self):
+            if self.done == 27:
+                raise KeyboardInterrupt
+            yield index
+
+    monkeypatch.setattr(Trainer, "_batches", interrupted)
+    with pytest.raises(UserError, match=r"after step 27: continue with --resume"):
+        train(config, broken, False)
+    monkeypatch.setattr(Trainer, "_batches", original)
+    assert newest_checkpoint(broken).name == "step-00000027"
+    resume(broken, False)
+    for ours, theirs in zip(weights_of(broken).values(), weights_of(whole).values(), strict=True):
+        assert torch.equal(ours, theirs)
+    assert [row["step"] for row in read_log(broken)] == [10, 20, 30, 40]
+
+
+def test_a_complete_run_is_not_resumed(config, tmp_path):
+    train(config, tmp_path / "run", False)
+    with pytest.raises(UserError, match="is complete"):
+        resume(tmp_path / "run", False)
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_last_good_checkpoint(config, tmp_path):
+    run = tmp_path / "run"
+    train(replace(config, optim=replace(config.optim, steps=20)), run, False)
+    settings = run / "config.json"
+    settings.write_text(settings.read_text().replace('"spoiled": false', '"spoiled": true').replace(": 20,", ": 60,", 1))
+    good = weights_of(run)
+    with pytest.raises(UserError, match=r"loss is nan at step 30; the last good checkpoint is .*step-00000020"):
+        resume(run, False)
+    assert newest_checkpoint(run).name == "step-00000020"
+    assert all(torch.equal(a, b) for a, b in zip(good.values(), weights_of(run).values(), strict=True))
+
+
+def test_the_same_seed_gives_the_same_weights(config, tmp_path):
+    runs = [tmp_path / "a", tmp_path / "b", tmp_path / "c"]
+    for run, seed in zip(runs, (0, 0, 1), strict=True):
+        train(replace(config, run=replace(config.run, seed=seed)), run, False)
+    a, b, c = (weights_of(run) for run in runs)
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert not any(torch.equal(a[name], c[name]) for name in a if name.endswith("weight"))
+
+
+def test_a_batch_larger_than_the_data_is_refused_before_anything_is_written(config, tmp_path):
+    with pytest.raises(UserError, match="lower --batch-size"):
+        train(replace(config, optim=replace(config.optim, batch_size=10_000)), tmp_path / "run", False)
+    assert not (tmp_path / "run").exists()
