@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def zero_gradients(model: nn.Module) -> set[int]:
     leaves = [m for m in model.modules() if next(m.children(), None) is None]
     return {
         id(conv.bias)
-        for conv, norm in zip(leaves[:-1], leaves[1:], strict=True)
+        for conv, norm in pairwise(leaves)
         if isinstance(norm, nn.BatchNorm2d) and norm.weight.requires_grad and getattr(conv, "bias", None) is not None
     }
 

@@ -76,7 +76,8 @@ def write_official_run(
         torch.save(module, directory / f"{FILE_OF[root]}.pt", _use_new_zipfile_serialization=zipped)
     params = {
         "data": DATA[case_name.split("_")[0]], "architecture": c["enc"], "decoder_architecture": c["dec"],
-        "nt_cond": c["nt_cond"], "nt_pred": c["nt_pred"], "code_size_t": c["ct"], "code_size_s": c["cs"] + 3 * c["no_s"],
+        "nt_cond": c["nt_cond"], "nt_pred": c["nt_pred"], "code_size_t": c["ct"],
+        "code_size_s": c["cs"] + 3 * c["no_s"],
         "mixing": "concat" if c["no_s"] else c["mixing"], "skipco": c["skip"], "res_hidden_size": c["res_hidden"],
         "n_blocks": c["n_blocks"], "enc_hidden_size": c["eh"], "dec_hidden_size": c["dh"], "enc_n_layers": c["el"],
         "dec_n_layers": c["dl"], "no_s": c["no_s"], "offset": c["offset"], "lr": c["lr"], "lamb_ae": 10,
@@ -89,7 +90,9 @@ def write_official_run(
 
 @pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize("case_name", ["mnist", "mnist_no_s", "mnist_skip", "taxibj", "wave"])
-def test_imported_run_forecasts_the_same(case_name: str, zipped: bool, tmp_path: Path, authors: type[nn.Module]) -> None:
+def test_imported_run_forecasts_the_same(
+    case_name: str, zipped: bool, tmp_path: Path, authors: type[nn.Module]
+) -> None:
     case = write_official_run(tmp_path / "theirs", case_name, authors, zipped)
     import_run(tmp_path / "theirs", tmp_path / "ours")
     imported, config = load_model(tmp_path / "ours")
@@ -144,9 +147,16 @@ def test_code_in_a_pickle_is_refused_by_name(zipped: bool, tmp_path: Path, autho
 
 
 @pytest.mark.parametrize(
-    ("module", "name"), [("builtins", "eval"), ("torch", "load"), ("torch.hub", "load"), ("torch._utils", "_import_dotted_name"),
-                         ("torch.nn.modules.module", "torch.os.system"), ("fastsep.cli", "run")],
-)  # fmt: skip
+    ("module", "name"),
+    [
+        ("builtins", "eval"),
+        ("torch", "load"),
+        ("torch.hub", "load"),
+        ("torch._utils", "_import_dotted_name"),
+        ("torch.nn.modules.module", "torch.os.system"),
+        ("fastsep.cli", "run"),
+    ],
+)
 def test_other_names_are_refused(module: str, name: str, tmp_path: Path) -> None:
     write_legacy(tmp_path / "x.pt", f"c{module}\n{name}\n.".encode())
     with pytest.raises(UserError, match=name):
@@ -202,7 +212,7 @@ def test_missing_and_misfitting_runs_are_refused(tmp_path: Path, authors: type[n
     with pytest.raises(UserError, match="no preset ice"):
         import_run(tmp_path, ours, preset="ice")
     write_official_run(theirs, "mnist", authors)
-    with pytest.raises(UserError, match="cannot read .*ov_Es_7.pt"):
+    with pytest.raises(UserError, match=r"cannot read .*ov_Es_7\.pt"):
         import_run(theirs, ours, epoch=7)
     params = json.loads((theirs / "params.json").read_text())
     for change, message in (
@@ -216,14 +226,15 @@ def test_missing_and_misfitting_runs_are_refused(tmp_path: Path, authors: type[n
         with pytest.raises(UserError, match=message):
             import_run(theirs, ours)
     (theirs / "params.json").write_text("{")
-    with pytest.raises(UserError, match="params.json"):
+    with pytest.raises(UserError, match=r"params\.json"):
         import_run(theirs, ours)
     assert not ours.exists()
 
 
 def test_command_line(tmp_path: Path, authors: type[nn.Module]) -> None:
     write_official_run(tmp_path / "theirs", "mnist", authors)
-    command = [sys.executable, "-m", "fastsep.import_official", str(tmp_path / "theirs"), "--out", str(tmp_path / "ours")]
+    theirs, ours = str(tmp_path / "theirs"), str(tmp_path / "ours")
+    command = [sys.executable, "-m", "fastsep.import_official", theirs, "--out", ours]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout) == (0, f"run: {tmp_path / 'ours'}\n"), done.stderr
     again = subprocess.run(command, capture_output=True, text=True, timeout=120)

@@ -1,4 +1,4 @@
-"""The networks by name. Parameters are registered in the order of the authors' modules, so that weights map by order."""
+"""The networks by name. Parameters are registered in the order of the authors' modules: weights map by order."""
 
 from __future__ import annotations
 

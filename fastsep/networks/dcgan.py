@@ -70,5 +70,5 @@ class DCGANDecoder(nn.Module):
 
 
 def _double(size: int, out: int, skips: bool) -> nn.Module:
-    """A 4x4 transposed convolution that doubles the image, with as many skip channels as features if there are skips."""
+    """A 4x4 transposed convolution that doubles the image; with skips, as many skip channels as features join."""
     return JoinConvTranspose2d(size, size, out) if skips else nn.ConvTranspose2d(size, out, 4, stride=2, padding=1)

@@ -6,6 +6,8 @@ outermost, so that one call is one contiguous slice.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -150,7 +152,7 @@ def conv3(size: int, out: int, stride: int = 1) -> nn.Conv2d:
 def conv3_stage(widths: list[int], skip: int = 0, skip_first: bool = False) -> nn.ModuleList:
     """3x3 blocks between consecutive ``widths``; the first one joins ``skip`` static channels if there are any."""
     first = JoinConv2d(widths[0], skip, widths[1], skip_first) if skip else conv3(widths[0], widths[1])
-    rest = [conv3(size, out) for size, out in zip(widths[1:-1], widths[2:], strict=True)]
+    rest = [conv3(size, out) for size, out in pairwise(widths[1:])]
     return nn.ModuleList(Block(conv) for conv in [first, *rest])
 
 

@@ -159,6 +159,7 @@ def _copy(tensor: Tensor, value: Tensor, name: str, path: Path) -> None:
     if tensor.shape != value.shape:
         made, found = ("x".join(map(str, t.shape)) for t in (tensor, value))
         raise UserError(
-            f"{name} in {path} is {found} where the settings make {made}: give the --preset that the run was trained with"
+            f"{name} in {path} is {found} where the settings make {made}: "
+            "give the --preset that the run was trained with"
         )
     tensor.copy_(value)

@@ -69,7 +69,8 @@ def read_module(path: Path) -> StoredModule:
     except UserError:
         raise
     except Exception as error:  # a damaged pickle can raise anything
-        raise UserError(f"{path} is damaged or holds no network ({type(error).__name__}: {error}): save it again") from None
+        reason = f"{type(error).__name__}: {error}"
+        raise UserError(f"{path} is damaged or holds no network ({reason}): save it again") from None
     return StoredModule(parameters, buffers)
 
 
@@ -164,7 +165,7 @@ def _read_zip(path: Path, data: bytes) -> Any:
         def storage(dtype: torch.dtype, key: str, numel: int) -> Tensor:
             if key not in storages:
                 raw = bytearray(archive.read(f"{folder}data/{key}"))
-                storages[key] = torch.frombuffer(raw, dtype=dtype, count=numel) if numel else torch.empty(0, dtype=dtype)
+                storages[key] = torch.frombuffer(raw, dtype=dtype, count=numel) if numel else torch.empty(0).to(dtype)
             return storages[key]
 
         return _Unpickler(path, io.BytesIO(archive.read(entry)), storage).load()
