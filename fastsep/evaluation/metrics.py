@@ -25,9 +25,9 @@ def mse(forecast: Tensor, truth: Tensor, frame_dims: int = 3) -> Tensor:
 def psnr(forecast: Tensor, truth: Tensor) -> Tensor:
     """Peak signal-to-noise ratio in dB of each frame with values of 0 to 1: (..., C, H, W) twice -> (...).
 
-    Channels are scored one by one and averaged, as published. A perfect frame scores infinity.
+    Channels are scored one by one and averaged, as published. A perfect frame scores 100 dB, so that means stay finite.
     """
-    error = (forecast - truth).square_().mean((-2, -1))  # (..., C)
+    error = (forecast - truth).square_().mean((-2, -1)).clamp_min_(1e-10)  # (..., C)
     return error.log10_().mul_(-10).mean(-1)
 
 

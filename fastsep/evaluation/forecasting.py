@@ -1,0 +1,76 @@
+"""Forecasts of a whole test set, a batch at a time, in float32.
+
+Letters: B batch, n conditioning frames, h forecast horizon; ``*shape`` one frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from fastsep.data.windows import Windows
+from fastsep.model import SeparableModel
+
+# Decoded frames held at once: a convolutional decoder keeps up to 1 MB of features a frame.
+_FRAMES = {"mlp": 8192}
+_FRAMES_CONVOLUTIONAL = {"cpu": 1024, "cuda": 8192}
+
+
+class Batch(NamedTuple):
+    """Some test windows and what was forecast from their first frames."""
+
+    index: Tensor
+    """(B,) int64, the windows' numbers."""
+    cond: Tensor
+    """(B, n, *shape), the conditioning frames."""
+    truth: Tensor
+    """(B, h, *shape), the frames that followed."""
+    forecast: Tensor
+    """(B, h, *shape), the model's."""
+
+
+def forecasts(
+    model: SeparableModel, windows: Windows, horizon: int, batch_size: int | None = None, progress: bool = False
+) -> Iterator[Batch]:
+    """Forecast every window, in order; one batch is in memory at a time."""
+    n = model.config.nt_cond
+    for index in batches(model, windows, horizon, batch_size, "forecasts", progress):
+        video = windows.batch(index)
+        yield Batch(index, video[:, :n], video[:, n : n + horizon], model.forecast(video[:, :n], horizon))
+
+
+def batches(
+    model: SeparableModel, windows: Windows, horizon: int, batch_size: int | None, label: str, progress: bool
+) -> Iterator[Tensor]:
+    """Window numbers (B,) on the windows' device, under a progress bar."""
+    step = batch_size or default_batch_size(model, horizon, windows.device)
+    with tqdm(total=len(windows), desc=label, unit="seq", disable=not progress, dynamic_ncols=True) as bar:
+        for first in range(0, len(windows), step):
+            index = torch.arange(first, min(first + step, len(windows)), device=windows.device)
+            yield index
+            bar.update(len(index))
+
+
+def default_batch_size(model: SeparableModel, horizon: int, device: torch.device) -> int:
+    """Sequences whose decoding fits memory comfortably."""
+    fallback = _FRAMES_CONVOLUTIONAL.get(device.type, 1024)
+    return max(1, _FRAMES.get(model.config.decoder, fallback) // horizon)
+
+
+@contextmanager
+def exact_float32() -> Iterator[None]:
+    """No derivatives, and float32 products that are not rounded to TF32."""
+    kept = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        torch.set_float32_matmul_precision(kept[0])
+        torch.backends.cudnn.allow_tf32 = kept[1]

@@ -1,0 +1,111 @@
+"""Which figures a run gets, and the sequences that they show.
+
+Letters: S sequences, n conditioning frames, h forecast horizon; ``*shape`` one frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from fastsep.config import Config
+from fastsep.data.windows import Windows
+from fastsep.evaluation.animation import animate_images, animate_points
+from fastsep.evaluation.curves import error_figure, latent_figure, training_figure
+from fastsep.evaluation.forecasting import Batch
+from fastsep.evaluation.frames import forecast_figure, strips_figure, swap_figure
+from fastsep.evaluation.points import heatmap_figure, series_figure
+from fastsep.evaluation.protocols import Protocol
+from fastsep.evaluation.style import Appearance, chosen_horizons, save, styled
+from fastsep.model import SeparableModel
+
+_SEQUENCES = 4
+_SWAP_TIMES = 3
+APPEARANCES = {
+    "wave": Appearance("WaveEq", "displacement, scaled to 0..1", "viridis", (0.0, 1.0), "frames of 2 ms"),
+    "wave100": Appearance("WaveEq-100", "displacement, scaled to 0..1", "viridis", (0.0, 1.0), "frames of 2 ms"),
+    "mnist": Appearance("Moving MNIST", "brightness, 0..1", "gray", (0.0, 1.0)),
+    "chairs": Appearance("Chairs", "colour", "gray", (0.0, 1.0), "views"),
+    "taxibj": Appearance("TaxiBJ", "inflow, scaled to 0..1", "magma", None, "half hours"),
+    "sst": Appearance("SST", "temperature [°C]", "RdYlBu_r", None, "days"),
+}
+
+
+def draw_figures(
+    run: Path,
+    model: SeparableModel,
+    config: Config,
+    windows: Windows,
+    protocol: Protocol,
+    curves: dict[str, Any],
+    log: list[dict[str, Any]],
+) -> list[Path]:
+    """Draw everything that suits the data set into ``run/figures`` and return the paths.
+
+    Raises:
+        UserError: a figure cannot be written.
+    """
+    appearance = APPEARANCES[config.data.name]
+    folder = run / "figures"
+    batch = _examples(model, windows, config.model.nt_cond)
+    horizon = batch.truth.shape[1]
+    cond, truth, forecast = (
+        protocol.shown(frames, start, batch, windows).cpu()
+        for frames, start in ((batch.cond, 0), (batch.truth, batch.cond.shape[1]), (batch.forecast, batch.cond.shape[1]))
+    )
+    is_image = truth.ndim == 5
+    paths: list[Path] = []
+
+    def draw(name: str, make: Callable[[], Figure]) -> None:
+        paths.append(save(make(), folder / f"{name}.png"))
+
+    with styled():
+        if is_image:
+            draw("forecast", lambda: forecast_figure(truth[0], forecast[0], appearance))
+            draw("strips", lambda: strips_figure(cond, truth, forecast, appearance))
+            if not config.model.no_s:
+                draw("swap", lambda: _swap(model, batch, appearance))
+        else:
+            draw("forecast", lambda: heatmap_figure(cond[0], truth[0], forecast[0], appearance))
+            draw("series", lambda: series_figure(cond[0], truth[0], forecast[0], appearance))
+        draw("error", lambda: error_figure(curves, protocol.labels(), len(windows), appearance))
+        trajectory = model.trajectory(batch.cond, horizon + config.model.offset)
+        draw("latent", lambda: latent_figure(trajectory, config.model.offset, appearance))
+        if len(log) > 1:
+            draw("training", lambda: training_figure(log, f"{appearance.title}: training of preset {config.preset}"))
+        animate = animate_images if is_image else animate_points
+        paths.append(animate(cond[0], truth[0], forecast[0], appearance, folder / "forecast.gif"))
+    return paths
+
+
+def _examples(model: SeparableModel, windows: Windows, n: int) -> Batch:
+    """Sequences from all over the test set, the first one from its middle."""
+    count = min(_SEQUENCES, len(windows))
+    order = torch.linspace(0, len(windows) - 1, count + 2)[1:-1].round().long().roll(-(count // 2))
+    index = order.to(windows.device)
+    video = windows.batch(index)
+    cond, truth = video[:, :n], video[:, n:]
+    return Batch(index, cond, truth, model.forecast(cond, truth.shape[1]))
+
+
+def _swap(model: SeparableModel, batch: Batch, appearance: Appearance) -> Figure:
+    rows = min(3, len(batch.cond))
+    columns = min(2, rows)
+    horizon = batch.truth.shape[1]
+    times = [k - 1 for k in chosen_horizons(min(horizon, 20))][-_SWAP_TIMES:]
+    grid = [
+        torch.stack([_swapped(model, batch.cond[i], batch.cond[j], horizon)[times] for j in range(columns)])
+        for i in range(rows)
+    ]
+    motion = batch.truth[:columns, times]
+    return swap_figure(batch.cond[:rows, -1].cpu(), motion.cpu(), torch.stack(grid).cpu(), appearance)
+
+
+def _swapped(model: SeparableModel, content: Tensor, motion: Tensor, horizon: int) -> Tensor:
+    """One sequence's content (n, *shape) with another's motion: (h, *shape)."""
+    return model.swap(content[None], motion[None], horizon)[0]

@@ -1,0 +1,64 @@
+"""Scores as a table of text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from fastsep.evaluation.style import chosen_horizons
+
+
+def print_report(run: Path, result: dict[str, Any]) -> None:
+    """Print the scores of ``evaluate_run`` and where its files lie."""
+    print(format_report(result))
+    for name in ("metrics.json", *result.get("figures", ())):
+        print(run / name)
+
+
+def format_report(result: dict[str, Any]) -> str:
+    """The scores as text: published means over the horizon, then single frames, then swaps."""
+    head = f"{result['dataset']}, step {result['step']:,}: {result['windows']:,} test windows"
+    parts = [head + (f", {result['data']}" if result["data"] else "")]
+    horizons = list(result["scores"]["model"][next(iter(result["labels"]))])
+    parts.append(
+        _table("mean over the frames up to", [f"t+{k}" for k in horizons], _rows(result, "scores", horizons))
+    )
+    alone = chosen_horizons(result["horizon"])
+    parts.append(_table("one frame alone, at", [f"t+{k}" for k in alone], _rows(result, "curves", alone)))
+    if "swap" in result:
+        rows = [
+            ([result["labels"][name], "content and motion of two sequences"], [values[k] for k in values])
+            for name, values in result["swap"].items()
+        ]
+        parts.append(_table("swapped, mean over the frames up to", [f"t+{k}" for k in horizons], rows))
+    return "\n\n".join(parts)
+
+
+def _rows(result: dict[str, Any], kind: str, horizons: list[Any]) -> list[tuple[list[str], list[float]]]:
+    rows = []
+    for name, label in result["labels"].items():
+        for predictor, scores in result[kind].items():
+            if name in scores:
+                values = [scores[name][k] if kind == "scores" else scores[name][k - 1] for k in horizons]
+                rows.append(([label, predictor], values))
+    return rows
+
+
+def _table(title: str, columns: list[str], rows: list[tuple[list[str], list[float]]]) -> str:
+    """A title, a header and rows whose first two cells are text; a label is written once for equal neighbours."""
+    cells = [[title, "", *columns]]
+    last = ""
+    for (label, predictor), values in rows:
+        cells.append(["  " + label if label != last else "", predictor, *map(_number, values)])
+        last = label
+    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
+    lines = []
+    for row in cells:
+        text = [cell.ljust(width) for cell, width in zip(row[:2], widths[:2], strict=True)]
+        numbers = [cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True)]
+        lines.append("  ".join([*text, *numbers]).rstrip())
+    return "\n".join(lines)
+
+
+def _number(value: float) -> str:
+    return f"{value:.2e}" if 0 < abs(value) < 0.01 or abs(value) >= 1e5 else f"{value:.4g}"

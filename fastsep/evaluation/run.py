@@ -1,0 +1,144 @@
+"""Evaluates a run: scores into ``metrics.json``, pictures into ``figures/``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fastsep import __version__
+from fastsep.config import Config
+from fastsep.data.windows import Windows
+from fastsep.errors import UserError
+from fastsep.evaluation.forecasting import exact_float32
+from fastsep.evaluation.gallery import draw_figures
+from fastsep.evaluation.protocols import PROTOCOLS, Protocol
+from fastsep.evaluation.scoring import mean_up_to, score_forecasts, score_swaps
+from fastsep.model import SeparableModel
+from fastsep.training.checkpoint import load_model, newest_checkpoint, step_of, write_text
+from fastsep.training.log import read_log
+from fastsep.training.precision import resolve_device
+
+
+def evaluate_run(
+    run: Path,
+    horizon: int | None = None,
+    swap: bool = False,
+    device: str = "auto",
+    batch_size: int | None = None,
+    data: Path | None = None,
+    figures: bool = True,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Score the newest checkpoint of ``run`` on the test set of its data set, in float32.
+
+    Args:
+        run: run directory.
+        horizon: frames to forecast; by default the longest published horizon that the data allow.
+        swap: also score forecasts with the content of one sequence and the motion of another.
+        device: auto, cpu, cuda or cuda:N.
+        batch_size: sequences forecast at once; by default what fits memory.
+        data: where the data lie, if not where the run's settings say.
+        figures: also draw.
+        progress: show bars.
+
+    Returns:
+        What ``metrics.json`` holds.
+
+    Raises:
+        UserError: no run, a damaged checkpoint, missing data, a horizon longer than the data, no swap scores for this
+            data set, an unwritable run directory.
+    """
+    run = Path(run)
+    for name, value in (("--horizon", horizon), ("--batch-size", batch_size)):
+        if value is not None and value < 1:
+            raise UserError(f"{name} is {value}: give a positive number")
+    target = resolve_device(device)
+    model, config = load_model(run, target)
+    if config.model.encoder != "mlp":
+        model.to(memory_format=torch.channels_last)
+    protocol = PROTOCOLS[config.data.name]
+    if swap and not protocol.swap_metrics:
+        raise UserError(f"{config.data.name} has no ground truth for swapped sequences: evaluate without --swap")
+    wanted = [horizon] if horizon else [*sorted(protocol.horizons, reverse=True), config.objective.nt_pred]
+    horizon, windows = _open_longest(config, wanted, target, data)
+    started = time.perf_counter()
+    with exact_float32():
+        result = _describe(run, config, windows, target, horizon)
+        result |= _score(model, windows, protocol, horizon, swap, batch_size, progress)
+        result["seconds"] = round(time.perf_counter() - started, 3)
+        if figures:
+            paths = draw_figures(run, model, config, windows, protocol, result["curves"], read_log(run))
+            result["figures"] = [str(path.relative_to(run)) for path in paths]
+    try:
+        write_text(run / "metrics.json", json.dumps(result, indent=2) + "\n")
+    except OSError as error:
+        raise UserError(f"cannot write {run / 'metrics.json'} ({error.strerror}): free space or mend rights") from None
+    return result
+
+
+def _open_longest(
+    config: Config, horizons: list[int], device: torch.device, data: Path | None
+) -> tuple[int, Windows]:
+    """The first horizon that the data allow; the first one's error where they allow none."""
+    errors = []
+    for horizon in horizons:
+        try:
+            return horizon, _open(config, horizon, device, data)
+        except UserError as error:
+            errors.append(error)
+    raise errors[0]
+
+
+def _open(config: Config, horizon: int, device: torch.device, data: Path | None) -> Windows:
+    settings = config.data if data is None else dataclasses.replace(config.data, data=data)
+    windows = settings.open("test", config.model.nt_cond, horizon, device)
+    if len(windows) == 0 or windows.length < config.model.nt_cond + horizon:
+        raise UserError(f"the test sequences are too short for --horizon {horizon}: give a shorter one")
+    if tuple(windows.shape) != tuple(config.model.shape):
+        has, wants = ("x".join(map(str, shape)) for shape in (windows.shape, config.model.shape))
+        raise UserError(f"the data's frames are {has}, the run's model takes {wants}: give the data it was trained on")
+    return windows
+
+
+def _describe(run: Path, config: Config, windows: Windows, device: torch.device, horizon: int) -> dict[str, Any]:
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+    return {
+        "preset": config.preset,
+        "dataset": config.data.name,
+        "data": windows.description,
+        "step": step_of(newest_checkpoint(run)),
+        "windows": len(windows),
+        "conditioning_frames": config.model.nt_cond,
+        "horizon": horizon,
+        "device": name,
+        "versions": {"fastsep": __version__, "torch": torch.__version__},
+    }
+
+
+def _score(
+    model: SeparableModel,
+    windows: Windows,
+    protocol: Protocol,
+    horizon: int,
+    swap: bool,
+    batch_size: int | None,
+    progress: bool,
+) -> dict[str, Any]:
+    curves = score_forecasts(model, windows, protocol, horizon, batch_size, progress)
+    horizons = sorted({k for k in protocol.horizons if k <= horizon} | {horizon})
+    scores = {
+        predictor: {name: {str(k): mean_up_to(curve, k) for k in horizons} for name, curve in values.items()}
+        for predictor, values in curves.items()
+    }
+    result: dict[str, Any] = {"scores": scores, "curves": curves, "labels": protocol.labels()}
+    if swap or protocol.always_swap:
+        result["swap"] = {
+            name: {str(k): value for k, value in values.items()}
+            for name, values in score_swaps(model, windows, protocol, horizons, batch_size, progress).items()
+        }
+    return result

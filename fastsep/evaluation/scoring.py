@@ -1,0 +1,95 @@
+"""Runs a protocol over a test set: scores of every predictor at every horizon, in bounded memory.
+
+Letters: B batch, P permutations of objects, n conditioning frames, h forecast horizon; ``*shape`` one frame.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import torch
+from torch import Tensor
+
+from fastsep.data.windows import Windows
+from fastsep.evaluation.forecasting import batches, forecasts
+from fastsep.evaluation.protocols import Protocol, image_scores
+from fastsep.model import SeparableModel
+
+MODEL = "model"
+PERSISTENCE = "persistence"
+MEAN_FRAME = "mean frame"
+
+Curves = dict[str, dict[str, list[float]]]
+"""Predictor -> score -> its value at t+1, t+2, ... (each frame alone, mean over the test windows)."""
+
+
+def score_forecasts(
+    model: SeparableModel,
+    windows: Windows,
+    protocol: Protocol,
+    horizon: int,
+    batch_size: int | None = None,
+    progress: bool = False,
+) -> Curves:
+    """Score the model and two forecasts that need none.
+
+    *Persistence* repeats the last conditioning frame; *mean frame* repeats the mean of the conditioning frames.
+    """
+    sums: dict[tuple[str, str], Tensor] = {}
+    for batch in forecasts(model, windows, horizon, batch_size, progress):
+        scores = {
+            MODEL: protocol.score(batch.forecast, batch, windows),
+            PERSISTENCE: protocol.score_baseline(_repeat(batch.cond[:, -1], horizon), batch, windows),
+            MEAN_FRAME: protocol.score_baseline(_repeat(batch.cond.mean(1), horizon), batch, windows),
+        }
+        for predictor, values in scores.items():
+            for name, score in values.items():
+                total = score.double().sum(0)  # (h,)
+                sums[predictor, name] = sums[predictor, name] + total if (predictor, name) in sums else total
+    curves: Curves = defaultdict(dict)
+    for (predictor, name), total in sums.items():
+        curves[predictor][name] = (total / len(windows)).tolist()
+    return dict(curves)
+
+
+def score_swaps(
+    model: SeparableModel,
+    windows: Windows,
+    protocol: Protocol,
+    horizons: list[int],
+    batch_size: int | None = None,
+    progress: bool = False,
+) -> dict[str, dict[int, float]]:
+    """Score forecasts that take S from one window and T from another: score -> horizon -> value.
+
+    Window i gives the motion, the window as far from the end as i is from the start gives the content. Where several
+    objects can be matched with the trajectories in different ways, each window counts with its best matching, for each
+    score and horizon on its own (as published).
+    """
+    n, horizon = model.config.nt_cond, max(horizons)
+    sums: dict[tuple[str, int], Tensor] = {}
+    for motion in batches(model, windows, horizon, batch_size, "swaps", progress):
+        content = len(windows) - 1 - motion
+        forecast = model.swap(windows.batch(content)[:, :n], windows.batch(motion)[:, :n], horizon)
+        truths = windows.swap_targets(content, motion)[:, :, n : n + horizon]  # (B, P, h, *shape)
+        scores = [image_scores(forecast, truth) for truth in truths.unbind(1)]
+        for name, metric in protocol.swap_metrics.items():
+            values = torch.stack([score[name] for score in scores]).double()  # (P, B, h)
+            for k in horizons:
+                of_window = values[..., :k].mean(-1)  # (P, B)
+                best = of_window.amin(0) if metric.lower_is_better else of_window.amax(0)
+                sums[name, k] = sums[name, k] + best.sum() if (name, k) in sums else best.sum()
+    result: dict[str, dict[int, float]] = defaultdict(dict)
+    for (name, k), total in sums.items():
+        result[name][k] = (total / len(windows)).item()
+    return dict(result)
+
+
+def mean_up_to(curve: list[float], horizon: int) -> float:
+    """The score at t+horizon as published: the mean over the predicted frames 1..horizon."""
+    return sum(curve[:horizon]) / horizon
+
+
+def _repeat(frame: Tensor, horizon: int) -> Tensor:
+    """(B, *shape) -> (B, h, *shape) without a copy."""
+    return frame[:, None].expand(-1, horizon, *frame.shape[1:])

@@ -1,0 +1,116 @@
+"""How the figures look, and how they are written: whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from fastsep.errors import UserError
+
+TRUTH, FORECAST = "#222222", "#c8442b"
+PREDICTOR_COLOURS = {"model": FORECAST, "persistence": "#3b6ea5", "mean frame": "#7a9a3a"}
+ERROR_MAP = "inferno"
+
+_STYLE: dict[str, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.labelsize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.7,
+    "axes.grid": False,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "lines.linewidth": 1.5,
+    "figure.titlesize": 11,
+    "image.interpolation": "nearest",
+}
+_DPI = 180
+
+
+@dataclass(frozen=True)
+class Appearance:
+    """How the frames of a data set are shown."""
+
+    title: str
+    """Name of the data set."""
+    quantity: str
+    """What a pixel holds, with its unit."""
+    colours: str = "viridis"
+    """Colour map of frames with one channel."""
+    limits: tuple[float, float] | None = None
+    """Range of the colour map; the truth's own where None."""
+    frame: str = "frames"
+    """What a step in time is, with its unit."""
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """The house style; figures are drawn and saved inside."""
+    with matplotlib.rc_context(_STYLE):
+        yield
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure in inches, laid out so that nothing overlaps."""
+    return Figure(figsize=(width, height), layout="constrained", dpi=_DPI)
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write a PNG under its name only when whole. Raises UserError where that fails."""
+    with whole(path) as part:
+        figure.savefig(part, dpi=_DPI, facecolor="white")
+    return path
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A temporary name beside ``path`` that becomes ``path`` at the end."""
+    part = path.with_name(f".{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield part
+        os.replace(part, path)
+    except OSError as error:
+        raise UserError(f"cannot write {path} ({error.strerror or error}): free space or mend rights") from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def chosen_horizons(horizon: int) -> list[int]:
+    """A handful of horizons, 1 and the last among them."""
+    if horizon <= 6:
+        return list(range(1, horizon + 1))
+    round_numbers = [k for k in (1, 2, 5, 10, 20, 50, 100, 200, 500) if k <= 0.75 * horizon]
+    return [*round_numbers[-6:], horizon]
+
+
+def limits_of(truth: Tensor, appearance: Appearance) -> tuple[float, float]:
+    """Range of the colour map for frames like ``truth``."""
+    return appearance.limits or (float(truth.min()), float(truth.max()))
+
+
+def picture(frame: Tensor) -> np.ndarray:
+    """(C, H, W) -> what ``imshow`` takes: colours for three channels, else the first channel."""
+    array = frame.detach().float().cpu().numpy()
+    return np.clip(array.transpose(1, 2, 0), 0, 1) if len(array) == 3 else array[0]
+
+
+def error_picture(forecast: Tensor, truth: Tensor) -> np.ndarray:
+    """(C, H, W) twice -> (H, W): absolute error, averaged over colours, of the channel shown otherwise."""
+    error = (forecast - truth).abs().float().cpu().numpy()
+    return error.mean(0) if len(error) == 3 else error[0]
