@@ -19,6 +19,10 @@ class Windows:
     length: int
     shape: tuple[int, ...]
     device: torch.device
+    resident: bool = True
+    """The data lie on ``device``; if not, ``batch`` copies from the host and cannot be captured."""
+    description: str = ""
+    """What the frames are, where scores have to say so; one line."""
 
     def __len__(self) -> int:
         raise NotImplementedError
@@ -29,21 +33,33 @@ class Windows:
 
 
 class TensorWindows(Windows):
-    """Windows of one tensor that lies on the device.
+    """Windows of one tensor that lies on the device, or on the host where the device cannot hold it.
 
     Args:
         frames: (N, T, *shape) float32, or uint8 that stands for frames of 0 to 1 (divided by 255 in ``batch``).
         starts: (W, 2) int64, the sequence and the first frame of each window.
         length: frames of a window.
         newest_first: return each window backwards in time.
+        cyclic: after the last frame of a sequence comes its first.
+        device: where ``batch`` returns windows, if not where ``frames`` lie.
     """
 
-    def __init__(self, frames: Tensor, starts: Tensor, length: int, newest_first: bool = False):
+    def __init__(
+        self,
+        frames: Tensor,
+        starts: Tensor,
+        length: int,
+        newest_first: bool = False,
+        cyclic: bool = False,
+        device: torch.device | None = None,
+    ):
         self.frames = frames
         self.starts = starts.to(frames.device)
         self.length = length
         self.shape = tuple(frames.shape[2:])
-        self.device = frames.device
+        self.device = frames.device if device is None else device
+        self.resident = frames.device.type == self.device.type
+        self.cyclic = cyclic
         steps = torch.arange(length, device=frames.device)
         self._steps = steps.flip(0) if newest_first else steps
 
@@ -51,9 +67,16 @@ class TensorWindows(Windows):
         return len(self.starts)
 
     def batch(self, index: Tensor) -> Tensor:
-        sequence, first = self.starts[index].unbind(1)  # (B,), (B,)
-        windows = self.frames[sequence[:, None], first[:, None] + self._steps]  # (B, L, *shape)
-        return windows / 255 if windows.dtype == torch.uint8 else windows
+        sequence, first = self.starts[index.to(self.frames.device)].unbind(1)  # (B,), (B,)
+        times = first[:, None] + self._steps  # (B, L)
+        if self.cyclic:
+            times = times % self.frames.shape[1]
+        return to_unit(self.frames[sequence[:, None], times].to(self.device))  # (B, L, *shape)
+
+
+def to_unit(frames: Tensor) -> Tensor:
+    """Frames of uint8 as float32 of 0 to 1; float frames as they are."""
+    return frames.float().div_(255) if frames.dtype == torch.uint8 else frames
 
 
 def all_starts(sequences: int, frames: int, length: int) -> Tensor:

@@ -1,0 +1,21 @@
+"""Packages that only some data sets need."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from fastsep.errors import UserError
+
+
+def optional(module: str, purpose: str) -> ModuleType:
+    """Import ``module``.
+
+    Raises:
+        UserError: it is not installed; the message says what for and how to get it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        package = {"sklearn": "scikit-learn"}.get(module.split(".")[0], module)
+        raise UserError(f"{purpose} needs {package}, which is not installed: pip install 'fastsep[data]'") from None
