@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from bench.environment import RESULTS, ceilings, describe, slug
+from bench.profiling import shares
 from bench.rows import Row, write_json
 from bench.subjects import Subject
 from bench.timing import peak_bytes, summarise, synchronise
@@ -82,6 +83,8 @@ def record(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., None
         once = max(time.perf_counter() - begin, 1e-6)
         rounds = min(max(int(config.getoption("--seconds-a-row") / once), 3), 50)
         row.peak_bytes = peak_bytes(call, place)
+        if row.group.startswith("step/") and row.way.startswith("fastsep"):
+            row.info["operators"] = shares(call, place)
 
         case = " ".join(f"{name} {value}" for name, value in row.case.items())
         benchmark.group = f"{row.group} {case} ({row.device})"

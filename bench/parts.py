@@ -17,6 +17,7 @@ import torch
 
 from bench import reproduce, scaling, subjects, subjects_data
 from bench.environment import ROOT, ceilings
+from bench.profiling import kernels
 from bench.recorder import Recorder
 from bench.rows import Row
 from fastsep.presets import PRESETS
@@ -192,26 +193,13 @@ def profile_step(recorder: Recorder) -> None:
             recorder.note(f"profile {preset} {way}", partial(profile, preset, way, device, dry))
 
 
-def profile(preset: str, way: str, device: torch.device, dry: bool, steps: int = 5) -> dict[str, Any]:
+def profile(preset: str, way: str, device: torch.device, dry: bool) -> dict[str, Any]:
     """Kernels by device time a step, in microseconds, and the sum."""
-    activities = [torch.profiler.ProfilerActivity.CPU]
-    if device.type == "cuda":
-        activities.append(torch.profiler.ProfilerActivity.CUDA)
     batch = 2 if dry else PRESETS[preset]().optim.batch_size
     subject = subjects.step(preset, way, batch, device, "fp32" if dry else "bf16", small=dry)
     for _ in range(5):
         subject.call()
-    with torch.profiler.profile(activities=activities) as trace:
-        for _ in range(steps):
-            subject.call()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-    rows = []
-    for event in trace.key_averages():
-        time_us = event.self_device_time_total if device.type == "cuda" else event.self_cpu_time_total
-        if time_us > 0:
-            rows.append({"kernel": event.key[:100], "calls": event.count / steps, "us": round(time_us / steps, 2)})
-    rows.sort(key=lambda row: -row["us"])
+    rows = kernels(subject.call, device)
     return {"total_us": round(sum(row["us"] for row in rows), 1), "kernels": rows[:25]}
 
 

@@ -61,7 +61,7 @@ RUNS = {
 def reproduce(
     name: str, seed: int, run: Path, device: torch.device, small: bool = False, progress: bool = False
 ) -> dict[str, Any]:
-    """Train run ``name`` into the directory ``run`` and score it.
+    """Train run ``name`` into the directory ``run`` and score it; with ``progress`` also show bars and draw figures.
 
     Returns:
         ``scores`` (after each stop: step, seconds of training so far, metrics of the test set), ``log`` (thinned),
@@ -90,7 +90,8 @@ def reproduce(
         begin = time.perf_counter()
         trainer.fit()
         seconds += time.perf_counter() - begin
-        scores.append({"step": stop, "seconds": round(seconds, 2), "metrics": evaluate_run(run, device=str(device))})
+        metrics = evaluate_run(run, device=str(device), figures=progress and stop == stops[-1], progress=progress)
+        scores.append({"step": stop, "seconds": round(seconds, 2), "metrics": metrics})
     log = read_log(run)
     return {
         "run": name, "preset": config.preset, "seed": seed, "precision": precision_name(trainer.take_step.dtype),

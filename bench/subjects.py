@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from bench import work
-from bench.reference import DCGANDecoder, ReferenceModel, ReferenceStep, ResidualMLP
+from bench.reference import ReferenceModel, ReferenceStep
+from bench.reference_networks import DCGANDecoder, ResidualMLP
 from bench.rows import Row
 from fastsep.config import Config, ModelConfig
 from fastsep.data.windows import TensorWindows, all_starts

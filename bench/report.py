@@ -1,0 +1,47 @@
+"""``python -m bench.report``: RESULTS.md, the charts and the README's numbers, all from ``bench/results``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from pathlib import Path
+
+from bench.charts import draw_all
+from bench.environment import RESULTS, ROOT
+from bench.results_files import read_results
+from bench.tables import readme_block, results_page
+
+BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+
+
+def main() -> None:
+    """Read, draw, write."""
+    parser = argparse.ArgumentParser("python -m bench.report", description=__doc__)
+    parser.parse_args()
+    devices = read_results(RESULTS)
+    for device in devices:
+        for path in draw_all(device, RESULTS / device.slug):
+            print(f"drew {path.relative_to(ROOT)}")
+    write(ROOT / "bench" / "RESULTS.md", results_page(devices))
+    readme = ROOT / "README.md"
+    if readme.exists():
+        write(readme, replace_block(readme.read_text(), readme_block(devices)))
+
+
+def replace_block(text: str, block: str) -> str:
+    """``text`` with ``block`` between the markers; unchanged where there are none."""
+    pattern = re.compile(f"({re.escape(BEGIN)}).*?({re.escape(END)})", re.DOTALL)
+    return pattern.sub(lambda found: f"{found[1]}\n{block}\n{found[2]}", text)
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file that is whole or absent."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(text)
+    os.replace(part, path)
+    print(f"wrote {path.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()

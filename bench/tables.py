@@ -1,0 +1,233 @@
+"""RESULTS.md and the README's block as text, from results alone."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+from bench.charts import best, score_at_40, tasks
+from bench.results_files import Device, Group
+from bench.rows import Row, speedup
+from bench.scaling import AXES, exponent
+
+NOT_MEASURED = "not measured"
+HEAD = (
+    "| way | precision | case | median | p20 to p80 | per second | x reference | of the ceiling | memory | first call |"
+)
+PER_SECOND = {"metrics": "frames", "conv_block": "frames"}
+
+
+def duration(seconds: float) -> str:
+    """Three significant digits in the unit that suits."""
+    for unit, scale in (("s", 1.0), ("ms", 1e3), ("µs", 1e6)):
+        if seconds * scale >= 1:
+            return f"{seconds * scale:.3g} {unit}" if seconds * scale < 1000 else f"{seconds * scale:.0f} {unit}"
+    return f"{seconds * 1e6:.3g} µs"
+
+
+def results_page(devices: list[Device]) -> str:
+    """The whole of RESULTS.md."""
+    parts = [
+        "# Results\n",
+        "Written by `python -m bench.report` from `bench/results/`; not to be edited. Times are medians of repeated "
+        "rounds after warm-up, the device synchronised around each round. *x reference* is sequences a second over the "
+        "naive eager float32 reference of `bench/reference.py`, measured in the same run. *Of the ceiling* is the time "
+        "that the device's own matrix product and copy, measured in the same run, would need for the task's arithmetic "
+        "and for its least traffic (the longer of the two), over the measured time; arithmetic is counted as the "
+        "reference does it, so work that is avoided counts as done. *First call* holds compilation and warm-up.\n",
+        devices_table(devices),
+        *(device_section(device) for device in devices),
+    ]
+    if not any(device.is_gpu for device in devices):
+        parts.append("## GPU\n\nNot measured. `python -m bench.gpu_suite --out DIR` measures everything on one.\n")
+    return "\n".join(parts)
+
+
+def devices_table(devices: list[Device]) -> str:
+    """Where the numbers come from."""
+    lines = [
+        "| device | date | commit | versions | fp32 product | bf16 product | copy |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for device in devices:
+        facts, top = device.environment, device.ceilings
+        versions = ", ".join(f"{k} {v}" for k, v in facts.get("versions", {}).items() if v != "absent")
+        rates = [f"{top[k] / 1e12:.3g} TFLOP/s" if k in top else NOT_MEASURED for k in ("matmul_fp32", "matmul_bf16")]
+        copy = f"{top['copy'] / 1e9:.3g} GB/s" if "copy" in top else NOT_MEASURED
+        units = f" ({facts['matrix_units']})" if "matrix_units" in facts else ""
+        cells = (device.name + units, facts.get("date"), facts.get("commit"), versions, *rates, copy)
+        lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def device_section(device: Device) -> str:
+    """Everything known of one device."""
+    parts = [f"## {device.name}\n"]
+    charts = {
+        "speedup": "Speed-up", "roofline": "Roofline", "forecast": "Time against horizon", "rollout": "Rollout",
+        "scaling": "Scaling", "training": "Training",
+    }  # fmt: skip
+    parts += [summary_table(device)]
+    parts += [reproduction_table(device)] if device.runs else []
+    parts += [f"![{title}](results/{device.slug}/{name}.png)\n" for name, title in charts.items() if _has(device, name)]
+    parts += [scaling_table(device)] if device.matching("scaling") else []
+    parts += [note_section(device)] if device.notes else []
+    parts += [group_section(group) for name, group in sorted(device.groups.items()) if not name.startswith("scaling")]
+    return "\n".join(parts)
+
+
+def _has(device: Device, chart: str) -> bool:
+    from bench.environment import RESULTS
+
+    return (RESULTS / device.slug / f"{chart}.png").exists()
+
+
+def summary_table(device: Device) -> str:
+    """The fastest way of each task beside the reference."""
+    lines = ["| task | reference | fastsep | x reference | way |", "|---|---|---|---|---|"]
+    for task, rows in tasks(device):
+        slow, fast = (
+            best([r for r in rows if r.way == "reference" and r.precision == "fp32"], ""),
+            best(rows, "fastsep"),
+        )
+        if fast and slow:
+            times = [duration(row.seconds["median"] / (row.case.get("sequences") or 1)) for row in (slow, fast)]
+            gain = speedup(fast, rows)
+            lines.append(f"| {task} | {times[0]} | {times[1]} | {gain:.3g} | {fast.way} {fast.precision} |")
+    return "\n".join(lines) + "\n" if len(lines) > 2 else ""
+
+
+def group_section(group: Group) -> str:
+    """All rows of a group, and why others are missing."""
+    facts = group.environment
+    lines = [f"### {group.name}\n", f"{facts['device']}, commit {facts['commit']}, {facts['date']}.\n"]
+    if group.timed:
+        lines += [HEAD, "|" + "---|" * (HEAD.count("|") - 1)]
+        lines += [row_line(row, group) for row in group.timed]
+    absent: dict[str, list[str]] = {}
+    for row in group.rows:
+        if row.absent:
+            absent.setdefault(row.absent, []).append(f"{row.way} {row.precision} ({row.device})")
+    for reason, ways in absent.items():
+        lines.append(f"\nNot measured, {reason}: {', '.join(dict.fromkeys(ways))}.")
+    operators = [row for row in group.timed if row.info.get("operators")]
+    for row in operators[-1:]:
+        shares = ", ".join(f"{o['name']} {o['share']:.0%}" for o in row.info["operators"])
+        lines.append(f"\nWhere {row.way} {row.precision} spends its time: {shares}.")
+    return "\n".join(lines) + "\n"
+
+
+def row_line(row: Row, group: Group) -> str:
+    """One line of a group's table."""
+    times, gain, share = row.seconds, speedup(row, group.rows), group.of_ceiling(row)
+    cells = (
+        row.way,
+        row.precision,
+        ", ".join(f"{name} {value}" for name, value in row.case.items()),
+        duration(times["median"]),
+        f"{duration(times['p20'])} to {duration(times['p80'])} ({times['rounds']})",
+        f"{row.per_second:.4g} {PER_SECOND.get(group.name, 'sequences')}" if row.per_second else "",
+        f"{gain:.3g}" if gain else "",
+        f"{share:.1%}" if share else "",
+        f"{row.peak_bytes / 2**20:.4g} MiB" if row.peak_bytes is not None else "",
+        duration(row.info["first_call_seconds"]) if row.info.get("first_call_seconds") else "",
+    )
+    return "| " + " | ".join(cells) + " |"
+
+
+def scaling_table(device: Device) -> str:
+    """Fitted exponents of time and memory."""
+    lines = ["### Scaling\n", "| axis | way | range | time grows as | memory grows as |", "|---|---|---|---|---|"]
+    for axis in AXES:
+        group = device.groups.get(f"scaling/{axis}")
+        for way in dict.fromkeys(row.way for row in group.timed) if group else ():
+            rows = [row for row in group.timed if row.way == way]
+            x = [row.case[axis] for row in rows]
+            fits = [
+                exponent(x, [row.seconds["median"] for row in rows]),
+                exponent(x, [row.peak_bytes or 0 for row in rows]),
+            ]
+            texts = [f"{axis}^{p:.2f}" if p is not None else NOT_MEASURED for p in fits]
+            lines.append(f"| {axis} | {way} | {min(x)} to {max(x)} | {texts[0]} | {texts[1]} |")
+    return "\n".join(lines) + "\n"
+
+
+def reproduction_table(device: Device) -> str:
+    """MSE at t+40 of every training run at each step where it was scored, mean and standard deviation over seeds."""
+    lines = [
+        "### Reproduction: WaveEq, MSE at t+40 on all test windows\n",
+        "| run | step | seeds | MSE at t+40 | persistence | mean frame | training time |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    names = dict.fromkeys(run["run"] for run in device.runs)
+    for name in names:
+        runs = [run for run in device.runs if run["run"] == name and run.get("scores")]
+        for k in range(max((len(run["scores"]) for run in runs), default=0)):
+            scores = [run["scores"][k] for run in runs if len(run["scores"]) > k]
+            values = [score_at_40(score) for score in scores]
+            spread = f" ± {statistics.stdev(values):.1e}" if len(values) > 1 else ""
+            known = scores[0]["metrics"]["scores"]
+            others = [known.get(other, {}).get("mse", {}).get("40") for other in ("persistence", "mean frame")]
+            cells = [f"{value:.2e}" if value is not None else NOT_MEASURED for value in others]
+            seconds = duration(statistics.median(score["seconds"] for score in scores))
+            lines.append(
+                f"| {name} | {scores[0]['step']} | {len(values)} | {statistics.mean(values):.2e}{spread} "
+                f"| {cells[0]} | {cells[1]} | {seconds} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def note_section(device: Device) -> str:
+    """Tests and profiles of the GPU suite."""
+    lines = []
+    tests = device.notes.get("gpu tests")
+    if tests:
+        counts = ", ".join(f"{tests[k]} {k}" for k in ("passed", "failed", "errors", "skipped") if k in tests)
+        lines += [f"GPU tests: {counts or tests.get('status')}.", *(f"- {line}" for line in tests.get("failures", []))]
+    for key, note in device.notes.items():
+        if key.startswith("profile") and "kernels" in note:
+            lines += [f"\n### {key[0].upper()}{key[1:]}\n", f"{note['total_us']:.0f} µs of device time a step.\n"]
+            lines += ["| kernel | calls a step | µs a step |", "|---|---|---|"]
+            lines += [
+                f"| `{k['kernel'].replace('|', ' ')}` | {k['calls']:g} | {k['us']} |" for k in note["kernels"][:15]
+            ]
+    return "\n".join(lines) + "\n"
+
+
+def readme_block(devices: list[Device]) -> str:
+    """The few numbers of the README."""
+    shown = ("step/wave", "step/wave100", "step/mnist", "generate", "rollout", "forecast")
+    lines = ["| device | task | reference | fastsep | x reference |", "|---|---|---|---|---|"]
+    for device in devices:
+        for task, rows in tasks(device):
+            if rows[0].group not in shown or rows[0].case.get("horizon", 95) != 95:
+                continue
+            slow, fast = (
+                best([r for r in rows if r.way == "reference" and r.precision == "fp32"], ""),
+                best(rows, "fastsep"),
+            )
+            if slow and fast:
+                times = [duration(row.seconds["median"] / (row.case.get("sequences") or 1)) for row in (slow, fast)]
+                lines.append(f"| {device.name} | {task} | {times[0]} | {times[1]} | {speedup(fast, rows):.3g} |")
+    if not any(device.is_gpu for device in devices):
+        lines.append(f"| GPU | all | {NOT_MEASURED} | {NOT_MEASURED} | {NOT_MEASURED} |")
+    scores = [scored(run, device) for device in devices for run in device.runs if run.get("scores")]
+    if scores:
+        lines += [
+            "",
+            "| training run | device | steps | time | MSE at t+40 | persistence |",
+            "|---|---|---|---|---|---|",
+            *scores,
+        ]
+    return "\n".join(lines)
+
+
+def scored(run: dict[str, Any], device: Device) -> str:
+    """A training run as a line of the README."""
+    last = run["scores"][-1]
+    persistence = last["metrics"]["scores"].get("persistence", {}).get("mse", {}).get("40")
+    other = f"{persistence:.2e}" if persistence is not None else NOT_MEASURED
+    return (
+        f"| {run['run']}, seed {run['seed']} | {device.name} | {last['step']} | {duration(last['seconds'])} "
+        f"| {score_at_40(last):.2e} | {other} |"
+    )
