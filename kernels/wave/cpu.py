@@ -1,0 +1,119 @@
+"""The scheme on the CPU: one sequence a thread, both sweeps of a step fused row by row.
+
+Letters: S sequences, T frames, H rows, W columns.
+
+The second sweep follows the first two rows behind, which is as far as its stencil reaches. So the stage displacements live in a ring of
+eight rows, w and u advance in place, and a sequence touches little more than w, u and the frame it writes: it stays in the core's own cache.
+"""
+
+from __future__ import annotations
+
+import inspect
+
+import numpy as np
+from numba import njit, prange
+
+from kernels.wave import scheme
+
+# fused multiply-adds only: no reordering of sums, so results do not depend on the vector width
+_OPTIONS = {"fastmath": {"contract"}, "error_model": "numpy"}
+_second_difference = njit(**_OPTIONS)(scheme.second_difference)
+_first_stages = njit(**_OPTIONS)(scheme.first_stages)
+_last_stages = njit(**_OPTIONS)(scheme.last_stages)
+
+_PAD = 16  # columns of zeros left of a row (and so right of the one above): a cache line, which keeps rows aligned
+_RING = 8
+_ZERO = np.float32(0)
+# The wave front fades through the subnormal numbers, which are slow; nothing below this is ever visible.
+_TINY = np.float32(1e-25)
+
+
+@njit(**_OPTIONS)
+def _along_row(field, r, x):
+    return _second_difference(field[r, x - 2], field[r, x - 1], field[r, x], field[r, x + 1], field[r, x + 2])
+
+
+@njit(**_OPTIONS)
+def _first_sweep(w, u, ring, r, columns, ky, kx, disc, s1, s2):
+    """Stages 1 and 2 of one row, ``r`` with the padding: from w and u (H + 4, padded W) to the row's slot of the ring."""
+    slot = (r - 2) & (_RING - 1)
+    for j in range(columns):
+        x = j + _PAD
+        d2w = _second_difference(w[r - 2, x], w[r - 1, x], w[r, x], w[r + 1, x], w[r + 2, x])
+        d2u = _second_difference(u[r - 2, x], u[r - 1, x], u[r, x], u[r + 1, x], u[r + 2, x])
+        kw = ky * d2w + kx[j] * _along_row(w, r, x)
+        ku = ky * d2u + kx[j] * _along_row(u, r, x)
+        w3, w4, w_part, u_part = _first_stages(w[r, x], u[r, x], kw, ku, s1 * disc[j], s2 * disc[j])
+        ring[slot, 0, x] = w3
+        ring[slot, 1, x] = w4
+        ring[slot, 2, x] = w_part
+        ring[slot, 3, x] = u_part
+
+
+@njit(**_OPTIONS)
+def _last_sweep(w, u, ring, r, columns, ky, kx, disc, s3, s4):
+    """Stages 3 and 4 of one row, ``r`` with the padding: from the ring to the new w and u.
+
+    Above the first and below the last row the ring holds other rows; they are finite and meet ky = 0.
+    """
+    w3, w4 = ring[:, 0], ring[:, 1]
+    slot, last = (r - 2) & (_RING - 1), _RING - 1
+    a, b, d, e = (slot - 2) & last, (slot - 1) & last, (slot + 1) & last, (slot + 2) & last
+    for j in range(columns):
+        x = j + _PAD
+        k3 = ky * _second_difference(w3[a, x], w3[b, x], w3[slot, x], w3[d, x], w3[e, x]) + kx[j] * _along_row(w3, slot, x)
+        k4 = ky * _second_difference(w4[a, x], w4[b, x], w4[slot, x], w4[d, x], w4[e, x]) + kx[j] * _along_row(w4, slot, x)
+        w_new, u_new = _last_stages(ring[slot, 2, x], ring[slot, 3, x], k3, k4, s3 * disc[j], s4 * disc[j])
+        w[r, x] = w_new if abs(w_new) > _TINY else _ZERO
+        u[r, x] = u_new if abs(u_new) > _TINY else _ZERO
+
+
+@njit(**_OPTIONS)
+def _sequence(courant2, source, decay, disc, out):
+    frames, rows, columns = out.shape
+    padded = (columns + _PAD - 1) // _PAD * _PAD + _PAD
+    w = np.zeros((rows + 4, padded), np.float32)
+    u = np.zeros((rows + 4, padded), np.float32)
+    ring = np.zeros((_RING, 4, padded), np.float32)
+    kx = np.full(columns, courant2, np.float32)
+    kx[:2] = 0
+    kx[columns - 2 :] = 0
+    out[0] = 0
+    for n in range(frames - 1):
+        s1, s2, s3, s4 = source * decay[n, 0], source * decay[n, 1], source * decay[n, 2], source * decay[n, 3]
+        for r in range(rows + 2):
+            if r < rows:
+                ky = courant2 if 2 <= r < rows - 2 else _ZERO
+                _first_sweep(w, u, ring, r + 2, columns, ky, kx, disc[r], s1, s2)
+            if r >= 2:
+                behind = r - 2
+                ky = courant2 if 2 <= behind < rows - 2 else _ZERO
+                _last_sweep(w, u, ring, behind + 2, columns, ky, kx, disc[behind], s3, s4)
+                out[n + 1, behind] = w[behind + 2, _PAD : _PAD + columns]
+
+
+def _compile(scheme_source: str):
+    """The parallel kernel. Numba's cache sees changes of this file only: the scheme's text becomes part of the cache's key."""
+
+    @njit(parallel=True, nogil=True, cache=True, **_OPTIONS)
+    def simulate(courant2, source, decay, disc, out):
+        scheme_source  # noqa: B018
+        for s in prange(out.shape[0]):
+            _sequence(courant2[s], source[s], decay, disc, out[s])
+
+    return simulate
+
+
+_simulate = _compile(inspect.getsource(scheme))
+
+
+def simulate_cpu(courant2: np.ndarray, source: np.ndarray, decay: np.ndarray, disc: np.ndarray, out: np.ndarray) -> None:
+    """Fill ``out`` (S, T, H, W); all arrays float32 and contiguous.
+
+    Args:
+        courant2: (c dt)^2, (S,), in squared cells.
+        source: dt^2 f0, (S,).
+        decay: the source's course at the stage times of each step, (T - 1, 4).
+        disc: 1 where the source acts, (H, W).
+    """
+    _simulate(courant2, source, decay, disc, out)
