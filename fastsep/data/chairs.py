@@ -1,11 +1,80 @@
+"""Rotating chairs: 62 rendered views of each of 1,393 chairs (Aubry et al., Seeing 3D Chairs, CVPR 2014).
+
+Comes from: rendered_chairs.tar of the project page (www.di.ens.fr/willow/research/seeing3Dchairs), rendered from
+models of the 3D Warehouse under its terms of use, no other licence stated; fetch it by hand and decode it once with
+``python -m fastsep.prepare_chairs``. Reproduces: the authors' order of chairs, split and windows.
+"""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
-from fastsep.data.base import DataConfig
+import numpy as np
+import torch
+from torch import Tensor
+
+from fastsep.data.base import DataConfig, Split
+from fastsep.data.chairs_views import SIZE, VIEWS
+from fastsep.data.residency import place
+from fastsep.data.windows import TensorWindows
+from fastsep.errors import UserError
+
+FILE = Path("data/chairs.npy")
 
 
 @dataclass(frozen=True)
 class Chairs(DataConfig):
+    """Chairs. ``data`` is the file that ``python -m fastsep.prepare_chairs`` wrote [data/chairs.npy]."""
+
     name: ClassVar[str] = "chairs"
+
+    def open(self, split: Split, cond: int, pred: int, device: torch.device, seed: int = 0) -> TensorWindows:
+        """Windows that start at each view of each chair and go round; 85% of the chairs train, the others test.
+
+        Raises:
+            UserError: the file is missing, damaged or something else, or a window is longer than one turn.
+        """
+        length = cond + pred
+        if length > VIEWS:
+            raise UserError(f"a window of {length} views is longer than the {VIEWS} of a chair: take a shorter horizon")
+        views = load_views(self.data or FILE)
+        rows = split_chairs(len(views), split)
+        if len(rows) == 0:
+            raise UserError(f"{self.data or FILE} has {len(views)} chairs, too few to train and test: prepare more")
+        # Views are gathered by row, so the array is left in the order of the file, where it may be mapped.
+        frames = place(views, device)
+        windows = TensorWindows(frames, _starts(rows), length, cyclic=True, device=device)
+        windows.description = f"rendered chairs, {len(rows)} of {len(views)}"
+        return windows
+
+
+def load_views(path: Path) -> np.ndarray:
+    """Map the views of all chairs, ordered by name: (chairs, 62, 3, 64, 64) uint8.
+
+    Raises:
+        UserError: the file is missing, damaged or something else.
+    """
+    if not path.exists():
+        raise UserError(f"{path} is missing: make it with python -m fastsep.prepare_chairs SRC --out {path}")
+    try:
+        views = np.load(path, mmap_mode="c")  # PyTorch wants writable memory; nothing is written to the file
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{path} is not a whole NumPy file ({error}): run fastsep.prepare_chairs again") from None
+    if not isinstance(views, np.ndarray) or views.dtype != np.uint8 or views.shape[1:] != (VIEWS, 3, SIZE, SIZE):
+        raise UserError(f"{path} does not hold {VIEWS} views of 3x{SIZE}x{SIZE} bytes: run fastsep.prepare_chairs again")
+    return views
+
+
+def split_chairs(chairs: int, split: Split) -> np.ndarray:
+    """Rows of the chairs of a part, in the authors' order: shuffled by NumPy's legacy generator of seed 42."""
+    order = np.random.RandomState(42).permutation(chairs)
+    border = int(0.85 * chairs)
+    return order[:border] if split == "train" else order[border:]
+
+
+def _starts(rows: np.ndarray) -> Tensor:
+    """All chairs from their first view, then all from their second, as the authors number windows: (W, 2)."""
+    chairs = torch.from_numpy(rows).repeat(VIEWS)
+    return torch.stack([chairs, torch.arange(VIEWS).repeat_interleave(len(rows))], dim=1)

@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from data.golden_items import GOLDEN, assert_item
+from golden_items import GOLDEN, assert_item
 
 from fastsep.data.mnist import TEST_SEED, MovingMNIST
 from fastsep.data.mnist_videos import draw_scene, read_scene, write_videos

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "data.json").read_text())
+GOLDEN = json.loads((Path(__file__).parent / "golden" / "data.json").read_text())
 
 
 def assert_item(array, item: dict, *, atol: float = 1e-6) -> None:

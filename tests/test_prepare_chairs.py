@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import numpy as np
+from command_line import run_command
+from PIL import Image
+
+from fastsep.data.chairs_views import decode
+
+
+def make_chair(root, name, views=62):
+    renders = root / name / "renders"
+    renders.mkdir(parents=True)
+    for view in range(views):
+        Image.new("RGB", (600, 600), (view, 2, 3)).save(renders / f"image_{view:03d}.png", compress_level=1)
+    return renders
+
+
+def test_decodes_all_chairs_by_name(tmp_path, capsys):
+    make_chair(tmp_path / "src", "b")
+    renders = make_chair(tmp_path / "src", "a")
+    out = tmp_path / "chairs.npy"
+    status, stdout, _ = run_command("prepare_chairs", tmp_path / "src", "--out", out, capsys=capsys)
+    assert status == 0 and "2 chairs" in stdout
+    views = np.load(out)
+    assert views.shape == (2, 62, 3, 64, 64) and views.dtype == np.uint8
+    np.testing.assert_array_equal(views[0, 7], decode(renders / "image_007.png"))
+    assert out.with_suffix(".txt").read_text() == "a\nb\n"
+
+
+def test_bad_input_is_one_line_and_status_2(tmp_path, capsys):
+    out = tmp_path / "chairs.npy"
+    for prepare, message in (
+        (lambda: None, "has no CHAIR/renders"),
+        (lambda: make_chair(tmp_path / "src", "a", views=61), "has 61 PNG files"),
+        (lambda: (tmp_path / "src/a/renders/z.png").write_bytes(b"broken"), "z.png is not a whole PNG"),
+    ):
+        prepare()
+        status, _, stderr = run_command("prepare_chairs", tmp_path / "src", "--out", out, capsys=capsys)
+        assert status == 2 and message in stderr
+        assert stderr.splitlines()[-1].startswith("error: ")
+    assert not list(tmp_path.glob("chairs*"))
