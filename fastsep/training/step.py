@@ -13,6 +13,7 @@ from fastsep.data.windows import Windows
 from fastsep.errors import UserError
 from fastsep.model import SeparableModel
 from fastsep.objective import Losses, losses, run_networks, window_ends
+from fastsep.training.memory import keep_freed_memory
 from fastsep.training.precision import autocast
 
 _WARM_UP_STEPS = 3
@@ -55,6 +56,8 @@ class TrainStep:
         self.dtype = dtype
         self.device = next(model.parameters()).device
         on_gpu = self.device.type == "cuda"
+        if not on_gpu:
+            keep_freed_memory()
         # A rate that lives on the device can change under a captured graph.
         self.lr = torch.tensor(config.optim.lr, device=self.device, dtype=torch.float32)
         self.optimizer = torch.optim.Adam(
