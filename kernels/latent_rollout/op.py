@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from kernels.latent_rollout import reference
-from kernels.latent_rollout.reference import TENSORS_PER_BLOCK, state_dtype
+from kernels.latent_rollout.configs import Stationary, Streaming, choose
+from kernels.latent_rollout.reference import TENSORS_PER_BLOCK, Blocks, state_dtype
 
 BACKENDS = ("auto", "autograd", "adjoint", "streaming", "stationary")
 
@@ -133,16 +134,58 @@ torch.library.define(
 def _forward(t0: Tensor, weights: list[Tensor], steps: int, dtype: torch.dtype, backend: str) -> Tensor:
     with torch.autocast(t0.device.type, enabled=False), torch.no_grad():
         blocks = reference.stack_blocks(weights, dtype)
-        return reference.trajectory(t0, blocks, steps)
+        config = _configuration(t0, blocks, backend, adjoint=False)
+        if config is None:
+            return reference.trajectory(t0, blocks, steps)
+        return _launch().forward(t0, blocks, steps, config)
 
 
 @torch.library.impl("fastsep::latent_rollout_backward", ("cpu", "cuda"))
 def _backward(latents: Tensor, grad: Tensor, weights: list[Tensor], dtype: torch.dtype, backend: str) -> list[Tensor]:
     with torch.autocast(grad.device.type, enabled=False), torch.no_grad():
         blocks = reference.stack_blocks(weights, dtype)
-        by_t0, *by_weights = reference.adjoint(latents, grad.to(latents.dtype).contiguous(), blocks)
+        config = _configuration(latents[0], blocks, backend, adjoint=True)
+        by_t0, *by_weights = gradients(latents, grad.to(latents.dtype), blocks, config)
         # A custom op's results may alias neither each other nor its inputs.
         return [by_t0.clone(), *(g.to(w.dtype, copy=True) for g, w in zip(by_weights, weights, strict=True))]
+
+
+def gradients(latents: Tensor, grad: Tensor, blocks: Blocks, config: Streaming | Stationary | None) -> list[Tensor]:
+    """As :func:`kernels.latent_rollout.reference.adjoint`, the recursion by a kernel unless ``config`` is None."""
+    if config is None:
+        return reference.adjoint(latents, grad, blocks)
+    hidden = reference.hidden_states(latents, blocks)
+    adjoints = _launch().recursion(grad, hidden, blocks, config)
+    dz1, dz2 = reference.hidden_adjoints(adjoints, hidden, blocks)
+    return [adjoints[0], *reference.weight_gradients(adjoints, hidden, dz1, dz2)]
+
+
+def _launch():
+    """Triton is imported where a kernel is wanted: a CPU install has none."""
+    from kernels.latent_rollout import launch
+
+    return launch
+
+
+def _configuration(state: Tensor, blocks: Blocks, backend: str, adjoint: bool) -> Streaming | Stationary | None:
+    """The kernel to launch, or None for plain products."""
+    if backend == "adjoint" or (backend == "auto" and state.device.type == "cpu"):
+        return None
+    try:
+        launch = _launch()
+    except ImportError as error:
+        if backend == "auto":
+            return None
+        raise ValueError(f"backend {backend!r} needs Triton: install it, or ask for 'adjoint'") from error
+    if state.device.type == "cpu" and not launch.INTERPRETED:
+        raise ValueError(f"backend {backend!r} needs a GPU, or TRITON_INTERPRET=1 set before the program starts")
+    config = choose(launch.describe(state, blocks, adjoint), "auto" if backend == "triton" else backend)
+    if config is None and backend != "auto":
+        raise ValueError(
+            f"no kernel takes L={blocks.w1.shape[2]}, H={blocks.w1.shape[1]}, {blocks.w1.shape[0]} blocks, "
+            f"{blocks.w1.dtype}: ask for backend 'adjoint'"
+        )
+    return config
 
 
 @torch.library.register_fake("fastsep::latent_rollout")
@@ -153,4 +196,5 @@ def _(t0: Tensor, weights: list[Tensor], steps: int, dtype: torch.dtype, backend
 
 @torch.library.register_fake("fastsep::latent_rollout_backward")
 def _(latents: Tensor, grad: Tensor, weights: list[Tensor], dtype: torch.dtype, backend: str) -> list[Tensor]:
-    return [latents.new_empty(latents.shape[1:]), *(torch.empty(w.shape, dtype=w.dtype, device=w.device) for w in weights)]
+    by_weights = (torch.empty(w.shape, dtype=w.dtype, device=w.device) for w in weights)
+    return [latents.new_empty(latents.shape[1:]), *by_weights]

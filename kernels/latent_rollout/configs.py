@@ -1,0 +1,140 @@
+"""Which kernel, and cut how, for which shape: a fixed table, so that nothing is ever tuned while a program runs.
+
+``python -m kernels.latent_rollout.tune`` measures the candidates below on a GPU; resources.md lists what each needs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+MAX_LATENT, MAX_WIDTH, MAX_BLOCKS = 64, 1024, 4
+ROWS = 16  # of the state per program in the stationary kernel; 32 spill
+
+
+@dataclass(frozen=True)
+class Streaming:
+    """A cut of the streaming kernel: tile sizes, warps, pipeline stages. Tiles shrink to a narrower hidden layer."""
+
+    block_b: int
+    block_n: int
+    block_k: int
+    warps: int
+    stages: int
+
+
+@dataclass(frozen=True)
+class Stationary:
+    """A cut of the stationary kernel: programs per row group, warps, and how they exchange sums.
+
+    ``flags``: by numbers that carry a flag, else by a barrier.
+    """
+
+    slices: int
+    warps: int
+    flags: bool
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a choice depends on. ``programs`` is how many are resident at once (one a multiprocessor is assumed);
+    ``shared`` the bytes of shared memory one may use."""
+
+    batch: int
+    latent: int
+    width: int
+    blocks: int
+    dtype: torch.dtype
+    adjoint: bool
+    programs: int
+    shared: int
+
+    @property
+    def latent_padded(self) -> int:
+        return max(16, power_of_two(self.latent))
+
+    @property
+    def width_padded(self) -> int:
+        return power_of_two(self.width)
+
+    @property
+    def low_precision(self) -> bool:
+        return self.dtype.itemsize == 2
+
+
+STREAMING = Streaming(block_b=16, block_n=512, block_k=32, warps=8, stages=3)
+STREAMING_FLOAT32 = Streaming(block_b=16, block_n=64, block_k=32, warps=4, stages=2)
+STATIONARY = Stationary(slices=16, warps=8, flags=True)
+
+STATIONARY_MAX_WIDTH = 512
+"""Beyond it a program's share of the weights leaves too few registers."""
+
+CANDIDATES_STREAMING = (
+    STREAMING,
+    Streaming(16, 256, 64, 8, 3),
+    Streaming(16, 256, 32, 4, 3),
+    Streaming(16, 512, 32, 8, 4),
+    Streaming(16, 512, 64, 8, 2),
+    Streaming(32, 256, 32, 8, 3),
+)
+CANDIDATES_STATIONARY = tuple(
+    Stationary(slices, warps, flags) for slices in (8, 16, 32) for warps in (8, 16) for flags in (True, False)
+)
+
+
+def power_of_two(n: int) -> int:
+    """The smallest power of two that is not below ``n``."""
+    return 1 << (n - 1).bit_length()
+
+
+def supported(problem: Problem) -> bool:
+    """Whether any kernel takes this problem."""
+    return (
+        problem.dtype in (torch.float16, torch.bfloat16, torch.float32)
+        and 1 <= problem.latent <= MAX_LATENT
+        and 64 <= problem.width <= MAX_WIDTH
+        and problem.width % 16 == 0
+        and problem.blocks <= MAX_BLOCKS
+    )
+
+
+def holds_weights(config: Stationary, problem: Problem) -> bool:
+    """Whether a program's weights of all blocks fit its shared memory, beside what exchanges need."""
+    slice_ = slice_width(config, problem)
+    weights = problem.width_padded * (problem.latent_padded + slice_) + slice_ * problem.latent_padded
+    scratch = 18 * 1024
+    return problem.blocks * weights * problem.dtype.itemsize + scratch <= problem.shared
+
+
+def slice_width(config: Stationary, problem: Problem) -> int:
+    """Hidden units per program; at least what a tensor core takes."""
+    return max(16, problem.width_padded // config.slices)
+
+
+def groups(problem: Problem) -> int:
+    """Row groups of the stationary kernel."""
+    return -(-problem.batch // ROWS)
+
+
+def fits_together(config: Stationary, problem: Problem) -> bool:
+    """Whether all programs of the stationary kernel can be resident at once."""
+    return problem.width_padded // slice_width(config, problem) * groups(problem) <= problem.programs
+
+
+def choose(problem: Problem, kind: str = "auto") -> Streaming | Stationary | None:
+    """The cut for a problem.
+
+    Args:
+        kind: ``streaming``, ``stationary`` (which gives way to streaming where its programs cannot all be resident)
+            or ``auto``.
+
+    Returns:
+        None where no kernel takes the problem.
+    """
+    if not supported(problem):
+        return None
+    streaming = STREAMING if problem.low_precision else STREAMING_FLOAT32
+    if kind == "streaming" or problem.width_padded > STATIONARY_MAX_WIDTH:
+        return streaming
+    return STATIONARY if fits_together(STATIONARY, problem) else streaming
