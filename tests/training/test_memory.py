@@ -10,10 +10,10 @@ from fastsep.training.memory import keep_freed_memory
 if {keep}:
     assert keep_freed_memory()
 for _ in range(3):
-    torch.zeros(4_000_000)
+    torch.empty(25_000_000).fill_(1)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(10):
-    torch.zeros(4_000_000)
+    torch.empty(25_000_000).fill_(1)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
