@@ -63,7 +63,7 @@ def load_views(path: Path) -> np.ndarray:
     except (OSError, ValueError, EOFError) as error:
         raise UserError(f"{path} is not a whole NumPy file ({error}): run fastsep.prepare_chairs again") from None
     if not isinstance(views, np.ndarray) or views.dtype != np.uint8 or views.shape[1:] != (VIEWS, 3, SIZE, SIZE):
-        raise UserError(f"{path} does not hold {VIEWS} views of 3x{SIZE}x{SIZE} bytes: run fastsep.prepare_chairs again")
+        raise UserError(f"{path} does not hold {VIEWS} views of 3x{SIZE}x{SIZE} bytes: run fastsep.prepare_chairs")
     return views
 
 

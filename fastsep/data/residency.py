@@ -32,15 +32,15 @@ def fits(size: int, device: torch.device) -> bool:
     return size <= _SHARE * free_bytes(device)
 
 
-def host_array(shape: Sequence[int], dtype: DTypeLike, scratch: Path) -> np.ndarray:
-    """An array to fill: in memory if it fits, else mapped from a nameless file in the directory ``scratch``.
+def host_array(shape: Sequence[int], dtype: DTypeLike) -> np.ndarray:
+    """An array to fill: in memory if it fits, else mapped from a file in the temporary directory ($TMPDIR).
 
     The file has no name, so nothing is left behind however the process ends.
     """
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     if fits(size, torch.device("cpu")):
         return np.empty(shape, dtype)
-    with tempfile.TemporaryFile(dir=scratch) as file:
+    with tempfile.TemporaryFile() as file:
         return np.memmap(file, dtype, mode="w+", shape=tuple(shape))
 
 

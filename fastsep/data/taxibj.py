@@ -97,7 +97,7 @@ def load_year(path: Path) -> tuple[np.ndarray, np.ndarray]:
     except (OSError, KeyError, RuntimeError, TypeError) as error:
         raise UserError(f"{path} is not a whole TaxiBJ file ({error}): {_REMEDY}") from None
     if flow.ndim != 4 or flow.shape[1:] != _SHAPE or dates.shape != flow.shape[:1]:
-        raise UserError(f"{path} holds flow {flow.shape} for dates {dates.shape}, not (T, 2, 32, 32) for (T,): {_REMEDY}")
+        raise UserError(f"{path} holds {flow.shape} for dates {dates.shape}, not (T, 2, 32, 32) for (T,): {_REMEDY}")
     if not np.isfinite(flow).all():
         raise UserError(f"{path} has values that are no numbers: {_REMEDY}")
     try:

@@ -80,7 +80,7 @@ def test_a_window_longer_than_a_turn_is_refused(file):
 
 
 def test_missing_damaged_or_other_files_are_refused(tmp_path, file):
-    with pytest.raises(UserError, match="fastsep.prepare_chairs"):
+    with pytest.raises(UserError, match=r"fastsep\.prepare_chairs"):
         Chairs(data=tmp_path / "none.npy").open("train", 5, 10, CPU)
     cut = tmp_path / "cut.npy"
     cut.write_bytes(file.read_bytes()[:5000])

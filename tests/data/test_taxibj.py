@@ -76,7 +76,7 @@ def test_a_window_longer_than_a_run_of_days_is_refused(directory):
 
 
 def test_missing_year_is_named(tmp_path):
-    with pytest.raises(UserError, match="BJ13_M32x32_T30_InOut.h5 is missing"):
+    with pytest.raises(UserError, match=r"BJ13_M32x32_T30_InOut\.h5 is missing"):
         TaxiBJ(data=tmp_path).open("train", 4, 4, CPU)
 
 
