@@ -79,17 +79,16 @@ def record(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., None
         call()  # compiles, fills caches
         row.info["first_call_seconds"] = time.perf_counter() - begin
         begin = time.perf_counter()
-        call()
+        row.peak_bytes = peak_bytes(call, place)
         once = max(time.perf_counter() - begin, 1e-6)
         rounds = min(max(int(config.getoption("--seconds-a-row") / once), 3), 50)
-        row.peak_bytes = peak_bytes(call, place)
         if row.group.startswith("step/") and row.way.startswith("fastsep"):
             row.info["operators"] = shares(call, place)
 
         case = " ".join(f"{name} {value}" for name, value in row.case.items())
         benchmark.group = f"{row.group} {case} ({row.device})"
         benchmark.name = f"{row.way} {row.precision}"
-        benchmark.pedantic(call, rounds=rounds, iterations=1, warmup_rounds=1)
+        benchmark.pedantic(call, rounds=rounds, iterations=1)
         if benchmark.stats is not None:  # None under --benchmark-disable
             times = [t / subject.times for t in benchmark.stats.stats.data]
             row.seconds = summarise(times).to_json()
