@@ -32,7 +32,7 @@ APPEARANCES = {
     "mnist": Appearance("Moving MNIST", "brightness, 0..1", "gray", (0.0, 1.0)),
     "chairs": Appearance("Chairs", "colour", "gray", (0.0, 1.0), "views"),
     "taxibj": Appearance("TaxiBJ", "inflow, scaled to 0..1", "magma", None, "half hours"),
-    "sst": Appearance("SST", "temperature [°C]", "RdYlBu_r", None, "days"),
+    "sst": Appearance("SST", "temperature, each frame normalised [std]", "RdYlBu_r", None, "days"),
 }
 
 
@@ -54,10 +54,7 @@ def draw_figures(
     folder = run / "figures"
     batch = _examples(model, windows, config.model.nt_cond)
     horizon = batch.truth.shape[1]
-    cond, truth, forecast = (
-        protocol.shown(frames, start, batch, windows).cpu()
-        for frames, start in ((batch.cond, 0), (batch.truth, batch.cond.shape[1]), (batch.forecast, batch.cond.shape[1]))
-    )
+    cond, truth, forecast = batch.cond.cpu(), batch.truth.cpu(), batch.forecast.cpu()
     is_image = truth.ndim == 5
     paths: list[Path] = []
 
@@ -77,7 +74,7 @@ def draw_figures(
         trajectory = model.trajectory(batch.cond, horizon + config.model.offset)
         draw("latent", lambda: latent_figure(trajectory, config.model.offset, appearance))
         if len(log) > 1:
-            draw("training", lambda: training_figure(log, f"{appearance.title}: training of preset {config.preset}"))
+            draw("training", lambda: training_figure(log, f"{appearance.title}: training"))
         animate = animate_images if is_image else animate_points
         paths.append(animate(cond[0], truth[0], forecast[0], appearance, folder / "forecast.gif"))
     return paths

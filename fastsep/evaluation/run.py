@@ -12,6 +12,7 @@ import torch
 
 from fastsep import __version__
 from fastsep.config import Config
+from fastsep.data.base import DataConfig
 from fastsep.data.windows import Windows
 from fastsep.errors import UserError
 from fastsep.evaluation.forecasting import exact_float32
@@ -61,14 +62,15 @@ def evaluate_run(
     model, config = load_model(run, target)
     if config.model.encoder != "mlp":
         model.to(memory_format=torch.channels_last)
-    protocol = PROTOCOLS[config.data.name]
-    if swap and not protocol.swap_metrics:
+    kind = PROTOCOLS[config.data.name]
+    if swap and not kind.swap_metrics:
         raise UserError(f"{config.data.name} has no ground truth for swapped sequences: evaluate without --swap")
-    wanted = [horizon] if horizon else [*sorted(protocol.horizons, reverse=True), config.objective.nt_pred]
+    wanted = [horizon] if horizon else [*sorted(kind.horizons, reverse=True), config.objective.nt_pred]
     horizon, windows = _open_longest(config, wanted, target, data)
     started = time.perf_counter()
     with exact_float32():
         result = _describe(run, config, windows, target, horizon)
+        protocol = kind(_settings(config, data), windows)
         result |= _score(model, windows, protocol, horizon, swap, batch_size, progress)
         result["seconds"] = round(time.perf_counter() - started, 3)
         if figures:
@@ -94,9 +96,12 @@ def _open_longest(
     raise errors[0]
 
 
+def _settings(config: Config, data: Path | None) -> DataConfig:
+    return config.data if data is None else dataclasses.replace(config.data, data=data)
+
+
 def _open(config: Config, horizon: int, device: torch.device, data: Path | None) -> Windows:
-    settings = config.data if data is None else dataclasses.replace(config.data, data=data)
-    windows = settings.open("test", config.model.nt_cond, horizon, device)
+    windows = _settings(config, data).open("test", config.model.nt_cond, horizon, device)
     if len(windows) == 0 or windows.length < config.model.nt_cond + horizon:
         raise UserError(f"the test sequences are too short for --horizon {horizon}: give a shorter one")
     if tuple(windows.shape) != tuple(config.model.shape):
@@ -108,7 +113,6 @@ def _open(config: Config, horizon: int, device: torch.device, data: Path | None)
 def _describe(run: Path, config: Config, windows: Windows, device: torch.device, horizon: int) -> dict[str, Any]:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
     return {
-        "preset": config.preset,
         "dataset": config.data.name,
         "data": windows.description,
         "step": step_of(newest_checkpoint(run)),

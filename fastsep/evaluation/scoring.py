@@ -31,17 +31,20 @@ def score_forecasts(
     batch_size: int | None = None,
     progress: bool = False,
 ) -> Curves:
-    """Score the model and two forecasts that need none.
+    """Score the model and forecasts that need none.
 
-    *Persistence* repeats the last conditioning frame; *mean frame* repeats the mean of the conditioning frames.
+    *Persistence* repeats the last conditioning frame. *Mean frame* always answers the protocol's mean frame, where it has
+    one.
     """
     sums: dict[tuple[str, str], Tensor] = {}
     for batch in forecasts(model, windows, horizon, batch_size, progress):
         scores = {
-            MODEL: protocol.score(batch.forecast, batch, windows),
-            PERSISTENCE: protocol.score_baseline(_repeat(batch.cond[:, -1], horizon), batch, windows),
-            MEAN_FRAME: protocol.score_baseline(_repeat(batch.cond.mean(1), horizon), batch, windows),
+            MODEL: protocol.score(batch.forecast, batch),
+            PERSISTENCE: protocol.score_baseline(_repeat(batch.cond[:, -1], horizon), batch),
         }
+        if protocol.mean_frame is not None:
+            constant = _repeat(protocol.mean_frame.expand_as(batch.cond[:, 0]), horizon)
+            scores[MEAN_FRAME] = protocol.score_baseline(constant, batch)
         for predictor, values in scores.items():
             for name, score in values.items():
                 total = score.double().sum(0)  # (h,)
@@ -71,7 +74,7 @@ def score_swaps(
     for motion in batches(model, windows, horizon, batch_size, "swaps", progress):
         content = len(windows) - 1 - motion
         forecast = model.swap(windows.batch(content)[:, :n], windows.batch(motion)[:, :n], horizon)
-        truths = windows.swap_targets(content, motion)[:, :, n : n + horizon]  # (B, P, h, *shape)
+        truths = protocol.swap_targets(content, motion)[:, :, n : n + horizon]  # (B, P, h, *shape)
         scores = [image_scores(forecast, truth) for truth in truths.unbind(1)]
         for name, metric in protocol.swap_metrics.items():
             values = torch.stack([score[name] for score in scores]).double()  # (P, B, h)
