@@ -12,50 +12,47 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kernels.call_norm import call_norm
+
 LEAKY_SLOPE = 0.2
 
 
 class CallBatchNorm2d(nn.BatchNorm2d):
-    """Batch norm of K network calls at once that gives what K calls one after another would.
+    """Batch norm of K network calls at once, and LeakyReLU, that gives what K calls one after another would.
 
     Training: each call is normalised with its own batch statistics, and the running statistics move as if the calls
     came in order. Evaluation: plain batch norm with the running statistics. Parameters and buffers are those of
     ``nn.BatchNorm2d``.
     """
 
-    def forward(self, x: Tensor, calls: int = 1) -> Tensor:
-        """Normalise ``x``.
+    def forward(self, x: Tensor, calls: int = 1, slope: float = 1.0) -> Tensor:
+        """Normalise and activate ``x``.
 
         Args:
             x: (K*B, C, H, W), calls outermost; float64, float32 or a half type (statistics are then float32).
             calls: K.
+            slope: of the activation below zero: 1 is none, 0 is ReLU.
 
         Returns:
             (K*B, C, H, W) in the type of ``x``.
         """
         if not self.training:
-            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
+            y = F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
+            return activate(y, slope)
         self.num_batches_tracked.add_(calls)
-        if x.device.type == "cpu" or calls == 1:
-            return self._call_by_call(x, calls)
-        return self._grouped(x, calls)
+        return self._call_by_call(x, calls, slope) if x.device.type == "cpu" else self._grouped(x, calls, slope)
 
-    def _call_by_call(self, x: Tensor, calls: int) -> Tensor:
+    def _call_by_call(self, x: Tensor, calls: int, slope: float) -> Tensor:
         """One native batch norm a call: on a CPU slices are free to take, and the native kernel is fast."""
         rest = self.running_mean, self.running_var, self.weight, self.bias, True, self.momentum, self.eps
-        if calls == 1:
-            return F.batch_norm(x, *rest)
-        return torch.cat([F.batch_norm(call, *rest) for call in x.chunk(calls)])
+        parts = [F.batch_norm(call, *rest) for call in x.chunk(calls)]
+        return activate(torch.cat(parts) if calls > 1 else parts[0], slope)
 
-    def _grouped(self, x: Tensor, calls: int) -> Tensor:
-        """All calls in one reduction: few kernels, and a form that compilers fuse."""
-        grouped = x.unflatten(0, (calls, -1))  # (K, B, C, H, W)
-        var, mean = torch.var_mean(grouped.to(self.running_mean.dtype), dim=(1, 3, 4), correction=0)  # (K, C)
-        self._follow(mean, var, count=grouped[0, :, 0].numel())
-        scale = self.weight * torch.rsqrt(var + self.eps)  # (K, C)
-        shift = self.bias - mean * scale
-        y = grouped * scale[:, None, :, None, None] + shift[:, None, :, None, None]
-        return y.to(x.dtype).flatten(0, 1)
+    def _grouped(self, x: Tensor, calls: int, slope: float) -> Tensor:
+        """All calls in one reduction, and the activation with it."""
+        y, mean, var = call_norm(x, self.weight, self.bias, calls, eps=self.eps, slope=slope)
+        self._follow(mean, var, count=x[:, 0].numel() // calls)
+        return y
 
     @torch.no_grad()
     def _follow(self, mean: Tensor, var: Tensor, count: int) -> None:
@@ -82,9 +79,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor, calls: int = 1, static: Tensor | None = None) -> Tensor:
         """(K*B, C, H, W) -> (K*B, C', H', W'); ``static`` (B, ...) only where ``conv`` joins static features."""
         x = self.conv(x) if static is None else self.conv(x, static, calls)
-        if self.norm is not None:
-            x = self.norm(x, calls)
-        return F.leaky_relu(x, LEAKY_SLOPE) if self.activation else x
+        slope = LEAKY_SLOPE if self.activation else 1.0
+        return activate(x, slope) if self.norm is None else self.norm(x, calls, slope)
 
 
 class JoinConv2d(nn.Conv2d):
@@ -137,6 +133,11 @@ class CodeConvTranspose2d(nn.ConvTranspose2d):
         if self.sizes[0]:
             y = add_to_calls(y, static @ w_static, calls)
         return y.unflatten(1, (4, 4, -1)).permute(0, 3, 1, 2) + self.bias[:, None, None]
+
+
+def activate(x: Tensor, slope: float) -> Tensor:
+    """LeakyReLU in place: the layers in front of it keep their input, never their output."""
+    return x if slope == 1.0 else F.leaky_relu(x, slope, inplace=True)
 
 
 def add_to_calls(x: Tensor, once: Tensor, calls: int) -> Tensor:

@@ -27,7 +27,7 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor, calls: int) -> Tensor:
         """(K*B, C, H, W) -> (K*B, C', H/stride, W/stride)."""
-        y = F.relu(self.norm1(self.conv1(x), calls))
+        y = self.norm1(self.conv1(x), calls, slope=0.0)
         y = self.norm2(self.conv2(y), calls)
         if self.shortcut is not None:
             x = self.shortcut_norm(self.shortcut(x), calls)
@@ -56,7 +56,7 @@ class ResNetEncoder(nn.Module):
         """(K, B, n, C, 64, 64) -> code (K, B, code), and no skip features."""
         calls = frames.shape[0]
         x = frames.flatten(2, 3).flatten(0, 1)  # (K*B, n*C, 64, 64)
-        x = F.relu(self.stem_norm(self.stem(x), calls))  # (K*B, 64, 33, 33)
+        x = self.stem_norm(self.stem(x), calls, slope=0.0)  # (K*B, 64, 33, 33)
         x = F.max_pool2d(x, 3, stride=2, padding=1)  # (K*B, 64, 17, 17)
         for block in self.blocks:
             x = block(x, calls)

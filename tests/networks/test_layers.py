@@ -12,8 +12,8 @@ from fastsep.networks.layers import CallBatchNorm2d, CodeConvTranspose2d, JoinCo
 FORMS = ("_call_by_call", "_grouped")
 
 
-def one_by_one(norm: nn.BatchNorm2d, x: Tensor, calls: int) -> Tensor:
-    return torch.cat([norm(part) for part in x.chunk(calls)])
+def one_by_one(norm: nn.BatchNorm2d, x: Tensor, calls: int, slope: float = 1.0) -> Tensor:
+    return F.leaky_relu(torch.cat([norm(part) for part in x.chunk(calls)]), slope)
 
 
 def pair(channels: int) -> tuple[CallBatchNorm2d, nn.BatchNorm2d]:
@@ -27,12 +27,12 @@ def pair(channels: int) -> tuple[CallBatchNorm2d, nn.BatchNorm2d]:
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("calls", [1, 2, 7])
-def test_calls_at_once_equal_calls_in_order(form: str, calls: int) -> None:
+@pytest.mark.parametrize(("calls", "slope"), [(1, 0.2), (2, 1.0), (7, 0.2), (3, 0.0)])
+def test_calls_at_once_equal_calls_in_order(form: str, calls: int, slope: float) -> None:
     ours, theirs = pair(5)
     x = (torch.randn(calls * 3, 5, 3, 2, dtype=torch.float64) * 3 + 1).requires_grad_()
     grad = torch.randn_like(x)
-    y, expected = getattr(ours, form)(x, calls), one_by_one(theirs, x, calls)
+    y, expected = getattr(ours, form)(x, calls, slope), one_by_one(theirs, x, calls, slope)
     torch.testing.assert_close(y, expected, rtol=1e-12, atol=1e-12)
     gradients = torch.autograd.grad(y, [x, ours.weight, ours.bias], grad)
     torch.testing.assert_close(
@@ -54,7 +54,7 @@ def test_evaluation_uses_running_statistics() -> None:
     ours, theirs = pair(4)
     x = torch.randn(6, 4, 2, 2, dtype=torch.float64)
     before = {name: tensor.clone() for name, tensor in ours.state_dict().items()}
-    torch.testing.assert_close(ours.eval()(x, 3), theirs.eval()(x))
+    torch.testing.assert_close(ours.eval()(x, 3, 0.2), F.leaky_relu(theirs.eval()(x), 0.2))
     torch.testing.assert_close(ours.state_dict(), before)
 
 
@@ -62,8 +62,8 @@ def test_evaluation_uses_running_statistics() -> None:
 def test_half_precision_keeps_statistics_in_float32(form: str) -> None:
     norm = CallBatchNorm2d(4)
     x = torch.randn(6, 4, 8, 8) * 2 + 5
-    expected = getattr(CallBatchNorm2d(4), form)(x, 2)
-    y = getattr(norm, form)(x.bfloat16(), 2)
+    expected = getattr(CallBatchNorm2d(4), form)(x, 2, 0.2)
+    y = getattr(norm, form)(x.bfloat16(), 2, 0.2)
     assert y.dtype == torch.bfloat16
     assert norm.running_var.dtype == torch.float32
     torch.testing.assert_close(y.float(), expected, rtol=0.02, atol=0.05)
@@ -73,8 +73,8 @@ def test_half_precision_keeps_statistics_in_float32(form: str) -> None:
 def test_traces_as_one_graph(form: str) -> None:
     ours, theirs = pair(4)
     x = torch.randn(6, 4, 2, 2, dtype=torch.float64)
-    y = torch.compile(getattr(ours, form), backend="aot_eager", fullgraph=True)(x, 3)
-    torch.testing.assert_close(y, one_by_one(theirs, x, 3))
+    y = torch.compile(getattr(ours, form), backend="aot_eager", fullgraph=True)(x, 3, 0.2)
+    torch.testing.assert_close(y, one_by_one(theirs, x, 3, 0.2))
     torch.testing.assert_close(ours.running_mean, theirs.running_mean)
 
 
