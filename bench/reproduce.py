@@ -94,7 +94,7 @@ def reproduce(
         scores.append({"step": stop, "seconds": round(seconds, 2), "metrics": metrics})
     log = read_log(run)
     return {
-        "run": name, "preset": config.preset, "seed": seed, "precision": precision_name(trainer.take_step.dtype),
+        "run": name, "dataset": config.data.name, "seed": seed, "precision": precision_name(trainer.take_step.dtype),
         "windows": len(trainer.windows), "batch": config.optim.batch_size, "setup_seconds": round(setup, 2),
         "seconds": round(seconds, 2), "scores": scores, "log": log[:: max(len(log) // LOG_ROWS, 1)],
     }  # fmt: skip
