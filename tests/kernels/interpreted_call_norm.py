@@ -40,7 +40,29 @@ def check(calls: int, batch: int, channels: int, height: int, width: int, dtype:
         assert error <= 2 * allowed + floor * truth.norm() + floor * 1e-3, (error, allowed, ours.shape, dtype)
 
 
+def check_op() -> None:
+    """The op's schema, fake and aliasing are right, and it traces as part of one graph."""
+    x = torch.randn(6, 4, 3, 2).contiguous(memory_format=torch.channels_last)
+    weight, bias = torch.rand(4) + 0.5, torch.randn(4)
+    arguments = (x, weight, bias, 3, 1e-5, 0.2)
+    torch.library.opcheck(torch.ops.fastsep.call_norm, arguments)
+    y, mean, var = torch.ops.fastsep.call_norm(*arguments)
+    torch.library.opcheck(
+        torch.ops.fastsep.call_norm_backward, (torch.randn_like(x), x, y, mean, var, weight, 3, 1e-5, 0.2)
+    )
+
+    def loss(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        return call_norm(x, weight, bias, 3, slope=0.2, backend="triton")[0].square().sum()
+
+    results = []
+    for function in (loss, torch.compile(loss, backend="aot_eager", fullgraph=True)):
+        inputs = [x.clone().requires_grad_(), weight.clone().requires_grad_()]
+        results.append(torch.autograd.grad(function(*inputs), inputs))
+    torch.testing.assert_close(*results)
+
+
 def main() -> None:
+    check_op()
     launch.TILE, launch.PROGRAMS = 2048, 64  # several chunks and tiles a call on small data
     for shape in SHAPES:
         # No bfloat16: the interpreter truncates where GPUs round to nearest.
