@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import ClassVar
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -60,7 +62,7 @@ def load_views(path: Path) -> np.ndarray:
         raise UserError(f"{path} is missing: make it with python -m fastsep.prepare_chairs SRC --out {path}")
     try:
         views = np.load(path, mmap_mode="c")  # PyTorch wants writable memory; nothing is written to the file
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, SyntaxError, TokenError, BadZipFile) as error:
         raise UserError(f"{path} is not a whole NumPy file ({error}): run fastsep.prepare_chairs again") from None
     if not isinstance(views, np.ndarray) or views.dtype != np.uint8 or views.shape[1:] != (VIEWS, 3, SIZE, SIZE):
         raise UserError(f"{path} does not hold {VIEWS} views of 3x{SIZE}x{SIZE} bytes: run fastsep.prepare_chairs")

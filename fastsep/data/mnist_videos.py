@@ -179,6 +179,8 @@ def read_scene(path: Path) -> Scene:
             videos, source = file["videos"].shape, str(file.attrs["source"])
     except (OSError, KeyError, AttributeError, RuntimeError, TypeError) as error:
         raise UserError(f"{path} is not a whole file of Moving MNIST videos ({error}): {remedy}") from None
+    if len(videos) != 4:
+        raise UserError(f"{path} holds videos of shape {videos}, not (V, T, G, G): {remedy}")
     grid = videos[-1]
     whole = (
         images.dtype == np.uint8

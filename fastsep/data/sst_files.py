@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
 from fastsep.data.optional import optional
@@ -23,6 +24,9 @@ def open_netcdf(path: Path, **options: Any) -> Any:
     xarray = optional("xarray", "sea surface temperature")
     optional(ENGINE, "sea surface temperature")
     try:
+        with h5py.File(path, "r") as file:  # h5netcdf prints a traceback of its own where this fails
+            for name in file:
+                list(file[name].attrs.values())
         return xarray.open_dataset(path, engine=ENGINE, **options)
     except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
         raise UserError(f"{path} is not a whole NetCDF-4 file ({_first_line(error)}): fetch or make it again") from None

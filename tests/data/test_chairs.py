@@ -24,7 +24,7 @@ def file(tmp_path_factory):
     root = tmp_path_factory.mktemp("chairs")
     order = GOLDEN["chairs"]["train_order"]
     made = {order[int(number) % len(order)] for number in GOLDEN["chairs"]["train_items"]}
-    Image.new("RGB", (600, 600), "white").save(root / "white.png")
+    Image.new("L", (600, 600), 255).save(root / "white.png")
     for chair in range(20):
         name = f"{chair:02x}chair"
         renders = root / "rendered_chairs" / name / "renders"
