@@ -1,16 +1,121 @@
+"""WaveEq and WaveEq-100: waves from a decaying source, told apart by their speed (paper, section 4.1).
+
+Letters: N sequences, T frames kept of each, W windows.
+"""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from functools import lru_cache
+from pathlib import Path
+from typing import ClassVar, Literal
 
-from fastsep.data.base import DataConfig
+import torch
+from torch import Tensor
+
+from fastsep.data.base import DataConfig, Split
+from fastsep.data.wave_files import Hdf5Frames, PtFrames, WaveSettings, draw, open_frames, pixels
+from fastsep.data.wave_generate import check
+from fastsep.data.windows import TensorWindows, all_starts
+from fastsep.errors import UserError
+from kernels.wave import simulate
+
+_CHUNK_BYTES = 256 << 20
+_KEEP_EVERY = 2
+_TRAIN_SHARE = 0.8
 
 
 @dataclass(frozen=True)
 class Wave(DataConfig):
+    """Waves on a 64x64 grid, each sequence scaled to [0, 1], every second frame kept."""
+
     name: ClassVar[str] = "wave"
+
+    data: Path | None = None
+    """HDF5 file, or folder with wave.h5 or the authors' .pt files [make the data in memory at start]."""
+    size: int = 300
+    """Sequences made in memory; the first 80% train, the others test."""
+    frames: int = 300
+    """Frames made of each sequence, every second of which is kept."""
+    data_seed: int = 42
+    """Seed of source strengths and wave speeds."""
+    windows: Literal["all", "published"] = "all"
+    """Training windows: all of them, or the first ones up to the number that the published schedule saw (testing uses all)."""
+
+    def open(self, split: Split, cond: int, pred: int, device: torch.device, seed: int = 0) -> TensorWindows:
+        """Windows as ``DataConfig.open`` says. Both splits share one tensor, made or read once a process."""
+        view = _view(self.data, WaveSettings(self.size, self.frames, seed=self.data_seed), self._points(), torch.device(device))
+        length = cond + pred
+        train = round(len(view.frames) * _TRAIN_SHARE)
+        frames = view.frames[:train] if split == "train" else view.frames[train:]  # (N, T, *shape)
+        starts = all_starts(len(frames), frames.shape[1], length)
+        if len(starts) == 0:
+            raise UserError(
+                f"no {split} window of {length} frames fits into {len(frames)} sequences of {frames.shape[1]} kept frames: "
+                "give more sequences (--size) or frames (--frames)"
+            )
+        if split == "train" and self.windows == "published":
+            # the authors' loader took the height of a frame for the length of a sequence when it counted windows
+            starts = starts[: len(frames) * max(view.grid - length + 1, 0)]
+            if len(starts) == 0:
+                raise UserError(f"windows published has no window of {length} frames: use --windows all")
+        return TensorWindows(frames, starts, length)
+
+    def _points(self) -> bool:
+        return False
 
 
 @dataclass(frozen=True)
 class Wave100(Wave):
+    """The same waves seen at 100 fixed pixels, scaled by the whole frames."""
+
     name: ClassVar[str] = "wave100"
+
+    def _points(self) -> bool:
+        return True
+
+
+@dataclass(frozen=True)
+class _View:
+    frames: Tensor  # (N, T, 1, grid, grid) or (N, T, 1, 100)
+    grid: int
+
+
+class _Simulated:
+    """Sequences made when they are read, on the device that wants them if it can."""
+
+    def __init__(self, settings: WaveSettings, device: torch.device):
+        check(settings)
+        self.shape = (settings.size, settings.frames, settings.grid, settings.grid)
+        self._settings, self._device = settings, device
+        self._f0, self._c = (torch.from_numpy(x) for x in draw(settings.size, settings.seed))
+
+    def read(self, first: int, count: int) -> Tensor:
+        s, part = self._settings, slice(first, first + count)
+        options = {"frames": s.frames, "grid": s.grid, "dt": s.dt}
+        try:
+            return simulate(self._c[part], self._f0[part], **options, device=self._device)
+        except ModuleNotFoundError:  # a GPU without numba-cuda: a second on the CPU does as well
+            return simulate(self._c[part], self._f0[part], **options)
+
+
+@lru_cache(maxsize=1)
+def _view(data: Path | None, settings: WaveSettings, points: bool, device: torch.device) -> _View:
+    """The training view of all sequences, read piece by piece so that the full rate never lies in memory at once."""
+    source: Hdf5Frames | PtFrames | _Simulated = open_frames(data) if data else _Simulated(settings, device)
+    size, length, grid, _ = source.shape
+    rows, columns = (torch.from_numpy(index).to(device) for index in pixels(grid))
+    shape = (100,) if points else (grid, grid)
+    frames = torch.empty(size, -(-length // _KEEP_EVERY), 1, *shape, device=device)  # (N, T, 1, *shape)
+    count = max(1, _CHUNK_BYTES // (length * grid * grid * 4))
+    flat = torch.zeros((), dtype=torch.bool, device=device)
+    for first in range(0, size, count):
+        chunk = source.read(first, count).to(device)  # (count, length, grid, grid)
+        low, high = (x[:, None, None, None] for x in chunk.flatten(1).aminmax(dim=1))
+        flat |= ~(high > low).all()
+        kept = (chunk[:, ::_KEEP_EVERY] - low) / (high - low)
+        frames[first : first + count, :, 0] = kept[..., rows, columns] if points else kept
+    if flat:
+        where = data or "the simulation"
+        raise UserError(f"{where} holds a sequence that is constant or not finite and cannot be scaled: give other data")
+    return _View(frames, grid)

@@ -21,7 +21,7 @@ from torch import Tensor
 from kernels.wave import scheme
 
 if importlib.util.find_spec("numba_cuda") is None:
-    raise RuntimeError("waves on a GPU need numba-cuda: pip install 'fastsep[gpu]'")
+    raise ModuleNotFoundError("waves on a GPU need numba-cuda: pip install 'fastsep[gpu]'")
 from numba import cuda, float32, int64, uint64  # noqa: E402
 
 CHIP_GRID = 64

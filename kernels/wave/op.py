@@ -57,7 +57,7 @@ def simulate(
 
     Raises:
         ValueError: grid, frames or dt out of range, or tensors that do not fit.
-        RuntimeError: a GPU is asked for and numba-cuda is not installed.
+        ModuleNotFoundError: a GPU is asked for and numba-cuda is not installed.
     """
     device = torch.device(device)
     c, f0 = torch.as_tensor(c, dtype=torch.float64), torch.as_tensor(f0, dtype=torch.float64)
