@@ -18,9 +18,11 @@ def make_chair(root, name, views=62):
 def test_decodes_all_chairs_by_name(tmp_path, capsys):
     make_chair(tmp_path / "src", "b")
     renders = make_chair(tmp_path / "src", "a")
-    out = tmp_path / "chairs.npy"
+    (tmp_path / "src" / "all_chair_names.mat").write_bytes(b"not a chair")
+    out = tmp_path / "out" / "chairs.npy"
     status, stdout, _ = run_command("prepare_chairs", tmp_path / "src", "--out", out, capsys=capsys)
     assert status == 0 and "2 chairs" in stdout
+    assert sorted(path.name for path in out.parent.iterdir()) == ["chairs.npy", "chairs.txt"]
     views = np.load(out)
     assert views.shape == (2, 62, 3, 64, 64) and views.dtype == np.uint8
     np.testing.assert_array_equal(views[0, 7], decode(renders / "image_007.png"))
