@@ -24,7 +24,7 @@ DATA = ("wave", "wave100", "mnist", "sst", "taxibj", "chairs")
 
 
 def generate(way: str, sequences: int, device: torch.device, frames: int = 300, grid: int = 64) -> Subject:
-    """Sequences of the wave equation, with c and f0 drawn as published; fastsep fills a tensor that is there already."""
+    """Sequences of the wave equation, c and f0 drawn as published; fastsep fills a tensor that is there already."""
     draws = np.random.RandomState(42).uniform((1, 300), (30, 400), (sequences, 2))
     f0, c = draws[:, 0], draws[:, 1]
     row = Row(

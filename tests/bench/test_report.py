@@ -1,0 +1,129 @@
+"""The report: from results files to tables, charts and the README's block."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bench import tables
+from bench.charts import draw_all
+from bench.report import replace_block
+from bench.results_files import read_results
+from bench.rows import Row, read_lines, speedup, write_json
+from bench.scaling import exponent
+
+ENVIRONMENT = {
+    "device": "Some CPU, 2 threads", "slug": "some-cpu", "date": "2030-01-02 03:04 UTC", "commit": "0123456789",
+    "python": "3.12", "versions": {"torch": "2.13.0", "triton": "absent"}, "matrix_units": "AMX",
+}  # fmt: skip
+CEILINGS = {"matmul_fp32": 1e12, "matmul_bf16": 4e12, "copy": 1e11}
+
+
+def timed(group: str, way: str, median: float, precision: str = "fp32", items: float = 128, **case: object) -> Row:
+    seconds = {"median": median, "p20": 0.9 * median, "p80": 1.1 * median, "min": median, "max": median, "rounds": 5}
+    return Row(group, way, "cpu", precision, case, seconds, items, flops=1e11, bytes=1e9, peak_bytes=2**20)
+
+
+def run(seed: int) -> dict:
+    metrics = {
+        "scores": {"model": {"mse": {"40": 1e-4 * (1 + seed)}}, "persistence": {"mse": {"40": 2e-2}}},
+        "curves": {"model": {"mse": [1e-5 * k for k in range(1, 41)]}, "persistence": {"mse": [1e-2] * 40}},
+    }
+    return {
+        "environment": ENVIRONMENT, "run": "wave100-published", "preset": "wave100", "seed": seed,
+        "scores": [{"step": 3750, "seconds": 300.0, "metrics": metrics}],
+    }  # fmt: skip
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    folder = tmp_path / "some-cpu"
+    groups = {
+        "step-wave": [
+            timed("step/wave", "reference", 2.0, batch=128),
+            timed("step/wave", "fastsep", 0.4, "bf16", batch=128),
+            Row("step/wave", "fastsep captured", "cuda", "bf16", {"batch": 128}, absent="no GPU"),
+        ],
+        "generate": [
+            timed("generate", "reference", 4.0, items=1, sequences=1),
+            timed("generate", "fastsep", 0.032, items=16, sequences=16),
+        ],
+        "scaling-batch": [timed("scaling/batch", "fastsep", 1e-3 * b**2, batch=b) for b in (2, 4, 8)],
+        "forecast": [
+            timed("forecast", way, t * h, preset="mnist", batch=2, horizon=h)
+            for way, t in (("reference", 0.01), ("fastsep", 0.002))
+            for h in (10, 95, 400)
+        ],
+    }
+    for name, rows in groups.items():
+        value = {"environment": ENVIRONMENT, "ceilings": CEILINGS, "rows": [row.to_json() for row in rows]}
+        write_json(folder / f"{name}.json", value)
+    for seed in (0, 1):
+        write_json(folder / "reproduction" / f"wave100-published-seed{seed}.json", run(seed))
+    return tmp_path
+
+
+def test_page_holds_what_was_measured_and_says_what_was_not(results: Path) -> None:
+    page = tables.results_page(read_results(results))
+    assert "| step/wave batch 128 | 2 s | 400 ms | 5 | fastsep bf16 |" in page
+    assert "| generate | 4 s | 2 ms | 2e+03 | fastsep fp32 |" in page
+    assert "Not measured, no GPU: fastsep captured bf16 (cuda)." in page
+    assert "batch^2.00" in page
+    assert "| wave100-published | 3750 | 2 | 1.50e-04 ± 7.1e-05 | 2.00e-02 | not measured | 300 s |" in page
+    assert "## GPU\n\nNot measured." in page
+
+
+def test_fraction_of_the_ceiling_is_floor_time_over_time() -> None:
+    row = timed("step/wave", "fastsep", 0.5, "bf16", batch=128)
+    assert row.of_ceiling(CEILINGS) == pytest.approx(max(1e11 / 4e12, 1e9 / 1e11) / 0.5)
+    assert timed("x", "fastsep", 0.5).per_second == pytest.approx(256)
+
+
+def test_speedup_compares_equal_tasks_only() -> None:
+    rows = [timed("step/wave", "reference", 2.0, batch=128), timed("step/wave", "reference", 9.0, batch=64)]
+    fast = timed("step/wave", "fastsep", 0.5, batch=128)
+    assert speedup(fast, [*rows, fast]) == pytest.approx(4)
+    assert speedup(timed("step/wave", "fastsep", 0.5, batch=32), rows) is None
+
+
+def test_every_chart_is_drawn(results: Path) -> None:
+    (device,) = read_results(results)
+    names = {path.stem for path in draw_all(device, results / "some-cpu")}
+    assert names == {"speedup", "roofline", "scaling", "forecast", "training"}
+
+
+def test_readme_block_is_replaced_between_its_markers(results: Path) -> None:
+    text = "before\n<!-- results:begin -->\nold\n<!-- results:end -->\nafter\n"
+    new = replace_block(text, tables.readme_block(read_results(results)))
+    assert new.startswith("before\n<!-- results:begin -->\n|")
+    assert "old" not in new and new.endswith("<!-- results:end -->\nafter\n")
+    assert "| GPU | all | not measured |" in new
+    assert replace_block("no markers", "block") == "no markers"
+
+
+def test_a_suite_file_cut_off_in_a_line_is_still_read(tmp_path: Path) -> None:
+    folder = tmp_path / "some-gpu"
+    folder.mkdir()
+    row = {"kind": "row", "part": "step", "key": "k", **timed("step/wave", "reference", 1.0, batch=128).to_json()}
+    lines = [
+        {"kind": "environment", **ENVIRONMENT, "cuda": "13.0"},
+        {"kind": "note", "part": "ceilings", "key": "ceilings", **CEILINGS},
+        {"kind": "start", "part": "step", "key": "k"},
+        row,
+        {"kind": "note", "part": "train", "key": "wave100-published seed 0", **run(0)},
+    ]
+    (folder / "suite.jsonl").write_text("\n".join(map(json.dumps, lines)) + '\n{"kind": "row", "pa')
+    assert len(read_lines(folder / "suite.jsonl")) == len(lines)
+    (device,) = read_results(tmp_path)
+    assert device.is_gpu and device.ceilings == CEILINGS
+    assert [r.way for r in device.groups["step/wave"].timed] == ["reference"]
+    assert [r["run"] for r in device.runs] == ["wave100-published"]
+    assert "## GPU\n\nNot measured." not in tables.results_page([device])
+
+
+def test_exponent_of_a_power_law() -> None:
+    x = [1, 2, 4, 8]
+    assert exponent(x, [3 * v**1.5 for v in x]) == pytest.approx(1.5)
+    assert exponent([4], [1.0]) is None
