@@ -77,7 +77,7 @@ class TrainStep:
         if ways.compile:
             self._forward = torch.compile(self._compute_losses)
         self._graph: torch.cuda.CUDAGraph | None = None
-        self._captures = ways.capture
+        self._captures = ways.capture and windows.resident  # windows on the host are read, which no graph can replay
         self._warm_up_left = _WARM_UP_STEPS
 
     def __call__(self, index: Tensor, lr: float) -> None:
