@@ -157,3 +157,17 @@ def test_networks_that_do_not_fit_are_refused(change: dict, message: str) -> Non
     with pytest.raises(UserError, match=message):
         build_encoder(config, config.code_size_s, config.skip)
         build_decoder(config)
+
+
+def test_decoder_traces_as_one_graph_under_autocast() -> None:
+    _, decoder, _, _ = networks("dcgan_skip")
+    decoder.float()
+    static, dynamic = torch.randn(BATCH, 128), torch.randn(CALLS, BATCH, 20)
+    skips = tuple(torch.randn(BATCH, 3 * c, s, s) for c, s in ((8, 4), (4, 8), (2, 16), (1, 32)))
+    results = []
+    for function in (decoder, torch.compile(copy.deepcopy(decoder), backend="aot_eager", fullgraph=True)):
+        with torch.autocast("cpu", torch.bfloat16):
+            frames = function(static, dynamic, skips)
+        frames.float().square().sum().backward()
+        results.append(frames)
+    torch.testing.assert_close(*results)
