@@ -1,11 +1,15 @@
 """Which kernel, and cut how, for which shape: a fixed table, so that nothing is ever tuned while a program runs.
 
-``python -m kernels.latent_rollout.tune`` measures the candidates below on a GPU; resources.md lists what each needs.
+The table of 16-bit operands is table.json; ``python -m kernels.latent_rollout.tune`` measures the candidates below on a
+GPU and writes a new one. resources.md lists what the shipped cuts need.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 import torch
 
@@ -64,22 +68,30 @@ class Problem:
 
 
 STREAMING = Streaming(block_b=16, block_n=512, block_k=32, warps=8, stages=3)
-STREAMING_FLOAT32 = Streaming(block_b=16, block_n=64, block_k=32, warps=4, stages=2)
+STREAMING_WIDE = Streaming(block_b=16, block_n=256, block_k=64, warps=8, stages=3)
+STREAMING_FLOAT32 = Streaming(block_b=4, block_n=128, block_k=32, warps=8, stages=3)
+STREAMING_FLOAT32_SMALL = Streaming(block_b=16, block_n=64, block_k=32, warps=4, stages=2)
 STATIONARY = Stationary(slices=16, warps=8, flags=True)
 
+TABLE = Path(__file__).with_name("table.json")
+TABLE_WIDTH = 512
+"""Hidden width at which the table was measured; narrower problems follow it."""
 STATIONARY_MAX_WIDTH = 512
-"""Beyond it a program's share of the weights leaves too few registers."""
+"""Beyond it, as in float32, a program's share of the work takes more registers than there are."""
+SHARED_HOPPER = 227 * 1024
+STATIONARY_MIN_SHARED = 160 * 1024
+"""What the stationary kernel may need at the largest latent size: data-centre GPUs have it."""
 
 CANDIDATES_STREAMING = (
     STREAMING,
-    Streaming(16, 256, 64, 8, 3),
-    Streaming(16, 256, 32, 4, 3),
+    STREAMING_WIDE,
     Streaming(16, 512, 32, 8, 4),
     Streaming(16, 512, 64, 8, 2),
     Streaming(32, 256, 32, 8, 3),
 )
+CANDIDATES_FLOAT32 = (STREAMING_FLOAT32, STREAMING_FLOAT32_SMALL)
 CANDIDATES_STATIONARY = tuple(
-    Stationary(slices, warps, flags) for slices in (8, 16, 32) for warps in (8, 16) for flags in (True, False)
+    Stationary(slices, warps, flags) for slices in (16, 32) for warps in (8, 16) for flags in (True, False)
 )
 
 
@@ -117,9 +129,46 @@ def groups(problem: Problem) -> int:
     return -(-problem.batch // ROWS)
 
 
-def fits_together(config: Stationary, problem: Problem) -> bool:
-    """Whether all programs of the stationary kernel can be resident at once."""
+def stationary_takes(config: Stationary, problem: Problem) -> bool:
+    """Whether all programs of the stationary kernel can be resident at once, and none spills."""
+    if (
+        not problem.low_precision
+        or problem.width_padded > STATIONARY_MAX_WIDTH
+        or problem.shared < STATIONARY_MIN_SHARED
+    ):
+        return False
     return problem.width_padded // slice_width(config, problem) * groups(problem) <= problem.programs
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the table: the cut for problems up to this size in one direction."""
+
+    batch: int
+    latent: int
+    blocks: int
+    adjoint: bool
+    config: Streaming | Stationary
+
+    def covers(self, problem: Problem) -> bool:
+        """Whether the problem is of this direction and no larger."""
+        return (
+            self.adjoint == problem.adjoint
+            and problem.batch <= self.batch
+            and problem.latent <= self.latent
+            and problem.blocks <= self.blocks
+        )
+
+
+@cache
+def table() -> tuple[Entry, ...]:
+    """table.json, the tightest entries first."""
+    entries = []
+    for line in json.loads(TABLE.read_text()):
+        kind = {"streaming": Streaming, "stationary": Stationary}[line["kernel"]]
+        sizes = (line[name] for name in ("batch", "latent", "blocks", "adjoint"))
+        entries.append(Entry(*sizes, kind(**line["cut"])))
+    return tuple(sorted(entries, key=lambda e: (e.latent, e.blocks, e.batch)))
 
 
 def choose(problem: Problem, kind: str = "auto") -> Streaming | Stationary | None:
@@ -127,14 +176,26 @@ def choose(problem: Problem, kind: str = "auto") -> Streaming | Stationary | Non
 
     Args:
         kind: ``streaming``, ``stationary`` (which gives way to streaming where its programs cannot all be resident)
-            or ``auto``.
+            or ``auto``: what the table says, streaming beyond it.
 
     Returns:
         None where no kernel takes the problem.
     """
     if not supported(problem):
         return None
-    streaming = STREAMING if problem.low_precision else STREAMING_FLOAT32
-    if kind == "streaming" or problem.width_padded > STATIONARY_MAX_WIDTH:
+    if not problem.low_precision:
+        return STREAMING_FLOAT32 if problem.shared >= SHARED_HOPPER else STREAMING_FLOAT32_SMALL
+    streaming = STREAMING if problem.width_padded <= TABLE_WIDTH else STREAMING_WIDE
+    listed = [entry.config for entry in table() if entry.covers(problem) and problem.width_padded <= TABLE_WIDTH]
+    kinds = {"streaming": (Streaming,), "stationary": (Stationary,), "auto": (Streaming, Stationary)}[kind]
+    config = next((c for c in listed if isinstance(c, kinds)), STATIONARY if kind == "stationary" else streaming)
+    if isinstance(config, Stationary) and not stationary_takes(config, problem):
         return streaming
-    return STATIONARY if fits_together(STATIONARY, problem) else streaming
+    return config
+
+
+def candidates(problem: Problem) -> tuple[Streaming | Stationary, ...]:
+    """The cuts worth timing for a problem."""
+    if not problem.low_precision:
+        return CANDIDATES_FLOAT32
+    return tuple(c for c in CANDIDATES_STATIONARY if stationary_takes(c, problem)) + CANDIDATES_STREAMING

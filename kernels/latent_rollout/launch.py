@@ -20,7 +20,8 @@ SHARED_INTERPRETED = 227 * 1024  # what the interpreter is taken to have
 
 
 @lru_cache
-def _device_limits(index: int) -> tuple[int, int]:
+def device_limits(index: int) -> tuple[int, int]:
+    """Multiprocessors of a GPU, and the bytes of shared memory one program may use."""
     properties = torch.cuda.get_device_properties(index)
     return properties.multi_processor_count, properties.shared_memory_per_block_optin
 
@@ -28,7 +29,7 @@ def _device_limits(index: int) -> tuple[int, int]:
 def describe(state: Tensor, blocks: Blocks, adjoint: bool) -> Problem:
     """The problem posed by a state (B, L) and its blocks on their device."""
     count, width, latent = blocks.w1.shape
-    programs, shared = (1, SHARED_INTERPRETED) if state.device.type == "cpu" else _device_limits(state.device.index or 0)
+    programs, shared = (1, SHARED_INTERPRETED) if state.device.type == "cpu" else device_limits(state.device.index or 0)
     return Problem(state.shape[0], latent, width, count, blocks.w1.dtype, adjoint, programs, shared)
 
 
@@ -54,8 +55,8 @@ def recursion(grad: Tensor, hidden: Hidden, blocks: Blocks, config: Streaming | 
 
 def constants(problem: Problem, config: Streaming | Stationary) -> tuple[dict[str, object], dict[str, object]]:
     """A kernel's compile-time arguments and its compile options."""
-    shape = {"L": problem.latent, "LP": problem.latent_padded, "H": problem.width, "R": problem.blocks}
-    shape |= {"ADJOINT": problem.adjoint, "PRECISION": "ieee"}  # read for float32 only
+    shape = {"L": problem.latent, "LP": problem.latent_padded, "H": problem.width, "ADJOINT": problem.adjoint}
+    shape["PRECISION"] = "ieee"  # of float32 products; others ignore it
     if isinstance(config, Streaming):
         tiles = {
             "BLOCK_B": config.block_b,
@@ -67,13 +68,14 @@ def constants(problem: Problem, config: Streaming | Stationary) -> tuple[dict[st
     hold = configs.holds_weights(config, problem)
     parts = min(config.warps, problem.width_padded // 16)
     cut = {
+        "R": problem.blocks,
         "BLOCK_B": configs.ROWS,
         "SLICES": problem.width_padded // slice_,
         "SLICE": slice_,
         "PARTS": parts,
         "PART": problem.width_padded // parts,
         "HOLD": hold,
-        "AHEAD": hold or problem.latent_padded <= 32,
+        "AHEAD": problem.latent_padded <= 32 and (hold or not problem.adjoint),  # more spills
         "FLAGS": config.flags,
     }
     return shape | cut, {"num_warps": config.warps, "num_stages": 1, "launch_cooperative_grid": True}
@@ -86,8 +88,10 @@ def _launch(tensors: tuple[Tensor, ...], transitions: int, problem: Problem, con
     arguments, options = constants(problem, config)
     if INTERPRETED:
         options = {}
+    sizes = (problem.batch, transitions)
     if isinstance(config, Streaming):
         kernel, grid = streaming_kernel, (triton.cdiv(problem.batch, config.block_b),)
+        sizes += (problem.blocks,)
     else:
         groups, slices = configs.groups(problem), arguments["SLICES"]
         partials = (2, groups, slices, configs.ROWS * problem.latent_padded)
@@ -98,7 +102,7 @@ def _launch(tensors: tuple[Tensor, ...], transitions: int, problem: Problem, con
         )
         kernel, grid = stationary_kernel, (slices, groups)
     if device.type == "cpu":
-        kernel[grid](*tensors, problem.batch, transitions, **arguments, **options)
+        kernel[grid](*tensors, *sizes, **arguments, **options)
         return
     with torch.cuda.device(device):
-        kernel[grid](*tensors, problem.batch, transitions, **arguments, **options)
+        kernel[grid](*tensors, *sizes, **arguments, **options)

@@ -12,7 +12,7 @@ import triton.language as tl
 from kernels.latent_rollout.tiles import drop_offsets, lift_offsets, mix_offsets
 
 
-@triton.jit(do_not_specialize=["batch", "transitions"])
+@triton.jit(do_not_specialize=["batch", "transitions", "blocks"])
 def streaming_kernel(
     start,  # forward: T_0 (B, L), the state's dtype; adjoint: dLoss/dT (steps, B, L)
     states,  # forward: latents (S + 1, B, L), written; adjoint: adjoints, the same
@@ -24,10 +24,10 @@ def streaming_kernel(
     shift,  # forward: b3 (R, L); adjoint: not read
     batch,  # B
     transitions,  # N
+    blocks,  # R; known only at run time, or a single block's weights are hoisted out of the loop and spill
     L: tl.constexpr,
     LP: tl.constexpr,  # L padded to a power of two, at least 16
     H: tl.constexpr,
-    R: tl.constexpr,
     BLOCK_B: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
@@ -41,7 +41,7 @@ def streaming_kernel(
     cell = row * L + lat  # (BLOCK_B, LP) within one state
     inside = alive & (lat < L)
     size = batch.to(tl.int64) * L
-    total = transitions * R
+    total = transitions * blocks
 
     if ADJOINT:
         x = tl.load(start + transitions * size + cell, mask=inside, other=0.0)
@@ -56,8 +56,8 @@ def streaming_kernel(
             i = total - 1 - done
         else:
             i = done
-        block = i % R
-        step = i // R
+        block = i % blocks
+        step = i // blocks
         gate_row = ((block * transitions + step).to(tl.int64) * batch + row) * H  # adjoint only
         y = tl.zeros([BLOCK_B, LP], tl.float32)
         x_operand = x.to(operand)

@@ -1,0 +1,165 @@
+"""Both rollout kernels on a GPU at real shapes: accuracy, repeatability, capture, compilation."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from test_latent_rollout import make
+
+from kernels.latent_rollout import op, reference, rollout
+
+pytestmark = pytest.mark.gpu
+
+SHAPES = [  # B, L, H, blocks, steps
+    (128, 32, 512, 3, 25),  # wave training
+    (16, 20, 512, 1, 15),  # mnist training
+    (1, 20, 512, 1, 100),
+    (5, 64, 512, 4, 7),
+    (33, 20, 336, 2, 15),
+    (128, 64, 1024, 1, 15),
+    (300, 32, 512, 3, 15),  # more programs than are resident: the stationary kernel gives way
+    (3, 20, 64, 1, 1),
+]
+BACKENDS = ["streaming", "stationary"]
+
+
+def on_gpu(shape, dtype=torch.float64):
+    batch, latent, width, blocks, steps = shape
+    t0, weights = make(batch, latent, width, blocks)
+    to = [t.detach().to("cuda", dtype) for t in (t0, *weights)]
+    generator = torch.Generator().manual_seed(3)
+    target = torch.randn(steps, batch, latent, generator=generator, dtype=torch.float64).to("cuda", dtype)
+    return to[0].requires_grad_(), [w.requires_grad_() for w in to[1:]], target
+
+
+def run(t0, weights, target, **options):
+    out = rollout(t0, weights, target.shape[0], **options)
+    grads = torch.autograd.grad((out * target).sum(), [t0, *weights], allow_unused=True, materialize_grads=True)
+    return [out.detach(), *grads]
+
+
+def distance(a, b):
+    """RMS distance, NaN where anything is."""
+    return (a.double() - b.double()).square().mean().sqrt().item()
+
+
+@pytest.fixture(autouse=True)
+def full_precision_products():
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = False
+    yield
+    torch.backends.cuda.matmul.allow_tf32 = before
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32], ids=str)
+def test_error_is_at_most_twice_that_of_plain_pytorch(shape, dtype):
+    exact = run(*on_gpu(shape), backend="autograd")
+    t0, weights, target = on_gpu(shape, torch.float32)
+    plain = run(t0, weights, target, backend="autograd", dtype=dtype)
+    for backend in BACKENDS:
+        found = run(t0, weights, target, backend=backend, dtype=dtype)
+        for k, (value, by_plain, wanted) in enumerate(zip(found, plain, exact, strict=True)):
+            scale = wanted.double().square().mean().sqrt().item()
+            allowed = 2 * distance(by_plain, wanted) + 1e-7 * scale
+            assert distance(value, wanted) <= allowed, f"{backend}: result {k} of output, t0, weights"
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("shape", [(128, 32, 512, 3, 25), (16, 20, 512, 1, 15)], ids=str)
+def test_a_hundred_repeats_are_bit_equal(shape, backend):
+    t0, weights, target = on_gpu(shape, torch.float32)
+    first = run(t0, weights, target, backend=backend, dtype=torch.bfloat16)
+    for _ in range(100):
+        # Other values in recycled memory would show an element that is read before it is written.
+        junk = torch.full((1 << 20,), float("nan"), device="cuda")
+        del junk
+        again = run(t0, weights, target, backend=backend, dtype=torch.bfloat16)
+        assert all(torch.equal(a, b) for a, b in zip(again, first, strict=True))
+
+
+@pytest.mark.parametrize("flags", [True, False])
+@pytest.mark.parametrize("slices", [8, 16])
+def test_every_way_to_exchange_sums_gives_the_same_rollout(flags, slices):
+    from kernels.latent_rollout import configs, launch
+
+    t0, weights, target = on_gpu((64, 32, 512, 3, 25), torch.float32)
+    blocks = reference.stack_blocks(weights, torch.bfloat16)
+    config = configs.Stationary(slices=slices, warps=8, flags=flags)
+    if not configs.stationary_takes(config, launch.describe(t0, blocks, adjoint=False)):
+        pytest.skip("its programs cannot all be resident here")
+    plain = reference.trajectory(t0.detach(), blocks, 25)
+    latents = launch.forward(t0.detach(), blocks, 25, config)
+    assert distance(latents, plain) < 0.01 * plain.square().mean().sqrt().item()
+    expected = op.gradients(plain, target, blocks, None)
+    for value, wanted in zip(op.gradients(plain, target, blocks, config), expected, strict=True):
+        assert distance(value, wanted) < 0.02 * wanted.square().mean().sqrt().item()
+
+
+@pytest.mark.parametrize("backend", ["auto", *BACKENDS])
+def test_capture_and_replay(backend):
+    t0, weights, target = on_gpu((128, 32, 512, 3, 25), torch.float32)
+
+    def step():
+        return run(t0, weights, target, backend=backend, dtype=torch.bfloat16)
+
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        captured = step()
+    for scale in (1.0, 0.5, -2.0):
+        with torch.no_grad():
+            t0.mul_(scale)
+        for _ in range(10):
+            graph.replay()
+        expected = step()
+        assert torch.equal(captured[0], expected[0])
+        for value, wanted in zip(captured, expected, strict=True):  # the library may cut its products otherwise
+            assert distance(value, wanted) <= 1e-3 * wanted.square().mean().sqrt().item()
+
+
+def test_compiles_as_one_graph_under_autocast():
+    t0, weights, target = on_gpu((128, 32, 512, 3, 5), torch.float32)
+
+    def loss(t0, *weights):
+        with torch.autocast("cuda", dtype=torch.bfloat16):
+            return (rollout(t0, weights, 5) * target).sum()
+
+    compiled = torch.compile(loss, fullgraph=True)
+    expected = torch.autograd.grad(loss(t0, *weights), [t0, *weights])
+    found = torch.autograd.grad(compiled(t0, *weights), [t0, *weights])
+    for value, wanted in zip(found, expected, strict=True):
+        assert distance(value, wanted) < 1e-3 * wanted.square().mean().sqrt().item()
+
+
+def test_opcheck():
+    t0, weights, target = on_gpu((5, 20, 64, 2, 4), torch.float32)
+    t0, weights = t0.detach(), [w.detach() for w in weights]
+    for backend in ("adjoint", *BACKENDS):
+        arguments = (t0, weights, 4, torch.bfloat16, backend)
+        torch.library.opcheck(torch.ops.fastsep.latent_rollout, arguments)
+        latents = torch.ops.fastsep.latent_rollout(*arguments)
+        arguments = (latents, target, weights, torch.bfloat16, backend)
+        torch.library.opcheck(torch.ops.fastsep.latent_rollout_backward, arguments)
+
+
+def test_an_unsupported_shape_runs_on_plain_products_unless_a_kernel_is_asked_for():
+    t0, weights, target = on_gpu((4, 80, 64, 1, 3), torch.float32)
+    expected = run(t0, weights, target, backend="adjoint")
+    assert all(torch.equal(a, b) for a, b in zip(run(t0, weights, target), expected, strict=True))
+    with pytest.raises(ValueError, match="no kernel takes"):
+        rollout(t0, weights, 3, backend="streaming")
+
+
+def test_inputs_need_not_be_contiguous():
+    t0, weights, _ = on_gpu((16, 20, 512, 1, 3), torch.float32)
+    strided = torch.stack([t0.detach()] * 2, dim=2)[:, :, 0]
+    transposed = [w.detach().T.contiguous().T if w.dim() == 2 else w.detach() for w in weights]
+    for backend in BACKENDS:
+        expected = rollout(t0, weights, 3, backend=backend, dtype=torch.float16)
+        assert torch.equal(rollout(strided, transposed, 3, backend=backend, dtype=torch.float16), expected)

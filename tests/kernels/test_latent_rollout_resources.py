@@ -1,0 +1,64 @@
+"""Compile-only proof that the shipped rollout kernels fit a GPU that need not be there."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import torch
+
+pytest.importorskip("triton")
+if os.environ.get("TRITON_INTERPRET") == "1":
+    pytest.skip("compiling needs Triton without its interpreter", allow_module_level=True)
+
+from kernels.latent_rollout import configs, resources  # noqa: E402
+
+CASES = [(arch, *case) for arch in resources.SHARED_LIMIT for case in resources.shipped(arch)]
+# The wave preset's training on the newest target runs always, the other shapes when slow tests are asked for.
+QUICK = [c for c in CASES if (c[0], c[1].latent, c[1].blocks, c[1].dtype) == (90, 32, 3, torch.bfloat16)]
+
+
+def check(architecture, problem, config):
+    found = resources.compile_only(problem, config, architecture)
+    print(resources.row(problem, config, architecture, found))
+    assert found.spilled == 0
+    assert found.shared <= resources.SHARED_LIMIT[architecture]
+    assert not found.float64
+    assert bool(found.tensor_core) == problem.low_precision
+
+
+@pytest.mark.parametrize("architecture, problem, config", QUICK, ids=str)
+def test_kernel_fits(architecture, problem, config):
+    check(architecture, problem, config)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture, problem, config", [c for c in CASES if c not in QUICK], ids=str)
+def test_every_kernel_fits(architecture, problem, config):
+    check(architecture, problem, config)
+
+
+def test_committed_table_lists_every_shipped_cut():
+    rows = [line for line in resources.TABLE.read_text().splitlines() if line.startswith("| sm_")]
+    assert len(rows) == len(CASES)
+    assert all(line.split("|")[10].strip() == "0" for line in rows), "a spill in the committed table"
+
+
+def problem(batch=128, width=512, dtype=torch.bfloat16, programs=132, latent=32, blocks=3):
+    return configs.Problem(batch, latent, width, blocks, dtype, False, programs, resources.SHARED_LIMIT[90])
+
+
+def test_stationary_gives_way_where_its_programs_cannot_all_be_resident():
+    assert isinstance(configs.choose(problem(128), "stationary"), configs.Stationary)
+    assert isinstance(configs.choose(problem(144), "stationary"), configs.Streaming)
+    assert isinstance(configs.choose(problem(128, programs=108), "stationary"), configs.Streaming)
+    assert isinstance(configs.choose(problem(16, width=1024), "stationary"), configs.Streaming)
+
+
+def test_unsupported_problems_get_no_kernel():
+    for odd in (problem(latent=65), problem(width=72), problem(width=2048), problem(blocks=5), problem(dtype=torch.float64)):
+        assert configs.choose(odd) is None
+
+
+def test_wave_training_keeps_all_weights_on_chip():
+    assert configs.holds_weights(configs.STATIONARY, problem())
