@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from bench.results_files import Device, Group
 from bench.rows import Row, baseline, speedup
@@ -22,6 +23,10 @@ AXIS_LABELS = {
     "batch": "batch of a wave100 step", "grid": "grid side, wave generation", "horizon": "horizon of a wave forecast",
     "sequences": "sequences generated",
 }  # fmt: skip
+
+
+HEADLINES = ("step", "generate", "rollout", "forecast", "conv_block", "metrics", "data")
+ROLLOUT_CASE = {"batch": 128, "steps": 25, "pass": "fwd+bwd"}
 
 
 def draw_all(device: Device, folder: Path) -> list[Path]:
@@ -39,7 +44,7 @@ def draw_all(device: Device, folder: Path) -> list[Path]:
         figure = draw(device)
         if figure is None:
             continue
-        figure.text(0.995, 0.005, _caption(device), ha="right", va="bottom", fontsize=7, color="#7f8790")
+        figure.text(0.99, -0.01, _caption(device), ha="right", va="top", fontsize=7, color="#7f8790")
         path = folder / f"{name}.png"
         figure.savefig(path, bbox_inches="tight", metadata={"Software": None})
         plt.close(figure)
@@ -58,6 +63,26 @@ def _task(row: Row) -> str:
     return f"{row.group} {case}".strip()
 
 
+def number(value: float) -> str:
+    """Three significant digits, without an exponent where they suffice."""
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.3g}"
+
+
+def rate(value: float) -> str:
+    """Three significant digits with a prefix: 4.3e12 is ``4.3 T``."""
+    for prefix, scale in (("T", 1e12), ("G", 1e9), ("M", 1e6)):
+        if value >= scale:
+            return f"{value / scale:.3g} {prefix}"
+    return f"{value:.3g} "
+
+
+def _whole_decades(axes: Axes) -> None:
+    """Widen a logarithmic y axis to whole powers of ten, so that its labels stay few."""
+    low, high = axes.get_ylim()
+    axes.set_ylim(10 ** np.floor(np.log10(low)), 10 ** np.ceil(np.log10(high)))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
 def _colour(way: str) -> str:
     if way.startswith("fastsep"):
         return COLOURS["fastsep captured" if "captured" in way else "fastsep"]
@@ -71,12 +96,13 @@ def best(rows: list[Row], start: str) -> Row | None:
 
 
 def tasks(device: Device) -> list[tuple[str, list[Row]]]:
-    """Rows that can be compared, by task; scaling is left out."""
+    """Rows that can be compared, by task, in the order of ``HEADLINES``; of the rollout only the wave presets' size."""
     found: dict[str, list[Row]] = {}
-    for name, group in device.groups.items():
-        if not name.startswith("scaling"):
+    for start in HEADLINES:
+        for group in device.matching(start):
             for row in group.timed:
-                found.setdefault(_task(row), []).append(row)
+                if row.group != "rollout" or row.case == ROLLOUT_CASE:
+                    found.setdefault(_task(row), []).append(row)
     return [(task, rows) for task, rows in found.items() if baseline(rows[0], rows)]
 
 
@@ -90,11 +116,11 @@ def speedups(device: Device) -> Figure | None:
     if not bars:
         return None
     bars.sort(key=lambda bar: bar[1])
-    figure, axes = plt.subplots(figsize=(8.5, 0.34 * len(bars) + 1.4))
+    figure, axes = plt.subplots(figsize=(8.5, 0.3 * len(bars) + 1.2), layout="constrained")
     y = np.arange(len(bars))
     axes.barh(y, [bar[1] for bar in bars], 0.62, color=[_colour(bar[2].way) for bar in bars])
     for k, (_, gain, fast, compiled) in enumerate(bars):
-        text = f" {gain:.3g}x  {fast.way.removeprefix('fastsep').strip()} {fast.precision}".replace("  ", " ")
+        text = f" {number(gain)}x {fast.way.removeprefix('fastsep').strip()} {fast.precision}".replace("  ", " ")
         axes.text(max(gain, 1), k, text, va="center", fontsize=8)
         if compiled:
             axes.plot([compiled, compiled], [k - 0.36, k + 0.36], color="black", lw=1.6)
@@ -103,8 +129,11 @@ def speedups(device: Device) -> Figure | None:
         axes.legend(loc="lower right", fontsize=8)
     axes.axvline(1, color=COLOURS["reference"], lw=1)
     axes.set_yticks(y, [bar[0] for bar in bars], fontsize=8)
+    axes.set_ylim(-0.7, len(bars) - 0.3)
     axes.set_xscale("log")
-    axes.set_xlim(min(0.8, 0.8 * min(bar[1] for bar in bars)), 3.2 * max(bar[1] for bar in bars))
+    longest = max(bar[1] for bar in bars)
+    axes.set_xlim(min(0.8, 0.8 * min(bar[1] for bar in bars)), longest**1.25 * 3)
+    axes.xaxis.set_major_formatter(lambda value, _: number(value))
     axes.set_xlabel("sequences a second over the naive eager float32 reference")
     axes.set_title("fastsep, its fastest way", loc="left", fontsize=11)
     axes.grid(False, axis="y")
@@ -123,8 +152,8 @@ def roofline(device: Device) -> Figure | None:
     for precision, style in (("bf16", "-"), ("fp32", "--")):
         top = best_rates[f"matmul_{precision}"]
         axes.plot(intensity, np.minimum(intensity * best_rates["copy"], top), style, color="#30363d", lw=1.3)
-        axes.text(intensity[-1], top * 1.08, f"{precision} product {top / 1e12:.3g} TFLOP/s", ha="right", fontsize=8)
-    axes.text(1.15, 1.7 * best_rates["copy"], f"copy {best_rates['copy'] / 1e9:.3g} GB/s", fontsize=8, rotation=35)
+        axes.text(intensity[-1], top * 1.08, f"{precision} product {rate(top)}FLOP/s", ha="right", fontsize=8)
+    axes.text(1.15, 1.7 * best_rates["copy"], f"copy {rate(best_rates['copy'])}B/s", fontsize=8, rotation=35)
     marks = {"step/wave": "o", "step/wave100": "s", "step/mnist": "^", "step/chairs": "v", "step/taxibj": "D",
              "step/sst": "P", "rollout": "X"}  # fmt: skip
     for group, row in points:
@@ -168,7 +197,12 @@ def _lines(axes: Axes, rows: list[Row], key: str, value: str) -> None:
                               color=_colour(way), alpha=0.2, lw=0)  # fmt: skip
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
-    axes.legend(fontsize=8)
+    if axes.lines:
+        values = sorted({row.case[key] for row in rows})
+        axes.set_xticks(values, [str(value) for value in values], fontsize=8)
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        _whole_decades(axes)
+        axes.legend(fontsize=8)
 
 
 def scaling_panels(device: Device) -> Figure | None:
@@ -221,6 +255,9 @@ def rollouts(device: Device) -> Figure | None:
                       color=plt.cm.tab10(k), label=" ".join(way))  # fmt: skip
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
+        batches = sorted({row.case["batch"] for row in mine})
+        axes.set_xticks(batches, [str(batch) for batch in batches])
+        _whole_decades(axes)
         axes.set_xlabel("batch")
         axes.set_title(f"25 steps, 3 blocks, {direction}", loc="left", fontsize=10)
     grid[0].set_ylabel("time [µs]")
@@ -256,8 +293,9 @@ def training(device: Device) -> Figure | None:
     left.set_ylabel("MSE of the frame")
     right.set_xlabel("training step")
     right.set_ylabel("MSE at t+40")
-    left.set_yscale("log")
-    right.set_yscale("log")
+    for axes in (left, right):
+        axes.set_yscale("log")
+        _whole_decades(axes)
     left.legend(fontsize=8)
     return figure
 

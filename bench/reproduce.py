@@ -105,7 +105,8 @@ def miniature(config: Config) -> Config:
     from bench.subjects import shrunk
 
     config = shrunk(config)
-    return replace(config, optim=replace(config.optim, batch_size=4))
+    data = replace(config.data, size=5, frames=100)
+    return replace(config, data=data, optim=replace(config.optim, batch_size=4))
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
-from bench.charts import best, score_at_40, tasks
+from bench.charts import best, number, rate, score_at_40, tasks
 from bench.results_files import Device, Group
 from bench.rows import Row, speedup
 from bench.scaling import AXES, exponent
@@ -14,6 +14,7 @@ NOT_MEASURED = "not measured"
 HEAD = (
     "| way | precision | case | median | p20 to p80 | per second | x reference | of the ceiling | memory | first call |"
 )
+README_GROUPS = ("step", "generate", "rollout", "forecast")
 PER_SECOND = {"metrics": "frames", "conv_block": "frames"}
 
 
@@ -52,8 +53,8 @@ def devices_table(devices: list[Device]) -> str:
     for device in devices:
         facts, top = device.environment, device.ceilings
         versions = ", ".join(f"{k} {v}" for k, v in facts.get("versions", {}).items() if v != "absent")
-        rates = [f"{top[k] / 1e12:.3g} TFLOP/s" if k in top else NOT_MEASURED for k in ("matmul_fp32", "matmul_bf16")]
-        copy = f"{top['copy'] / 1e9:.3g} GB/s" if "copy" in top else NOT_MEASURED
+        rates = [f"{rate(top[k])}FLOP/s" if k in top else NOT_MEASURED for k in ("matmul_fp32", "matmul_bf16")]
+        copy = f"{rate(top['copy'])}B/s" if "copy" in top else NOT_MEASURED
         units = f" ({facts['matrix_units']})" if "matrix_units" in facts else ""
         cells = (device.name + units, facts.get("date"), facts.get("commit"), versions, *rates, copy)
         lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
@@ -87,13 +88,13 @@ def summary_table(device: Device) -> str:
     lines = ["| task | reference | fastsep | x reference | way |", "|---|---|---|---|---|"]
     for task, rows in tasks(device):
         slow, fast = (
-            best([r for r in rows if r.way == "reference" and r.precision == "fp32"], ""),
+            best([r for r in rows if r.way == "reference" and r.precision == "fp32"], "reference"),
             best(rows, "fastsep"),
         )
         if fast and slow:
             times = [duration(row.seconds["median"] / (row.case.get("sequences") or 1)) for row in (slow, fast)]
-            gain = speedup(fast, rows)
-            lines.append(f"| {task} | {times[0]} | {times[1]} | {gain:.3g} | {fast.way} {fast.precision} |")
+            gain = number(speedup(fast, rows))
+            lines.append(f"| {task} | {times[0]} | {times[1]} | {gain} | {fast.way} {fast.precision} |")
     return "\n".join(lines) + "\n" if len(lines) > 2 else ""
 
 
@@ -126,10 +127,10 @@ def row_line(row: Row, group: Group) -> str:
         ", ".join(f"{name} {value}" for name, value in row.case.items()),
         duration(times["median"]),
         f"{duration(times['p20'])} to {duration(times['p80'])} ({times['rounds']})",
-        f"{row.per_second:.4g} {PER_SECOND.get(group.name, 'sequences')}" if row.per_second else "",
-        f"{gain:.3g}" if gain else "",
+        f"{number(row.per_second)} {PER_SECOND.get(group.name, 'sequences')}" if row.per_second else "",
+        number(gain) if gain else "",
         f"{share:.1%}" if share else "",
-        f"{row.peak_bytes / 2**20:.4g} MiB" if row.peak_bytes is not None else "",
+        f"{number(row.peak_bytes / 2**20)} MiB" if row.peak_bytes is not None else "",
         duration(row.info["first_call_seconds"]) if row.info.get("first_call_seconds") else "",
     )
     return "| " + " | ".join(cells) + " |"
@@ -153,28 +154,27 @@ def scaling_table(device: Device) -> str:
 
 
 def reproduction_table(device: Device) -> str:
-    """MSE at t+40 of every training run at each step where it was scored, mean and standard deviation over seeds."""
-    lines = [
-        "### Reproduction: WaveEq, MSE at t+40 on all test windows\n",
-        "| run | step | seeds | MSE at t+40 | persistence | mean frame | training time |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    names = dict.fromkeys(run["run"] for run in device.runs)
-    for name in names:
-        runs = [run for run in device.runs if run["run"] == name and run.get("scores")]
-        for k in range(max((len(run["scores"]) for run in runs), default=0)):
-            scores = [run["scores"][k] for run in runs if len(run["scores"]) > k]
-            values = [score_at_40(score) for score in scores]
-            spread = f" ± {statistics.stdev(values):.1e}" if len(values) > 1 else ""
-            known = scores[0]["metrics"]["scores"]
-            others = [known.get(other, {}).get("mse", {}).get("40") for other in ("persistence", "mean frame")]
-            cells = [f"{value:.2e}" if value is not None else NOT_MEASURED for value in others]
-            seconds = duration(statistics.median(score["seconds"] for score in scores))
-            lines.append(
-                f"| {name} | {scores[0]['step']} | {len(values)} | {statistics.mean(values):.2e}{spread} "
-                f"| {cells[0]} | {cells[1]} | {seconds} |"
-            )
+    """MSE at t+40 of every training run at each step where it was scored."""
+    head = "| run | seeds | step | training time | MSE at t+40 | persistence | mean frame |"
+    title = "### Reproduction: WaveEq, MSE at t+40 on all test windows, mean ± standard deviation over seeds\n"
+    lines = [title, head, "|" + "---|" * (head.count("|") - 1)]
+    for name in dict.fromkeys(run["run"] for run in device.runs):
+        runs = [run["scores"] for run in device.runs if run["run"] == name and run.get("scores")]
+        for k in range(max(map(len, runs), default=0)):
+            lines.append(f"| {name} | {scored([scores[k] for scores in runs if len(scores) > k])} |")
     return "\n".join(lines) + "\n"
+
+
+def scored(scores: list[dict[str, Any]]) -> str:
+    """Table cells of one stop of a training run: seeds, step, time, score, baselines."""
+    values = [score_at_40(score) for score in scores]
+    spread = f" ± {statistics.stdev(values):.1e}" if len(values) > 1 else ""
+    known = scores[0]["metrics"]["scores"]
+    others = [known.get(other, {}).get("mse", {}).get("40") for other in ("persistence", "mean frame")]
+    cells = [f"{value:.2e}" if value is not None else NOT_MEASURED for value in others]
+    seconds = duration(statistics.median(score["seconds"] for score in scores))
+    score = f"{statistics.mean(values):.2e}{spread}"
+    return " | ".join((str(len(values)), str(scores[0]["step"]), seconds, score, *cells))
 
 
 def note_section(device: Device) -> str:
@@ -196,38 +196,23 @@ def note_section(device: Device) -> str:
 
 def readme_block(devices: list[Device]) -> str:
     """The few numbers of the README."""
-    shown = ("step/wave", "step/wave100", "step/mnist", "generate", "rollout", "forecast")
     lines = ["| device | task | reference | fastsep | x reference |", "|---|---|---|---|---|"]
     for device in devices:
         for task, rows in tasks(device):
-            if rows[0].group not in shown or rows[0].case.get("horizon", 95) != 95:
+            if not rows[0].group.startswith(README_GROUPS) or rows[0].case.get("horizon", 95) != 95:
                 continue
-            slow, fast = (
-                best([r for r in rows if r.way == "reference" and r.precision == "fp32"], ""),
-                best(rows, "fastsep"),
-            )
+            naive = [row for row in rows if row.way == "reference" and row.precision == "fp32"]
+            slow, fast = best(naive, "reference"), best(rows, "fastsep")
             if slow and fast:
                 times = [duration(row.seconds["median"] / (row.case.get("sequences") or 1)) for row in (slow, fast)]
-                lines.append(f"| {device.name} | {task} | {times[0]} | {times[1]} | {speedup(fast, rows):.3g} |")
+                gain = number(speedup(fast, rows))
+                lines.append(f"| {device.name} | {task} | {times[0]} | {times[1]} | {gain} |")
     if not any(device.is_gpu for device in devices):
         lines.append(f"| GPU | all | {NOT_MEASURED} | {NOT_MEASURED} | {NOT_MEASURED} |")
-    scores = [scored(run, device) for device in devices for run in device.runs if run.get("scores")]
-    if scores:
-        lines += [
-            "",
-            "| training run | device | steps | time | MSE at t+40 | persistence |",
-            "|---|---|---|---|---|---|",
-            *scores,
-        ]
-    return "\n".join(lines)
-
-
-def scored(run: dict[str, Any], device: Device) -> str:
-    """A training run as a line of the README."""
-    last = run["scores"][-1]
-    persistence = last["metrics"]["scores"].get("persistence", {}).get("mse", {}).get("40")
-    other = f"{persistence:.2e}" if persistence is not None else NOT_MEASURED
-    return (
-        f"| {run['run']}, seed {run['seed']} | {device.name} | {last['step']} | {duration(last['seconds'])} "
-        f"| {score_at_40(last):.2e} | {other} |"
-    )
+    head = "| device | training run | seeds | steps | time | MSE at t+40 | persistence | mean frame |"
+    table = ["", head, "|" + "---|" * (head.count("|") - 1)]
+    for device in devices:
+        for name in dict.fromkeys(run["run"] for run in device.runs if run.get("scores")):
+            last = [run["scores"][-1] for run in device.runs if run["run"] == name and run.get("scores")]
+            table.append(f"| {device.name} | {name} | {scored(last)} |")
+    return "\n".join(lines + (table if len(table) > 3 else []))

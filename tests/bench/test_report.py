@@ -68,10 +68,10 @@ def results(tmp_path: Path) -> Path:
 def test_page_holds_what_was_measured_and_says_what_was_not(results: Path) -> None:
     page = tables.results_page(read_results(results))
     assert "| step/wave batch 128 | 2 s | 400 ms | 5 | fastsep bf16 |" in page
-    assert "| generate | 4 s | 2 ms | 2e+03 | fastsep fp32 |" in page
+    assert "| generate | 4 s | 2 ms | 2,000 | fastsep fp32 |" in page
     assert "Not measured, no GPU: fastsep captured bf16 (cuda)." in page
     assert "batch^2.00" in page
-    assert "| wave100-published | 3750 | 2 | 1.50e-04 ± 7.1e-05 | 2.00e-02 | not measured | 300 s |" in page
+    assert "| wave100-published | 2 | 3750 | 300 s | 1.50e-04 ± 7.1e-05 | 2.00e-02 | not measured |" in page
     assert "## GPU\n\nNot measured." in page
 
 
