@@ -86,7 +86,6 @@ CANDIDATES_STREAMING = (
     STREAMING,
     STREAMING_WIDE,
     Streaming(16, 512, 32, 8, 4),
-    Streaming(16, 512, 64, 8, 2),
     Streaming(32, 256, 32, 8, 3),
 )
 CANDIDATES_FLOAT32 = (STREAMING_FLOAT32, STREAMING_FLOAT32_SMALL)
@@ -115,13 +114,18 @@ def holds_weights(config: Stationary, problem: Problem) -> bool:
     """Whether a program's weights of all blocks fit its shared memory, beside what exchanges need."""
     slice_ = slice_width(config, problem)
     weights = problem.width_padded * (problem.latent_padded + slice_) + slice_ * problem.latent_padded
-    scratch = 18 * 1024
-    return problem.blocks * weights * problem.dtype.itemsize + scratch <= problem.shared
+    sums = 4 * parts(config, problem) * ROWS * slice_  # of the mix, between warps
+    return problem.blocks * weights * problem.dtype.itemsize + sums + 2048 <= problem.shared
 
 
 def slice_width(config: Stationary, problem: Problem) -> int:
     """Hidden units per program; at least what a tensor core takes."""
     return max(16, problem.width_padded // config.slices)
+
+
+def parts(config: Stationary, problem: Problem) -> int:
+    """Parts of the hidden axis, one a warp where it is wide enough."""
+    return min(config.warps, problem.width_padded // 16)
 
 
 def groups(problem: Problem) -> int:
@@ -195,7 +199,10 @@ def choose(problem: Problem, kind: str = "auto") -> Streaming | Stationary | Non
 
 
 def candidates(problem: Problem) -> tuple[Streaming | Stationary, ...]:
-    """The cuts worth timing for a problem."""
+    """The cuts worth timing for a problem on a Hopper GPU: those that compile there without a spill."""
     if not problem.low_precision:
         return CANDIDATES_FLOAT32
-    return tuple(c for c in CANDIDATES_STATIONARY if stationary_takes(c, problem)) + CANDIDATES_STREAMING
+    stationary = [c for c in CANDIDATES_STATIONARY if stationary_takes(c, problem)]
+    if problem.latent_padded > 32:
+        stationary = [c for c in stationary if c.warps == 8 and (c.slices == 16 or not c.flags)]
+    return (*stationary, *CANDIDATES_STREAMING)

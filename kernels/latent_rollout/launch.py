@@ -66,7 +66,7 @@ def constants(problem: Problem, config: Streaming | Stationary) -> tuple[dict[st
         return shape | tiles, {"num_warps": config.warps, "num_stages": config.stages}
     slice_ = configs.slice_width(config, problem)
     hold = configs.holds_weights(config, problem)
-    parts = min(config.warps, problem.width_padded // 16)
+    parts = configs.parts(config, problem)
     cut = {
         "R": problem.blocks,
         "BLOCK_B": configs.ROWS,
@@ -75,7 +75,7 @@ def constants(problem: Problem, config: Streaming | Stationary) -> tuple[dict[st
         "PARTS": parts,
         "PART": problem.width_padded // parts,
         "HOLD": hold,
-        "AHEAD": problem.latent_padded <= 32 and (hold or not problem.adjoint),  # more spills
+        "AHEAD": problem.latent_padded <= 32 and (hold or (not problem.adjoint and config.warps <= 8)),  # more spills
         "FLAGS": config.flags,
     }
     return shape | cut, {"num_warps": config.warps, "num_stages": 1, "launch_cooperative_grid": True}

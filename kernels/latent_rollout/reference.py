@@ -51,7 +51,7 @@ def rollout_reference(t0: Tensor, weights: Sequence[Tensor], steps: int, dtype: 
     with torch.autocast(t0.device.type, enabled=False):
         state = t0.to(state_dtype(dtype))
         blocks = [
-            tuple(w.to(dtype) for w in weights[i : i + 5]) + (weights[i + 5].to(state.dtype),)
+            [*(w.to(dtype) for w in weights[i : i + 5]), weights[i + 5].to(state.dtype)]
             for i in range(0, len(weights), TENSORS_PER_BLOCK)
         ]
         states = [state]

@@ -25,6 +25,7 @@ from kernels.latent_rollout.streaming import streaming_kernel
 SHARED_LIMIT = {80: 163 * 1024, 90: 227 * 1024}
 TABLE = Path(__file__).with_name("resources.md")
 _TYPES = {torch.float16: "fp16", torch.bfloat16: "bf16", torch.float32: "fp32"}
+_MODELS = ((512, 20, 1), (512, 32, 3), (512, 64, 1), (512, 64, 4), (1024, 64, 1), (64, 16, 1))  # H, L, blocks
 _CUOBJDUMP = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
 
 
@@ -46,8 +47,9 @@ def compile_only(problem: Problem, config: Streaming | Stationary, architecture:
     constants, options = launch.constants(problem, config)
     operand = "*" + _TYPES[problem.dtype]
     signature = dict.fromkeys(kernel.arg_names, operand)
-    signature |= dict.fromkeys(("start", "states", "shift"), "*fp32") 
-    signature |= dict.fromkeys(("partials", "arrived"), "*i32") | dict.fromkeys(("batch", "transitions", "blocks"), "i32")
+    signature |= dict.fromkeys(("start", "states", "shift"), "*fp32")
+    signature |= dict.fromkeys(("partials", "arrived"), "*i32")
+    signature |= dict.fromkeys(("batch", "transitions", "blocks"), "i32")
     signature = {name: kind for name, kind in signature.items() if name in kernel.arg_names}
     signature |= dict.fromkeys(constants, "constexpr")
     aligned = {(i,): [["tt.divisibility", 16]] for i, n in enumerate(kernel.arg_names) if signature[n][0] == "*"}
@@ -57,9 +59,8 @@ def compile_only(problem: Problem, config: Streaming | Stationary, architecture:
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(compiled.asm["cubin"])
         file.flush()
-        usage = subprocess.run(
-            [_CUOBJDUMP, "-res-usage", file.name], capture_output=True, text=True, check=True
-        ).stdout  # fmt: skip
+        command = [_CUOBJDUMP, "-res-usage", file.name]
+        usage = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     read = {name: int(value) for name, value in re.findall(r"(REG|STACK|LOCAL):(\d+)", usage)}
     ptx = compiled.asm["ptx"]
     return Resources(
@@ -74,7 +75,7 @@ def compile_only(problem: Problem, config: Streaming | Stationary, architecture:
 def shipped(architecture: int) -> Iterator[tuple[Problem, Streaming | Stationary]]:
     """Every kind of problem the table in configs.py answers, with its answer, at a batch of 128."""
     for dtype in _TYPES:
-        for width, latent, blocks in ((512, 20, 1), (512, 32, 3), (512, 64, 1), (512, 64, 4), (1024, 64, 1), (64, 16, 1)):
+        for width, latent, blocks in _MODELS:
             for adjoint in (False, True):
                 problem = Problem(128, latent, width, blocks, dtype, adjoint, 132, SHARED_LIMIT[architecture])
                 answers = {configs.choose(problem, kind) for kind in ("streaming", "stationary")}
@@ -107,7 +108,7 @@ def main() -> None:
         "# What the shipped cuts need",
         "",
         f"Written by `python -m kernels.latent_rollout.resources` with Triton {triton.__version__}; not to be edited.",
-        "Registers a thread, bytes spilled a thread, KiB of shared memory a program, tensor-core instructions in the PTX.",
+        "Registers a thread, bytes spilled a thread, KiB of shared memory a program, tensor-core instructions.",
         "",
         "| target | kernel | direction | operands | H | L | blocks | weights | registers | spilled | shared | mma |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|",

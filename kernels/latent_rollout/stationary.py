@@ -1,7 +1,7 @@
 """The stationary kernel: G programs share some rows, each keeps a slice of the weights on chip for the whole rollout.
 
-A program owns H/G output units of the *mix* (see tiles.py). The *lift* is cheap, so every program computes all of it; its
-slice of the *drop* then gives a partial sum of the new state, (rows, latent), and those partial sums are all that
+A program owns H/G output units of the *mix* (see tiles.py). The *lift* is cheap, so every program computes all of it;
+its slice of the *drop* then gives a partial sum of the new state, (rows, latent), and those partial sums are all that
 programs exchange: one all-reduce a block-step, summed in the same order by everyone, so the result does not depend on
 timing. The hidden axis is split over warps as a batch axis of the products: each warp multiplies its own part of the
 lift by its own rows of the mix slice, both of which stay in its registers. Letters as in reference.py.
@@ -9,6 +9,7 @@ lift by its own rows of the mix slice, both of which stay in its registers. Lett
 Programs wait for each other, so all must be resident at once: the launch is cooperative and refused (op.py) otherwise.
 """
 
+# ruff: noqa: N803, SIM108, SIM114 - compile-time arguments are upper case; branches on them must not merge with others
 from __future__ import annotations
 
 import triton
@@ -49,7 +50,7 @@ def _mix_drop(w_mix, w_drop, block, L: tl.constexpr, LP: tl.constexpr, H: tl.con
 @triton.jit
 def _gates(gate_lift, gate_mix, block, step, transitions, batch, H: tl.constexpr, PARTS: tl.constexpr,
            PART: tl.constexpr, SLICE: tl.constexpr, BLOCK_B: tl.constexpr, ADJOINT: tl.constexpr):  # fmt: skip
-    """What follows the lift (PARTS, BLOCK_B or 1, PART) and the mix (BLOCK_B or 1, SLICE): biases, or masks' sources."""
+    """What follows the lift (PARTS, BLOCK_B or 1, PART) and mix (BLOCK_B or 1, SLICE): biases, or masks' sources."""
     hid = tl.arange(0, PARTS)[:, None, None] * PART + tl.arange(0, PART)[None, None, :]
     dst = tl.program_id(0) * SLICE + tl.arange(0, SLICE)[None, :]
     if ADJOINT:

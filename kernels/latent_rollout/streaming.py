@@ -4,6 +4,7 @@ No program waits for another, so any grid will do, and the kernel runs under the
 cache, whose bandwidth to one multiprocessor bounds a block-step. Letters as in reference.py.
 """
 
+# ruff: noqa: N803 - compile-time arguments are upper case
 from __future__ import annotations
 
 import triton
@@ -52,10 +53,7 @@ def streaming_kernel(
 
     done = 0
     while done < total:
-        if ADJOINT:
-            i = total - 1 - done
-        else:
-            i = done
+        i = total - 1 - done if ADJOINT else done
         block = i % blocks
         step = i // blocks
         gate_row = ((block * transitions + step).to(tl.int64) * batch + row) * H  # adjoint only

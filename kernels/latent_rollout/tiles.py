@@ -1,11 +1,12 @@
 """What both kernels share: where a weight tile lies, in either direction of time.
 
 The adjoint of a block-step has the shape of a block-step. Forward, ``y = W3·relu(W2·relu(W1·x + b1) + b2) + b3``;
-backward, ``y = W1ᵀ·(m1 ⊙ W2ᵀ·(m2 ⊙ W3ᵀ·x))``. So one kernel serves both: *lift* (L -> H), *mix* (H -> H), *drop* (H -> L),
-which are W1, W2, W3 forward and W3ᵀ, W2ᵀ, W1ᵀ backward; a bias and ReLU forward, a mask backward.
+backward, ``y = W1ᵀ·(m1 ⊙ W2ᵀ·(m2 ⊙ W3ᵀ·x))``. So one kernel serves both: *lift* (L -> H), *mix* (H -> H), *drop*
+(H -> L), which are W1, W2, W3 forward and W3ᵀ, W2ᵀ, W1ᵀ backward; a bias and ReLU forward, a mask backward.
 Weights are stored as ``nn.Linear`` does, (out, in), blocks along a leading axis.
 """
 
+# ruff: noqa: N803 - compile-time arguments are upper case
 from __future__ import annotations
 
 import triton

@@ -1,8 +1,9 @@
 """Time every candidate cut of both kernels on this machine's GPU and write the table of the best.
 
 ``python -m kernels.latent_rollout.tune --out kernels/latent_rollout/table.json`` replaces the committed table;
-``--seconds`` bounds it (two minutes unless told otherwise): problems are taken in the order of their importance and what
-was not reached is not written. Many calls are captured in one graph, since a replay costs as much as a few block-steps.
+``--seconds`` bounds it (two minutes unless told otherwise): problems are taken in the order of their importance and
+what was not reached is not written. Many calls are captured in one graph, since a replay costs as much as a few
+block-steps.
 """
 
 from __future__ import annotations

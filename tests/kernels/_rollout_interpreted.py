@@ -11,7 +11,7 @@ import sys
 os.environ["TRITON_INTERPRET"] = "1"
 
 import torch
-from test_latent_rollout import make, relative
+from rollout_cases import make, relative
 
 from kernels.latent_rollout import configs, launch, op, reference, rollout
 
@@ -22,7 +22,7 @@ KERNELS = {
 }
 SHAPES = [  # B, L, H, blocks, steps
     (1, 20, 64, 1, 1),
-    (5, 20, 64, 3, 7),
+    (5, 20, 64, 3, 3),
     (33, 32, 64, 1, 7),
     (1, 32, 80, 3, 2),
 ]

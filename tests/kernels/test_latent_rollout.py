@@ -4,34 +4,17 @@ from __future__ import annotations
 
 import pytest
 import torch
+from rollout_cases import make, relative
 
 from kernels.latent_rollout import op, reference, rollout
 
 SHAPES = [(1, 20, 64, 1, 1), (5, 20, 64, 3, 7), (33, 32, 80, 1, 7), (3, 7, 48, 2, 2)]  # B, L, H, blocks, steps
 
 
-def make(batch, latent, width, blocks, dtype=torch.float64, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-
-    def normal(*shape):
-        return torch.randn(shape, generator=generator, dtype=torch.float64)
-
-    weights = []
-    for _ in range(blocks):
-        for shape in ((width, latent), (width,), (width, width), (width,), (latent, width), (latent,)):
-            weights.append(normal(*shape) * (0.7 / shape[-1] ** 0.5 if len(shape) == 2 else 0.1))
-    t0 = normal(batch, latent)
-    return t0.to(dtype).requires_grad_(), [w.to(dtype).requires_grad_() for w in weights]
-
-
 def gradients(t0, weights, steps, **options):
     out = rollout(t0, weights, steps, **options)
     target = torch.randn(out.shape, generator=torch.Generator().manual_seed(9), dtype=torch.float64).to(out)
     return out, torch.autograd.grad((out * target).sum(), [t0, *weights], allow_unused=True, materialize_grads=True)
-
-
-def relative(a, b):
-    return ((a.double() - b.double()).norm() / b.double().norm().clamp_min(1e-30)).item()
 
 
 def test_the_definition_is_the_formula():
@@ -105,9 +88,7 @@ def test_opcheck(blocks):
     torch.library.opcheck(torch.ops.fastsep.latent_rollout, (t0, weights, 4, torch.float32, "adjoint"))
     latents = torch.ops.fastsep.latent_rollout(t0, weights, 4, torch.float32, "adjoint")
     grad = torch.randn(4, 5, 20)
-    torch.library.opcheck(
-        torch.ops.fastsep.latent_rollout_backward, (latents, grad, weights, torch.float32, "adjoint")
-    )
+    torch.library.opcheck(torch.ops.fastsep.latent_rollout_backward, (latents, grad, weights, torch.float32, "adjoint"))
 
 
 @pytest.mark.parametrize("backend", ["adjoint", "autograd"])
@@ -155,3 +136,19 @@ def test_bad_arguments_are_named(change, message):
 
 def test_cpu_backend_is_a_real_one():
     assert op.CPU_BACKEND in ("adjoint", "autograd")
+
+
+def test_setting_decides_what_auto_means(monkeypatch):
+    t0, weights = make(2, 20, 64, 1, torch.float32)
+    monkeypatch.setattr(op, "_SETTING", "torch")
+    assert "Rollout" not in rollout(t0, weights, 2).grad_fn.name()
+    monkeypatch.setattr(op, "_SETTING", "triton")
+    with pytest.raises(ValueError, match="needs"):
+        rollout(t0, weights, 2)
+
+
+def test_empty_batch_and_inference_mode():
+    t0, weights = make(2, 20, 64, 1, torch.float32)
+    assert rollout(t0[:0], weights, 3).shape == (3, 0, 20)
+    with torch.inference_mode():
+        assert torch.equal(rollout(t0, weights, 3), rollout(t0, weights, 3, backend="adjoint"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from test_latent_rollout import make
+from rollout_cases import make
 
 from kernels.latent_rollout import op, reference, rollout
 

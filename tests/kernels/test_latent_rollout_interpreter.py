@@ -14,7 +14,7 @@ HERE = Path(__file__).parent
 
 def test_kernels_equal_the_reference_at_odd_shapes():
     pytest.importorskip("triton")
-    paths = [str(HERE.parents[1]), str(HERE), os.environ.get("PYTHONPATH", "")]
+    paths = [str(HERE.parents[1]), str(HERE.parent), os.environ.get("PYTHONPATH", "")]
     done = subprocess.run(
         [sys.executable, str(HERE / "_rollout_interpreted.py")],
         env=os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},

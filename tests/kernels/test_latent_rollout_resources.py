@@ -11,7 +11,7 @@ pytest.importorskip("triton")
 if os.environ.get("TRITON_INTERPRET") == "1":
     pytest.skip("compiling needs Triton without its interpreter", allow_module_level=True)
 
-from kernels.latent_rollout import configs, resources  # noqa: E402
+from kernels.latent_rollout import configs, resources
 
 CASES = [(arch, *case) for arch in resources.SHARED_LIMIT for case in resources.shipped(arch)]
 # The wave preset's training on the newest target runs always, the other shapes when slow tests are asked for.
@@ -38,6 +38,15 @@ def test_every_kernel_fits(architecture, problem, config):
     check(architecture, problem, config)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("latent, blocks", [(32, 3), (20, 1), (64, 1)])
+@pytest.mark.parametrize("adjoint", [False, True])
+def test_every_candidate_of_the_sweep_fits_hopper(latent, blocks, adjoint):
+    shape = configs.Problem(16, latent, 512, blocks, torch.bfloat16, adjoint, 132, resources.SHARED_LIMIT[90])
+    for config in configs.candidates(shape):
+        check(90, shape, config)
+
+
 def test_committed_table_lists_every_shipped_cut():
     rows = [line for line in resources.TABLE.read_text().splitlines() if line.startswith("| sm_")]
     assert len(rows) == len(CASES)
@@ -56,8 +65,8 @@ def test_stationary_gives_way_where_its_programs_cannot_all_be_resident():
 
 
 def test_unsupported_problems_get_no_kernel():
-    for odd in (problem(latent=65), problem(width=72), problem(width=2048), problem(blocks=5), problem(dtype=torch.float64)):
-        assert configs.choose(odd) is None
+    for odd in ({"latent": 65}, {"width": 72}, {"width": 2048}, {"blocks": 5}, {"dtype": torch.float64}):
+        assert configs.choose(problem(**odd)) is None
 
 
 def test_wave_training_keeps_all_weights_on_chip():
