@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from matplotlib.animation import PillowWriter
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from fastsep.evaluation.style import (
     ERROR_MAP, FORECAST, TRUTH, Appearance, error_picture, limits_of, new_figure, picture, whole,
 )  # fmt: skip
 
-_DPI = 90
+_DPI = 80
 
 
 def animate_images(cond: Tensor, truth: Tensor, forecast: Tensor, appearance: Appearance, path: Path) -> Path:
@@ -37,6 +38,7 @@ def animate_images(cond: Tensor, truth: Tensor, forecast: Tensor, appearance: Ap
     if truth.shape[1] != 3:
         figure.colorbar(shown[0], ax=axes[:2].tolist(), aspect=20, pad=0.02, shrink=0.8).set_label(appearance.quantity)
     figure.colorbar(error, ax=axes[2], aspect=20, pad=0.02, shrink=0.8).set_label("|error|")
+    _freeze(figure)
     title = figure.suptitle("")
     writer = PillowWriter(fps=_rate(n + len(truth)))
     with whole(path) as part, writer.saving(figure, part, _DPI):
@@ -69,6 +71,7 @@ def animate_points(cond: Tensor, truth: Tensor, forecast: Tensor, appearance: Ap
     axis.set_xlabel("point (liveliest first)")
     axis.set_ylabel(appearance.quantity)
     axis.legend(loc="upper right", ncols=2)
+    _freeze(figure)
     title = figure.suptitle("")
     writer = PillowWriter(fps=_rate(len(true)))
     with whole(path) as part, writer.saving(figure, part, _DPI):
@@ -79,6 +82,13 @@ def animate_points(cond: Tensor, truth: Tensor, forecast: Tensor, appearance: Ap
             title.set_text(f"{appearance.title}: {_when(t, n)}")
             writer.grab_frame()
     return path
+
+
+def _freeze(figure: Figure) -> None:
+    """Lay out once: repeating it would take most of the time, and axes would move."""
+    figure.suptitle("t+1")
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
 
 
 def _when(t: int, n: int) -> str:

@@ -23,7 +23,7 @@ def error_figure(
 ) -> Figure:
     """Each score against the horizon, one panel a score, every predictor that has it."""
     names = list(curves["model"])
-    figure = new_figure(min(4.6 * len(names), 11.5), 3.5)
+    figure = new_figure(min(3.8 * len(names) + 1.6, 11.5), 3.5)
     axes = figure.subplots(1, len(names), squeeze=False)[0]
     for axis, name in zip(axes, names, strict=True):
         for predictor, scores in curves.items():
@@ -37,13 +37,13 @@ def error_figure(
             )  # fmt: skip
         if "MSE" in labels[name]:
             axis.set_yscale("log")
-        axis.set_xlabel(f"horizon k [{appearance.frame}]")
+        axis.set_xlabel(f"horizon k [{appearance.step}]")
         axis.set_ylabel(labels[name])
         axis.grid(True, which="major", axis="y")
         axis.set_xlim(left=0)
     if len(curves) > 1:
         axes[0].legend(loc="best")
-    figure.suptitle(f"{appearance.title}: error of the frame at t+k, mean over {windows:,} test windows")
+    figure.suptitle(f"{appearance.title}: the frame at t+k, mean over {windows:,} test windows")
     return figure
 
 
@@ -74,14 +74,15 @@ def latent_figure(trajectory: Tensor, offset: int, appearance: Appearance) -> Fi
     left.set_ylabel(f"component {min(2, kept)} ({share[min(1, kept - 1)]:.0%})")
     left.set_title(f"phase plane, {sequences} test sequences")
     time = np.arange(frames) - offset + 1
-    for c, line in zip(range(kept), ("-", "--", ":"), strict=False):
-        right.plot(time, parts[:, 0, c], color=colours[0], linestyle=line, label=f"component {c + 1}")
+    for c, (line, colour) in enumerate(zip(("-", "--", ":"), ("#222222", "#666666", "#999999"), strict=True)):
+        if c < kept:
+            right.plot(time, parts[:, 0, c], color=colour, linestyle=line, label=f"component {c + 1}")
     if offset:
         right.axvspan(time[0] - 0.5, 0.5, color="#eeeeee", linewidth=0)
     right.set_xlim(time[0] - 0.5, time[-1] + 0.5)
-    right.set_xlabel(f"time after the last conditioning frame [{appearance.frame}]")
+    right.set_xlabel(f"time after the last conditioning frame [{appearance.step}]")
     right.set_ylabel("component")
-    right.set_title("one sequence over time" + (" (grey: conditioning frames)" if offset else ""))
+    right.set_title("the red sequence over time" + (" (grey: conditioning frames)" if offset else ""))
     right.grid(True, axis="y")
     right.legend(loc="best", ncols=kept)
     figure.suptitle(f"{appearance.title}: trajectory of the dynamic code T ({size:,} numbers) in principal components")
@@ -103,9 +104,9 @@ def training_figure(rows: list[dict[str, float | str]], title: str) -> Figure:
         losses.plot(*zip(*tested, strict=True), "s", color="#e0a020", markersize=4, label="test MSE", linestyle="none")
     losses.set_yscale("log")
     losses.set_xlabel("step")
-    losses.set_ylabel("loss (mean since the last row)")
+    losses.set_ylabel("loss (terms before weighting)")
     losses.grid(True, axis="y")
-    losses.legend(loc="upper right", ncols=2)
+    figure.legend(loc="outside lower center", ncols=6)
     rates.plot(steps, [_number(row["lr"]) for row in rows], color="#555555")
     rates.set_xlabel("step")
     rates.set_ylabel("learning rate")

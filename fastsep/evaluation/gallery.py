@@ -26,9 +26,10 @@ from fastsep.model import SeparableModel
 
 _SEQUENCES = 4
 _SWAP_TIMES = 3
+_SWAP_HORIZON = 20
 APPEARANCES = {
-    "wave": Appearance("WaveEq", "displacement, scaled to 0..1", "viridis", (0.0, 1.0), "frames of 2 ms"),
-    "wave100": Appearance("WaveEq-100", "displacement, scaled to 0..1", "viridis", (0.0, 1.0), "frames of 2 ms"),
+    "wave": Appearance("WaveEq", "displacement, scaled to 0..1", "viridis", None, "frames of 2 ms"),
+    "wave100": Appearance("WaveEq-100", "displacement, scaled to 0..1", "viridis", None, "frames of 2 ms"),
     "mnist": Appearance("Moving MNIST", "brightness, 0..1", "gray", (0.0, 1.0)),
     "chairs": Appearance("Chairs", "colour", "gray", (0.0, 1.0), "views"),
     "taxibj": Appearance("TaxiBJ", "inflow, scaled to 0..1", "magma", None, "half hours"),
@@ -81,10 +82,10 @@ def draw_figures(
 
 
 def _examples(model: SeparableModel, windows: Windows, n: int) -> Batch:
-    """Sequences from all over the test set, the first one from its middle."""
-    count = min(_SEQUENCES, len(windows))
-    order = torch.linspace(0, len(windows) - 1, count + 2)[1:-1].round().long().roll(-(count // 2))
-    index = order.to(windows.device)
+    """Sequences from all over the test set."""
+    # Multiples of the golden section lie apart however many there are.
+    places = (torch.arange(1, min(_SEQUENCES, len(windows)) + 1, dtype=torch.float64) * 0.6180339887) % 1
+    index = (places * len(windows)).long().to(windows.device)
     video = windows.batch(index)
     cond, truth = video[:, :n], video[:, n:]
     return Batch(index, cond, truth, model.forecast(cond, truth.shape[1]))
@@ -93,16 +94,9 @@ def _examples(model: SeparableModel, windows: Windows, n: int) -> Batch:
 def _swap(model: SeparableModel, batch: Batch, appearance: Appearance) -> Figure:
     rows = min(3, len(batch.cond))
     columns = min(2, rows)
-    horizon = batch.truth.shape[1]
-    times = [k - 1 for k in chosen_horizons(min(horizon, 20))][-_SWAP_TIMES:]
-    grid = [
-        torch.stack([_swapped(model, batch.cond[i], batch.cond[j], horizon)[times] for j in range(columns)])
-        for i in range(rows)
-    ]
-    motion = batch.truth[:columns, times]
-    return swap_figure(batch.cond[:rows, -1].cpu(), motion.cpu(), torch.stack(grid).cpu(), appearance)
-
-
-def _swapped(model: SeparableModel, content: Tensor, motion: Tensor, horizon: int) -> Tensor:
-    """One sequence's content (n, *shape) with another's motion: (h, *shape)."""
-    return model.swap(content[None], motion[None], horizon)[0]
+    horizons = chosen_horizons(min(batch.truth.shape[1], _SWAP_HORIZON))[-_SWAP_TIMES:]
+    times = [k - 1 for k in horizons]
+    content = batch.cond[:rows].repeat_interleave(columns, 0)  # (rows * columns, n, *shape)
+    motion = batch.cond[:columns].repeat(rows, *[1] * (batch.cond.ndim - 1))
+    swapped = model.swap(content, motion, horizons[-1])[:, times].unflatten(0, (rows, columns)).cpu()
+    return swap_figure(batch.cond[:rows, -1].cpu(), batch.truth[:columns, times].cpu(), swapped, horizons, appearance)

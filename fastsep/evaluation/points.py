@@ -18,8 +18,8 @@ _SERIES = 6
 def heatmap_figure(cond: Tensor, truth: Tensor, forecast: Tensor, appearance: Appearance) -> Figure:
     """Truth, forecast and error as images of points over time: (n, 1, P), then (h, 1, P) twice."""
     before, true, predicted = (x[:, 0].T.float().cpu().numpy() for x in (cond, truth, forecast))  # (P, time)
-    # Points that the wave reaches first come first, so that the front is a line and not noise.
-    order = np.argsort(np.argmax(np.abs(true - true[:, :1]) > 0.1, axis=1), kind="stable")
+    # Points that do alike lie together, so that waves are seen as such.
+    order = np.argsort(np.linalg.svd(true - true.mean(), full_matrices=False)[0][:, 0])
     before, true, predicted = before[order], true[order], predicted[order]
     n, horizon, points = before.shape[1], true.shape[1], len(true)
     low, high = limits_of(truth, appearance)
@@ -40,12 +40,12 @@ def heatmap_figure(cond: Tensor, truth: Tensor, forecast: Tensor, appearance: Ap
     )  # fmt: skip
     axes[2].set_xlim(0.5 - n, horizon + 0.5)
     axes[2].set_title("absolute error")
-    axes[0].set_ylabel("point (by arrival of the wave)")
+    axes[0].set_ylabel("points, sorted by their course")
     for axis in axes:
-        axis.set_xlabel(f"time after the last conditioning frame [{appearance.frame}]")
-    figure.colorbar(shown, ax=axes[:2].tolist(), pad=0.02, aspect=28).set_label(appearance.quantity)
+        axis.set_xlabel(f"time [{appearance.step}]")
+    figure.colorbar(shown, ax=axes[1], pad=0.03, aspect=28).set_label(appearance.quantity)
     figure.colorbar(error, ax=axes[2], pad=0.03, aspect=28).set_label("|error|")
-    figure.suptitle(f"{appearance.title}: left of the dashed line are the conditioning frames")
+    figure.suptitle(f"{appearance.title}: {points} points of one sequence (conditioning frames left of the dashed line)")
     return figure
 
 
@@ -66,9 +66,8 @@ def series_figure(cond: Tensor, truth: Tensor, forecast: Tensor, appearance: App
         axis.set_title(f"point {point}")
         axis.set_xlim(0.5 - n, horizon + 0.5)
     for axis in axes[1]:
-        axis.set_xlabel(f"time [{appearance.frame}]")
-    for axis in axes[:, 0]:
-        axis.set_ylabel(appearance.quantity)
+        axis.set_xlabel(f"time [{appearance.step}]")
+    figure.supylabel(appearance.quantity, fontsize=9)
     figure.suptitle(f"{appearance.title}: six points of one sequence (grey: conditioning frames)")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2)

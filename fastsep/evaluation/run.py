@@ -22,6 +22,7 @@ from fastsep.evaluation.scoring import mean_up_to, score_forecasts, score_swaps
 from fastsep.model import SeparableModel
 from fastsep.training.checkpoint import load_model, newest_checkpoint, step_of, write_text
 from fastsep.training.log import read_log
+from fastsep.training.memory import keep_freed_memory
 from fastsep.training.precision import resolve_device
 
 
@@ -59,6 +60,8 @@ def evaluate_run(
         if value is not None and value < 1:
             raise UserError(f"{name} is {value}: give a positive number")
     target = resolve_device(device)
+    if target.type == "cpu":
+        keep_freed_memory()
     model, config = load_model(run, target)
     if config.model.encoder != "mlp":
         model.to(memory_format=torch.channels_last)

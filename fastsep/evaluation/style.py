@@ -54,8 +54,8 @@ class Appearance:
     """Colour map of frames with one channel."""
     limits: tuple[float, float] | None = None
     """Range of the colour map; the truth's own where None."""
-    frame: str = "frames"
-    """What a step in time is, with its unit."""
+    step: str = "frames"
+    """Unit of time."""
 
 
 @contextmanager
