@@ -16,19 +16,19 @@ from bench.environment import RESULTS, ceilings, describe, slug
 from bench.profiling import shares
 from bench.rows import Row, write_json
 from bench.subjects import Subject
-from bench.timing import peak_bytes, summarise, synchronise
+from bench.timing import peak_bytes, start_memory, summarise, synchronise
 
 ROWS: pytest.StashKey[list[Row]] = pytest.StashKey()
 CEILINGS: pytest.StashKey[dict[str, dict[str, float]]] = pytest.StashKey()
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
-SECONDS_A_ROW = 4.0
+SECONDS_A_ROW = 2.0
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--save-results", action="store_true", help="write bench/results/<device>/<group>.json for bench.report"
     )
-    parser.addoption("--seconds-a-row", type=float, default=SECONDS_A_ROW, help="about how long to time each row [4]")
+    parser.addoption("--seconds-a-row", type=float, default=SECONDS_A_ROW, help="about how long to time each row [2]")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -51,15 +51,14 @@ def device_ceilings(config: pytest.Config, device: torch.device) -> dict[str, fl
 
 @pytest.fixture
 def record(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., None]:
-    """``record(make)`` times the subject that ``make()`` returns.
+    """``record(make, row)`` times the subject that ``make()`` returns, for about ``seconds``.
 
-    ``record(row=..., absent=...)`` notes instead why there is no number; a row for a GPU is noted as absent by itself
-    where there is no GPU.
+    With ``absent`` it notes instead why there is no number; a row for a GPU is absent by itself where there is none.
     """
 
-    def run(make: Callable[[], Subject] | None = None, row: Row | None = None, absent: str | None = None) -> None:
+    def run(make: Callable[[], Subject], row: Row, absent: str | None = None, seconds: float | None = None) -> None:
         config = request.config
-        if row is not None and row.device == "cuda" and not torch.cuda.is_available():
+        if row.device == "cuda" and not torch.cuda.is_available():
             absent = "no GPU"
         if absent is not None:
             row.absent = absent
@@ -67,10 +66,12 @@ def record(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., None
             pytest.skip(f"{row.key}: {absent}")
 
         gc.collect()
+        place = torch.device(row.device)
+        best = device_ceilings(config, place)
+        start = start_memory(place)
         begin = time.perf_counter()
         subject = make()
-        row, place = subject.row, torch.device(subject.row.device)
-        best = device_ceilings(config, place)
+        row = subject.row
 
         def call() -> None:
             subject.call()
@@ -79,15 +80,17 @@ def record(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., None
         call()  # compiles, fills caches
         row.info["first_call_seconds"] = time.perf_counter() - begin
         begin = time.perf_counter()
-        row.peak_bytes = peak_bytes(call, place)
+        row.peak_bytes = peak_bytes(call, place, start)
         once = max(time.perf_counter() - begin, 1e-6)
-        rounds = min(max(int(config.getoption("--seconds-a-row") / once), 3), 50)
+        rounds = min(max(int((seconds or config.getoption("--seconds-a-row")) / once), 3), 50)
         if row.group.startswith("step/") and row.way.startswith("fastsep"):
             row.info["operators"] = shares(call, place)
 
         case = " ".join(f"{name} {value}" for name, value in row.case.items())
-        benchmark.group = f"{row.group} {case} ({row.device})"
-        benchmark.name = f"{row.way} {row.precision}"
+        if row.group.startswith("scaling"):
+            benchmark.group, benchmark.name = f"{row.group} ({row.device})", f"{row.way} {case}"
+        else:
+            benchmark.group, benchmark.name = f"{row.group} {case} ({row.device})", f"{row.way} {row.precision}"
         benchmark.pedantic(call, rounds=rounds, iterations=1)
         if benchmark.stats is not None:  # None under --benchmark-disable
             times = [t / subject.times for t in benchmark.stats.stats.data]

@@ -17,6 +17,8 @@ from bench.timing import measure
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results"
+THREADS = torch.get_num_threads()
+"""As found at start: a device keeps its name whatever libraries set later."""
 PACKAGES = ("torch", "triton", "numba", "numba-cuda", "numpy", "h5py")
 
 
@@ -29,7 +31,7 @@ def device_name(device: torch.device) -> str:
     except OSError:
         found = None
     name = found.group(1).strip() if found else platform.processor() or platform.machine()
-    return f"{name}, {torch.get_num_threads()} threads"
+    return f"{name}, {THREADS} thread{'s' if THREADS > 1 else ''}"
 
 
 def cpu_matrix_units() -> str:
@@ -87,7 +89,7 @@ def describe(device: torch.device) -> dict[str, Any]:
         facts["cuda"] = torch.version.cuda
     else:
         facts["matrix_units"] = cpu_matrix_units()
-        facts["threads"] = torch.get_num_threads()
+        facts["threads"] = THREADS
     return facts
 
 

@@ -163,7 +163,16 @@ def tune_rollout(recorder: Recorder) -> None:
         if recorder.dry:
             return {"skipped": "the sweep needs a GPU"}
         out = recorder.path.with_name("rollout_tune.json")
-        command = [sys.executable, "-m", "kernels.latent_rollout.tune", "--out", str(out)]
+        seconds = max(min(recorder.time_left() - 30, 180), 10)
+        command = [
+            sys.executable,
+            "-m",
+            "kernels.latent_rollout.tune",
+            "--out",
+            str(out),
+            "--seconds",
+            f"{seconds:.0f}",
+        ]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=max(recorder.time_left(), 10))
         print(done.stdout, done.stderr)
         return {"status": done.returncode, "file": out.name, "tail": done.stdout[-3000:]}

@@ -14,7 +14,7 @@ import torch
 
 from bench.rows import Row, read_lines
 from bench.subjects import Subject
-from bench.timing import Seconds, measure, peak_bytes, synchronise
+from bench.timing import Seconds, measure, peak_bytes, start_memory, synchronise
 
 
 def append(path: Path, value: dict[str, Any]) -> None:
@@ -48,7 +48,7 @@ class Recorder:
         """Time the subject that ``make()`` returns; failures become rows that say so."""
         if not self._begin(row.key):
             return None
-        begin, seconds = time.perf_counter(), None
+        begin, seconds, start = time.perf_counter(), None, start_memory(self.device)
         try:
             subject = make()
             subject.call()
@@ -56,7 +56,7 @@ class Recorder:
             row = subject.row
             row.info["first_call_seconds"] = round(time.perf_counter() - begin, 3)
             measured = measure(subject.call, self.device, 2 if self.dry else rounds, 1, 0.1 if self.dry else budget)
-            row.peak_bytes = peak_bytes(subject.call, self.device)
+            row.peak_bytes = peak_bytes(subject.call, self.device, start)
             seconds = {name: t if name == "rounds" else t / subject.times for name, t in measured.to_json().items()}
             row.seconds = seconds
             seconds = Seconds(**seconds)

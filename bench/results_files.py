@@ -59,6 +59,8 @@ def read_device(folder: Path) -> Device:
     device = Device(folder.name)
     for path in sorted(folder.glob("*.json")):
         value = json.loads(path.read_text())
+        if "rows" not in value:
+            continue
         rows = read_rows(value["rows"])
         name = rows[0].group if rows else path.stem
         device.groups[name] = Group(name, value["environment"], value["ceilings"], rows)

@@ -23,12 +23,15 @@ from fastsep.data.windows import TensorWindows, all_starts
 from fastsep.model import SeparableModel
 from fastsep.networks import build_decoder
 from fastsep.presets import PRESETS
+from fastsep.training.loop import build_model
 from fastsep.training.precision import autocast, precision_name, resolve_precision
 from fastsep.training.step import TrainStep, Ways
 from kernels.latent_rollout import rollout as fast_rollout
 
 IN_A_GRAPH = 8
 """Rollouts in one graph: a replay then lasts long enough to hide its launch."""
+CAPTURES_AFTER = 6
+"""Steps after which a ``TrainStep`` has surely recorded its graph."""
 BACKENDS = ("autograd", "adjoint", "streaming", "stationary")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -102,10 +105,16 @@ def step(
 
         call = captured(call) if "captured" in way else call
     else:
-        model = SeparableModel(config.model).to(device).train()
+        model = build_model(config, device).train()
         ways = Ways(compile=way != "fastsep", capture="captured" in way)
         train_step = TrainStep(model, windows, config, dtype, ways)
-        call, keep = lambda: train_step(index, config.optim.lr), [train_step]
+        keep = [train_step]
+
+        def call() -> None:
+            train_step(index, config.optim.lr)
+
+        for _ in range(CAPTURES_AFTER if ways.capture else 0):
+            call()
     row = Row(
         f"step/{preset}", way, device.type, precision_name(dtype), {"batch": batch}, items=batch,
         flops=work.step_flops(config.model, config.objective, batch),

@@ -35,7 +35,8 @@ def results_page(devices: list[Device]) -> str:
         "naive eager float32 reference of `bench/reference.py`, measured in the same run. *Of the ceiling* is the time "
         "that the device's own matrix product and copy, measured in the same run, would need for the task's arithmetic "
         "and for its least traffic (the longer of the two), over the measured time; arithmetic is counted as the "
-        "reference does it, so work that is avoided counts as done. *First call* holds compilation and warm-up.\n",
+        "reference does it, so work that is avoided counts as done. *First call* holds compilation and warm-up. "
+        "*Memory* is all that a task holds at most on a GPU, and what one call adds on a CPU.\n",
         devices_table(devices),
         *(device_section(device) for device in devices),
     ]

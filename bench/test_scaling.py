@@ -20,4 +20,4 @@ CASES = [
 @pytest.mark.parametrize(("place", "axis", "k"), CASES)
 def test_scaling(record: Callable, place: str, axis: str, k: int) -> None:
     row, make = list(scaling.subjects_along(axis, torch.device(place)))[k]
-    record(make, row)
+    record(make, row, seconds=0.5)

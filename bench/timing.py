@@ -76,27 +76,35 @@ def measure(
     return summarise(times)
 
 
-def peak_bytes(call: Callable[[], object], device: torch.device) -> int | None:
-    """Most memory held above the starting point while ``call`` runs; ``None`` where it cannot be known.
+def start_memory(device: torch.device) -> int:
+    """Forget earlier peaks of a GPU; returns what is held now, for ``peak_bytes``."""
+    if device.type != "cuda":
+        return 0
+    torch.cuda.synchronize(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    return torch.cuda.memory_allocated(device)
 
-    On a GPU from the allocator; on Linux from the kernel's high-water mark of the resident set, which is reset first.
+
+def peak_bytes(call: Callable[[], object], device: torch.device, start: int) -> int | None:
+    """Most memory held while ``call`` runs; ``None`` where it cannot be known.
+
+    On a GPU all that was allocated at most since ``start_memory`` gave ``start``: weights, optimiser and graphs too.
+    On Linux what ``call`` adds to the resident set, from the kernel's high-water mark, which is reset first.
     """
     if device.type == "cuda":
-        torch.cuda.synchronize(device)
-        torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
         call()
         torch.cuda.synchronize(device)
-        return torch.cuda.max_memory_allocated(device) - before
+        return torch.cuda.max_memory_allocated(device) - start
     try:
         # What earlier calls freed goes back first: memory that the heap keeps for reuse would not show.
         ctypes.CDLL("libc.so.6").malloc_trim(0)
         Path("/proc/self/clear_refs").write_text("5")
         before = _resident("VmRSS")
+    except (OSError, StopIteration, AttributeError):
         call()
-        return max(_resident("VmHWM") - before, 0)
-    except (OSError, StopIteration):
         return None
+    call()
+    return max(_resident("VmHWM") - before, 0)
 
 
 def _resident(key: str) -> int:

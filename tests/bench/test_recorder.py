@@ -1,0 +1,83 @@
+"""The GPU suite's bookkeeping: nothing is lost when a run is cut off, and nothing is run twice."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.gpu_suite import done_parts
+from bench.recorder import Recorder, append
+from bench.rows import Row, read_lines
+from bench.subjects import Subject
+
+CPU = torch.device("cpu")
+
+
+def recorder(path: Path, seconds: float = 60) -> Recorder:
+    return Recorder(path, "part", CPU, dry=True, deadline=time.monotonic() + seconds)
+
+
+def row(way: str) -> Row:
+    return Row("group", way, "cpu", case={"batch": 2}, items=2)
+
+
+def test_rows_are_timed_once_and_kept(tmp_path: Path) -> None:
+    path, calls = tmp_path / "suite.jsonl", []
+    first = recorder(path)
+    assert first.time(row("a"), lambda: Subject(row("a"), lambda: calls.append(1), times=2)).median >= 0
+    seen = len(calls)
+    assert seen > 2
+    recorder(path).time(row("a"), lambda: pytest.fail("measured twice"))
+    assert len(calls) == seen
+    (line,) = [line for line in read_lines(path) if line["kind"] == "row"]
+    assert line["key"] == row("a").key and line["seconds"]["rounds"] == 2
+
+
+def test_a_failure_is_a_row_and_the_next_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "suite.jsonl"
+
+    def broken() -> Subject:
+        raise RuntimeError("no kernel\nsecond line")
+
+    r = recorder(path)
+    r.time(row("a"), broken)
+    r.time(row("b"), lambda: Subject(row("b"), lambda: None))
+    lines = [line for line in read_lines(path) if line["kind"] == "row"]
+    assert lines[0]["absent"] == "failed: RuntimeError: no kernel"
+    assert "seconds" in lines[1]
+
+
+def test_what_ended_its_process_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "suite.jsonl"
+    append(path, {"kind": "start", "part": "part", "key": row("a").key})
+    recorder(path).time(row("a"), lambda: pytest.fail("started again"))
+    assert read_lines(path)[-1]["failed"] == "ended its process"
+
+
+def test_nothing_starts_after_the_deadline(tmp_path: Path) -> None:
+    r = recorder(tmp_path / "suite.jsonl", seconds=-1)
+    r.note("late", lambda: pytest.fail("started late"))
+    assert r.left_out == 1
+
+
+def test_the_command_writes_results(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "bench.gpu_suite", "--dry-run", "--only", "ceilings", "--out", str(tmp_path)]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = [json.loads(line) for line in (tmp_path / "suite.jsonl").read_text().splitlines()]
+    assert [line["kind"] for line in lines] == ["environment", "start", "note", "part"]
+    assert lines[2]["matmul_bf16"] > 0
+    assert done_parts(tmp_path / "suite.jsonl") == {"ceilings"}
+
+
+def test_an_unknown_part_is_refused() -> None:
+    command = [sys.executable, "-m", "bench.gpu_suite", "--dry-run", "--only", "nonsense"]
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True)
+    assert done.returncode == 2 and "no part is called nonsense" in done.stderr
