@@ -15,6 +15,7 @@ import importlib.util
 from collections.abc import Callable
 from functools import lru_cache
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,6 +23,8 @@ from kernels.wave import scheme
 
 if importlib.util.find_spec("numba_cuda") is None:
     raise ModuleNotFoundError("waves on a GPU need numba-cuda: pip install 'fastsep[gpu]'")
+if not hasattr(np, "row_stack"):
+    np.row_stack = np.vstack  # numba-cuda 0.30 still asks for the name that NumPy 2.5 dropped
 from numba import cuda, float32, int64, uint64  # noqa: E402
 
 CHIP_GRID = 64
