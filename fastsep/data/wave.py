@@ -5,6 +5,7 @@ Letters: N sequences, T frames kept of each, W windows.
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,7 +21,7 @@ from fastsep.data.windows import TensorWindows, all_starts
 from fastsep.errors import UserError
 from kernels.wave import simulate
 
-_CHUNK_BYTES = 256 << 20
+_CHUNK_BYTES = 128 << 20
 _KEEP_EVERY = 2
 _TRAIN_SHARE = 0.8
 
@@ -44,7 +45,9 @@ class Wave(DataConfig):
 
     def open(self, split: Split, cond: int, pred: int, device: torch.device, seed: int = 0) -> TensorWindows:
         """Windows as ``DataConfig.open`` says. Both splits share one tensor, made or read once a process."""
-        view = _view(self.data, WaveSettings(self.size, self.frames, seed=self.data_seed), self._points(), torch.device(device))
+        view = _view(
+            self.data, WaveSettings(self.size, self.frames, seed=self.data_seed), self._points(), torch.device(device)
+        )
         length = cond + pred
         train = round(len(view.frames) * _TRAIN_SHARE)
         frames = view.frames[:train] if split == "train" else view.frames[train:]  # (N, T, *shape)
@@ -87,16 +90,19 @@ class _Simulated:
     def __init__(self, settings: WaveSettings, device: torch.device):
         check(settings)
         self.shape = (settings.size, settings.frames, settings.grid, settings.grid)
-        self._settings, self._device = settings, device
+        self._settings = settings
         self._f0, self._c = (torch.from_numpy(x) for x in draw(settings.size, settings.seed))
+        # a GPU without numba-cuda: a second on the CPU does as well
+        self._on = device if device.type == "cuda" and importlib.util.find_spec("numba_cuda") else torch.device("cpu")
+        self._buffer = torch.empty(0)
 
     def read(self, first: int, count: int) -> Tensor:
+        """Sequences ``first`` to ``first + count``, (count, T, H, W); the next call overwrites them."""
         s, part = self._settings, slice(first, first + count)
-        options = {"frames": s.frames, "grid": s.grid, "dt": s.dt}
-        try:
-            return simulate(self._c[part], self._f0[part], **options, device=self._device)
-        except ModuleNotFoundError:  # a GPU without numba-cuda: a second on the CPU does as well
-            return simulate(self._c[part], self._f0[part], **options)
+        c, f0 = self._c[part], self._f0[part]
+        if len(self._buffer) < len(c):
+            self._buffer = torch.empty(len(c), *self.shape[1:], device=self._on)
+        return simulate(c, f0, frames=s.frames, grid=s.grid, dt=s.dt, device=self._on, out=self._buffer[: len(c)])
 
 
 @lru_cache(maxsize=1)
@@ -117,5 +123,7 @@ def _view(data: Path | None, settings: WaveSettings, points: bool, device: torch
         frames[first : first + count, :, 0] = kept[..., rows, columns] if points else kept
     if flat:
         where = data or "the simulation"
-        raise UserError(f"{where} holds a sequence that is constant or not finite and cannot be scaled: give other data")
+        raise UserError(
+            f"{where} holds a sequence that is constant or not finite and cannot be scaled: give other data"
+        )
     return _View(frames, grid)

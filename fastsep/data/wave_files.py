@@ -70,11 +70,15 @@ class Hdf5Writer:
             self._file = h5py.File(self._part, "w")
         except BlockingIOError:
             raise UserError(f"another run is writing {self._part}: wait for it or choose another --out") from None
-        self._file.attrs.update(_attributes(s))
-        self._file["c"], self._file["f0"] = self._c, self._f0
-        self._file["pixel_rows"], self._file["pixel_columns"] = pixels(s.grid)
-        shape = (s.size, s.frames, s.grid, s.grid)
-        self._frames = self._file.create_dataset("simulations", shape, np.float32)
+        try:
+            self._file.attrs.update(_attributes(s))
+            self._file["c"], self._file["f0"] = self._c, self._f0
+            self._file["pixel_rows"], self._file["pixel_columns"] = pixels(s.grid)
+            shape = (s.size, s.frames, s.grid, s.grid)
+            self._frames = self._file.create_dataset("simulations", shape, np.float32)
+        except BaseException as error:
+            self.__exit__(type(error))
+            raise
         return self
 
     def write(self, first: int, chunk: np.ndarray) -> None:
@@ -105,15 +109,21 @@ class PtWriter:
     def __enter__(self) -> PtWriter:
         shutil.rmtree(self._part, ignore_errors=True)
         self._part.mkdir()
-        for name, index in zip(("rand_w", "rand_h"), pixels(self._settings.grid), strict=True):
-            torch.save(torch.from_numpy(index), self._part / f"{name}.pt")
+        try:
+            for name, index in zip(("rand_w", "rand_h"), pixels(self._settings.grid), strict=True):
+                torch.save(torch.from_numpy(index), self._part / f"{name}.pt")
+        except BaseException as error:
+            self.__exit__(type(error))
+            raise
         return self
 
     def write(self, first: int, chunk: np.ndarray) -> None:
         """Write sequences ``first`` and following, (count, T, H, W)."""
         for i, frames in enumerate(chunk, start=first):
             path = self._part / f"homogenous_wave{i}.pt"
-            torch.save({"simul": torch.from_numpy(frames.copy()), "c": float(self._c[i]), "f0": float(self._f0[i])}, path)
+            torch.save(
+                {"simul": torch.from_numpy(frames.copy()), "c": float(self._c[i]), "f0": float(self._f0[i])}, path
+            )
             _sync(path)
 
     def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
@@ -158,8 +168,12 @@ class Hdf5Frames:
         try:
             with h5py.File(path) as file:
                 if "simulations" not in file:
-                    raise UserError(f"{path} holds no data set 'simulations': make the file with python -m fastsep.gen_wave")
+                    raise UserError(
+                        f"{path} holds no data set 'simulations': make the file with python -m fastsep.gen_wave"
+                    )
                 self.shape = tuple(file["simulations"].shape)
+                if file["simulations"].dtype.kind not in "fiu":
+                    raise UserError(f"the data set 'simulations' of {path} holds no numbers: make the file anew")
         except OSError as error:
             raise _damaged(path, error) from None
         _check_shape(path, self.shape)
@@ -180,7 +194,9 @@ class PtFrames:
         numbered = {int(m[1]): path for path in folder.iterdir() if (m := _PT_PATTERN.fullmatch(path.name))}
         missing = sorted(set(range(len(numbered))) - set(numbered))
         if missing:
-            raise UserError(f"{folder / f'homogenous_wave{missing[0]}.pt'} is missing: complete the set or make it anew")
+            raise UserError(
+                f"{folder / f'homogenous_wave{missing[0]}.pt'} is missing: complete the set or make it anew"
+            )
         self._paths = [numbered[i] for i in range(len(numbered))]
         self.shape = (len(self._paths), *self._load(self._paths[0]).shape)
         _check_shape(self._paths[0], self.shape)
@@ -191,7 +207,9 @@ class PtFrames:
         for path in self._paths[first : first + count]:
             frames = self._load(path)
             if tuple(frames.shape) != self.shape[1:]:
-                raise UserError(f"{path} holds {tuple(frames.shape)} and the first file {self.shape[1:]}: make the set anew")
+                raise UserError(
+                    f"{path} holds {tuple(frames.shape)} and the first file {self.shape[1:]}: make the set anew"
+                )
             sequences.append(frames)
         return torch.stack(sequences)
 
@@ -223,9 +241,13 @@ def open_frames(path: Path) -> Hdf5Frames | PtFrames:
 
 def _check_shape(path: Path, shape: tuple[int, ...]) -> None:
     if len(shape) != 4 or shape[2] != shape[3] or 0 in shape:
-        raise UserError(f"{path} holds an array of shape {shape} where (sequences, frames, n, n) is needed: make the file anew")
+        raise UserError(
+            f"{path} holds an array of shape {shape} where (sequences, frames, n, n) is needed: make the file anew"
+        )
 
 
 def _damaged(path: Path, error: Exception) -> UserError:
     reason = " ".join(str(error).split())[:120]
-    return UserError(f"{path} cannot be read ({reason}): it is truncated or damaged, make it anew with python -m fastsep.gen_wave")
+    return UserError(
+        f"{path} cannot be read ({reason}): it is truncated or damaged, make it anew with python -m fastsep.gen_wave"
+    )

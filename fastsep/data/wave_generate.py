@@ -25,7 +25,9 @@ def check(settings: WaveSettings) -> None:
         if getattr(settings, name) < 1:
             raise UserError(f"{name} is {getattr(settings, name)}: set --{name} to at least 1")
     if settings.grid < MIN_GRID:
-        raise UserError(f"a grid of {settings.grid} cells is too small for the stencil: set --grid to at least {MIN_GRID}")
+        raise UserError(
+            f"a grid of {settings.grid} cells is too small for the stencil: set --grid to at least {MIN_GRID}"
+        )
     if not 0 <= settings.seed < 2**32:
         raise UserError(f"seed is {settings.seed}: set --seed to a number from 0 to 2^32 - 1")
     limit = stability_limit(C_RANGE[1])
@@ -45,16 +47,16 @@ def generate(folder: Path, settings: WaveSettings, device: torch.device, format:
             early, by an interrupt too, what lay in ``folder`` before is left as it was.
     """
     check(settings)
-    f0, c = (torch.from_numpy(x) for x in draw(settings.size, settings.seed))
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         _check_space(folder, settings)
+        f0, c = (torch.from_numpy(x) for x in draw(settings.size, settings.seed))
+        folder.mkdir(parents=True, exist_ok=True)
         writer = (Hdf5Writer if format == "hdf5" else PtWriter)(folder, settings, f0.numpy(), c.numpy())
         with writer:
             _stream(writer, settings, f0, c, device)
         return writer.path
-    except OSError as error:
-        reason = error.strerror or " ".join(str(error).split())[:120]
+    except (OSError, RuntimeError) as error:  # torch.save and HDF5 raise the latter for a full disk
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:120]
         raise UserError(f"cannot write to {folder} ({reason}): free space there or choose another --out") from None
 
 
@@ -83,7 +85,8 @@ def _stream(
 
 def _check_space(folder: Path, settings: WaveSettings) -> None:
     needed = settings.size * (settings.sequence_bytes + 4096)
-    free = shutil.disk_usage(folder).free
+    folder = folder.absolute()
+    free = shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.exists())).free
     if needed > free:
         raise UserError(
             f"{folder} has {free / 1e9:.2f} GB free and {needed / 1e9:.2f} GB are needed: free space or choose another --out"

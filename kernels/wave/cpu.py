@@ -61,8 +61,12 @@ def _last_sweep(w, u, ring, r, columns, ky, kx, disc, s3, s4):
     a, b, d, e = (slot - 2) & last, (slot - 1) & last, (slot + 1) & last, (slot + 2) & last
     for j in range(columns):
         x = j + _PAD
-        k3 = ky * _second_difference(w3[a, x], w3[b, x], w3[slot, x], w3[d, x], w3[e, x]) + kx[j] * _along_row(w3, slot, x)
-        k4 = ky * _second_difference(w4[a, x], w4[b, x], w4[slot, x], w4[d, x], w4[e, x]) + kx[j] * _along_row(w4, slot, x)
+        k3 = ky * _second_difference(w3[a, x], w3[b, x], w3[slot, x], w3[d, x], w3[e, x]) + kx[j] * _along_row(
+            w3, slot, x
+        )
+        k4 = ky * _second_difference(w4[a, x], w4[b, x], w4[slot, x], w4[d, x], w4[e, x]) + kx[j] * _along_row(
+            w4, slot, x
+        )
         w_new, u_new = _last_stages(ring[slot, 2, x], ring[slot, 3, x], k3, k4, s3 * disc[j], s4 * disc[j])
         w[r, x] = _ZERO if abs(w_new) < _TINY else w_new
         u[r, x] = _ZERO if abs(u_new) < _TINY else u_new
@@ -107,7 +111,9 @@ def _compile(scheme_source: str):
 _simulate = _compile(inspect.getsource(scheme))
 
 
-def simulate_cpu(courant2: np.ndarray, source: np.ndarray, decay: np.ndarray, disc: np.ndarray, out: np.ndarray) -> None:
+def simulate_cpu(
+    courant2: np.ndarray, source: np.ndarray, decay: np.ndarray, disc: np.ndarray, out: np.ndarray
+) -> None:
     """Fill ``out`` (S, T, H, W); all arrays float32 and contiguous.
 
     Args:

@@ -65,7 +65,12 @@ def simulate(
     shape = (len(c), frames, grid, grid)
     if out is None:
         out = torch.empty(shape, dtype=torch.float32, device=device)
-    elif tuple(out.shape) != shape or out.dtype != torch.float32 or out.device.type != device.type or not out.is_contiguous():
+    elif (
+        tuple(out.shape) != shape
+        or out.dtype != torch.float32
+        or out.device.type != device.type
+        or not out.is_contiguous()
+    ):
         raise ValueError(f"out must be a contiguous float32 tensor of shape {shape} on {device}")
     if len(c) == 0:
         return out

@@ -1,0 +1,144 @@
+"""The command line gen_wave as a user meets it."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import namedtuple
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("tyro")
+
+from fastsep import __version__, cli, gen_wave  # noqa: E402
+from fastsep.data import wave_files, wave_generate  # noqa: E402
+
+SMALL = ["--size", "3", "--frames", "20", "--grid", "16"]
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """Run the command in this process; its exit status."""
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(sys, "argv", ["gen_wave", *arguments])
+    try:
+        cli.run(gen_wave.main)
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return 0
+
+
+def test_hdf5_file_describes_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert call(monkeypatch, "--out", str(tmp_path / "new" / "folder"), *SMALL, "--dt", "5e-4", "--seed", "7") == 0
+    with h5py.File(tmp_path / "new" / "folder" / "wave.h5") as file:
+        assert file["simulations"].shape == (3, 20, 16, 16)
+        assert file["simulations"].dtype == np.float32
+        assert file["c"].shape == file["f0"].shape == (3,)
+        assert file["pixel_rows"].shape == file["pixel_columns"].shape == (100,)
+        given = {"size": 3, "frames": 20, "grid": 16, "dt": 5e-4, "seed": 7, "fastsep_version": __version__}
+        assert {name: file.attrs[name] for name in given} == given
+
+
+def test_pieces_do_not_change_the_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = []
+    for name, piece in (("one", 1 << 30), ("many", 1)):
+        monkeypatch.setattr(wave_generate, "_CHUNK_BYTES", piece)
+        assert call(monkeypatch, "--out", str(tmp_path / name), *SMALL) == 0
+        frames.append(wave_files.open_frames(tmp_path / name).read(0, 3))
+    assert torch.equal(*frames)
+
+
+def test_pt_layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert call(monkeypatch, "--out", str(tmp_path), *SMALL, "--format", "pt") == 0
+    names = {path.name for path in (tmp_path / "data").iterdir()}
+    assert names == {"homogenous_wave0.pt", "homogenous_wave1.pt", "homogenous_wave2.pt", "rand_w.pt", "rand_h.pt"}
+    saved = torch.load(tmp_path / "data" / "homogenous_wave1.pt", weights_only=True)
+    assert saved["simul"].shape == (20, 16, 16)
+    assert saved["c"] == wave_files.draw(3, 42)[1][1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--size", "-3"], "set --size"),
+        (["--size", "0"], "set --size"),
+        (["--frames", "0"], "set --frames"),
+        (["--grid", "4"], "at least 5"),
+        (["--grid", "-64"], "at least 5"),
+        (["--dt", "0.01"], "at most 0.002165 s"),
+        (["--dt", "0"], "set --dt"),
+        (["--dt", "nan"], "set --dt"),
+        (["--seed", "-1"], "set --seed"),
+        (["--size", "1000000000"], "GB free"),
+    ],
+)
+def test_bad_settings(arguments: list[str], message: str, tmp_path: Path, monkeypatch, capsys) -> None:
+    assert call(monkeypatch, "--out", str(tmp_path / "out"), *arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_gpu_without_gpu(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert call(monkeypatch, "--out", str(tmp_path), "--gpu") == 2
+    assert "--gpu needs a GPU" in capsys.readouterr().err
+
+
+def test_folder_that_cannot_be(tmp_path: Path, monkeypatch, capsys) -> None:
+    (tmp_path / "file").write_text("mine")
+    assert call(monkeypatch, "--out", str(tmp_path / "file"), *SMALL) == 2
+    assert "cannot write" in capsys.readouterr().err
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("format", ["hdf5", "pt"])
+def test_full_disk_leaves_nothing(format: str, tmp_path: Path) -> None:
+    """A file size limit stands in for a full disk: both show as an error in the middle of writing."""
+    script = (
+        "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000));"
+        "from fastsep import cli, gen_wave; cli.run(gen_wave.main)"
+    )
+    arguments = ["--out", str(tmp_path), "--size", "4", "--frames", "60", "--grid", "16", "--format", format]
+    done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2, done.stderr
+    assert "cannot write" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_space_is_checked_first(tmp_path: Path, monkeypatch, capsys) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10, 10, 0))
+    assert call(monkeypatch, "--out", str(tmp_path), *SMALL) == 2
+    assert "0.00 GB free" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_run_leaves_the_old_file(sign: signal.Signals, tmp_path: Path) -> None:
+    (tmp_path / "wave.h5").write_text("old")
+    command = [sys.executable, "-m", "fastsep.gen_wave", "--out", str(tmp_path), "--size", "2000"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        for _ in range(1200):  # until it writes
+            if (tmp_path / "wave.h5.part").exists():
+                break
+            time.sleep(0.05)
+        time.sleep(0.5)
+        process.send_signal(sign)
+        _, error = process.communicate(timeout=60)
+    # Python itself may turn 130 into death by SIGINT, which shells show as 130 too
+    assert process.returncode in (130, -signal.SIGINT), error
+    assert "stopped: nothing was written" in error
+    assert "Traceback" not in error
+    assert [path.name for path in tmp_path.iterdir()] == ["wave.h5"]
+    assert (tmp_path / "wave.h5").read_text() == "old"
