@@ -24,11 +24,12 @@ BACKENDS = ["streaming", "stationary"]
 
 
 def on_gpu(shape, dtype=torch.float64):
+    """T_0, weights and a cotangent, float32 numbers in whatever dtype."""
     batch, latent, width, blocks, steps = shape
     t0, weights = make(batch, latent, width, blocks)
-    to = [t.detach().to("cuda", dtype) for t in (t0, *weights)]
+    to = [t.detach().float().to("cuda", dtype) for t in (t0, *weights)]
     generator = torch.Generator().manual_seed(3)
-    target = torch.randn(steps, batch, latent, generator=generator, dtype=torch.float64).to("cuda", dtype)
+    target = torch.randn(steps, batch, latent, generator=generator).to("cuda", dtype)
     return to[0].requires_grad_(), [w.requires_grad_() for w in to[1:]], target
 
 
@@ -51,18 +52,33 @@ def full_precision_products():
     torch.backends.cuda.matmul.allow_tf32 = before
 
 
+def errors_of_plain(shape, dtype, exact):
+    """The largest error of each result of plain PyTorch, over roundings of T_0 that are as good as any other.
+
+    A rounding that puts a hidden unit on the other side of zero moves gradients by far more than its size. In float32
+    that happens once or twice in a whole rollout, so that a single run would say little about what to expect.
+    """
+    t0, weights, target = on_gpu(shape, torch.float32)
+    worst = [0.0] * len(exact)
+    for k in range(5):
+        noise = torch.randn(t0.shape, generator=torch.Generator().manual_seed(k)).cuda()
+        start = (t0 * (1 + k * 6e-8 * noise)).detach().requires_grad_()
+        found = run(start, weights, target, backend="autograd", dtype=dtype)
+        worst = [max(w, distance(f, e)) for w, f, e in zip(worst, found, exact, strict=True)]
+    return worst
+
+
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32], ids=str)
 def test_error_is_at_most_twice_that_of_plain_pytorch(shape, dtype):
     exact = run(*on_gpu(shape), backend="autograd")
+    plain = errors_of_plain(shape, dtype, exact)
     t0, weights, target = on_gpu(shape, torch.float32)
-    plain = run(t0, weights, target, backend="autograd", dtype=dtype)
     for backend in BACKENDS:
         found = run(t0, weights, target, backend=backend, dtype=dtype)
         for k, (value, by_plain, wanted) in enumerate(zip(found, plain, exact, strict=True)):
-            scale = wanted.double().square().mean().sqrt().item()
-            allowed = 2 * distance(by_plain, wanted) + 1e-7 * scale
-            assert distance(value, wanted) <= allowed, f"{backend}: result {k} of output, t0, weights"
+            scale = wanted.square().mean().sqrt().item()
+            assert distance(value, wanted) <= 2 * by_plain + 1e-7 * scale, f"{backend}: {k} of output, t0, weights"
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
