@@ -17,8 +17,8 @@ import torch
 
 pytest.importorskip("tyro")
 
-from fastsep import __version__, cli, gen_wave  # noqa: E402
-from fastsep.data import wave_files, wave_generate  # noqa: E402
+from fastsep import __version__, cli, gen_wave
+from fastsep.data import wave_files, wave_generate
 
 SMALL = ["--size", "3", "--frames", "20", "--grid", "16"]
 

@@ -41,7 +41,7 @@ class Wave(DataConfig):
     data_seed: int = 42
     """Seed of source strengths and wave speeds."""
     windows: Literal["all", "published"] = "all"
-    """Training windows: all of them, or the first ones up to the number that the published schedule saw (testing uses all)."""
+    """Training windows: all, or the first ones up to the number that the published schedule saw. Testing uses all."""
 
     def open(self, split: Split, cond: int, pred: int, device: torch.device, seed: int = 0) -> TensorWindows:
         """Windows as ``DataConfig.open`` says. Both splits share one tensor, made or read once a process."""
@@ -54,7 +54,7 @@ class Wave(DataConfig):
         starts = all_starts(len(frames), frames.shape[1], length)
         if len(starts) == 0:
             raise UserError(
-                f"no {split} window of {length} frames fits into {len(frames)} sequences of {frames.shape[1]} kept frames: "
+                f"no {split} window of {length} frames fits into {len(frames)} sequences of {frames.shape[1]} frames: "
                 "give more sequences (--size) or frames (--frames)"
             )
         if split == "train" and self.windows == "published":

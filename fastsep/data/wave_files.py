@@ -96,7 +96,7 @@ class Hdf5Writer:
 
 
 class PtWriter:
-    """The authors' layout: ``data/homogenous_wave{i}.pt`` with ``simul`` and ``c``, and the pixels ``rand_w.pt``, ``rand_h.pt``.
+    """The authors' layout: ``data/homogenous_wave{i}.pt`` (``simul``, ``c``) and pixels ``rand_w.pt``, ``rand_h.pt``.
 
     The files are collected in a folder beside it and moved when all are there; those of an older set go.
     """

@@ -33,7 +33,7 @@ def check(settings: WaveSettings) -> None:
     limit = stability_limit(C_RANGE[1])
     if not 0 < settings.dt <= limit:
         raise UserError(
-            f"a time step of {settings.dt:g} s is outside the scheme's stable range: set --dt above 0 and at most {limit:.6f} s"
+            f"a time step of {settings.dt:g} s is outside the stable range: set --dt above 0 and at most {limit:.6f} s"
         )
 
 
@@ -89,5 +89,5 @@ def _check_space(folder: Path, settings: WaveSettings) -> None:
     free = shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.exists())).free
     if needed > free:
         raise UserError(
-            f"{folder} has {free / 1e9:.2f} GB free and {needed / 1e9:.2f} GB are needed: free space or choose another --out"
+            f"{folder} has {free / 1e9:.2f} GB free, {needed / 1e9:.2f} GB needed: free some or choose another --out"
         )

@@ -2,8 +2,9 @@
 
 Letters: S sequences, T frames, H rows, W columns.
 
-The second sweep follows the first two rows behind, which is as far as its stencil reaches. So the stage displacements live in a ring of
-eight rows, w and u advance in place, and a sequence touches little more than w, u and the frame it writes: it stays in the core's own cache.
+The second sweep follows the first two rows behind, which is as far as its stencil reaches. So the stage displacements
+live in a ring of eight rows, w and u advance in place, and a sequence touches little more than w, u and the frame it
+writes: it stays in the core's own cache.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def _along_row(field, r, x):
 
 @njit(**_OPTIONS)
 def _first_sweep(w, u, ring, r, columns, ky, kx, disc, s1, s2):
-    """Stages 1 and 2 of one row, ``r`` with the padding: from w and u (H + 4, padded W) to the row's slot of the ring."""
+    """Stages 1 and 2 of one row, ``r`` with the padding: from w and u (H + 4, padded W) to its slot of the ring."""
     slot = (r - 2) & (_RING - 1)
     for j in range(columns):
         x = j + _PAD
@@ -61,12 +62,10 @@ def _last_sweep(w, u, ring, r, columns, ky, kx, disc, s3, s4):
     a, b, d, e = (slot - 2) & last, (slot - 1) & last, (slot + 1) & last, (slot + 2) & last
     for j in range(columns):
         x = j + _PAD
-        k3 = ky * _second_difference(w3[a, x], w3[b, x], w3[slot, x], w3[d, x], w3[e, x]) + kx[j] * _along_row(
-            w3, slot, x
-        )
-        k4 = ky * _second_difference(w4[a, x], w4[b, x], w4[slot, x], w4[d, x], w4[e, x]) + kx[j] * _along_row(
-            w4, slot, x
-        )
+        d2 = _second_difference(w3[a, x], w3[b, x], w3[slot, x], w3[d, x], w3[e, x])
+        k3 = ky * d2 + kx[j] * _along_row(w3, slot, x)
+        d2 = _second_difference(w4[a, x], w4[b, x], w4[slot, x], w4[d, x], w4[e, x])
+        k4 = ky * d2 + kx[j] * _along_row(w4, slot, x)
         w_new, u_new = _last_stages(ring[slot, 2, x], ring[slot, 3, x], k3, k4, s3 * disc[j], s4 * disc[j])
         w[r, x] = _ZERO if abs(w_new) < _TINY else w_new
         u[r, x] = _ZERO if abs(u_new) < _TINY else u_new
@@ -97,7 +96,7 @@ def _sequence(courant2, source, decay, disc, out):
 
 
 def _compile(scheme_source: str):
-    """The parallel kernel. Numba's cache sees changes of this file only: the scheme's text becomes part of the cache's key."""
+    """The parallel kernel. Numba's cache sees changes of this file only, so the scheme's text joins the cache's key."""
 
     @njit(parallel=True, nogil=True, cache=True, **_OPTIONS)
     def simulate(courant2, source, decay, disc, out):

@@ -2,9 +2,9 @@
 
 Letters: S sequences, T frames, R rows a thread owns.
 
-Two kernels, chosen by the size of the grid. Up to ``CHIP_GRID`` a thread owns R cells of one column: w, u and the partial sums stay in
-registers, and the two fields that a sweep differentiates lie in shared memory. A barrier before and one after every sweep keep the
-fields whole. Larger grids run the same two sweeps with all fields in device memory.
+Two kernels, chosen by the size of the grid. Up to ``CHIP_GRID`` a thread owns R cells of one column: w, u and the
+partial sums stay in registers, and the two fields that a sweep differentiates lie in shared memory, with a barrier
+before and after they are rewritten. Larger grids run the same two sweeps with all fields in device memory.
 
 This is the only module that imports numba-cuda.
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ if importlib.util.find_spec("numba_cuda") is None:
     raise ModuleNotFoundError("waves on a GPU need numba-cuda: pip install 'fastsep[gpu]'")
 if not hasattr(np, "row_stack"):
     np.row_stack = np.vstack  # numba-cuda 0.30 still asks for the name that NumPy 2.5 dropped
-from numba import cuda, float32, int64, uint64  # noqa: E402
+from numba import cuda, float32, int64, uint64
 
 CHIP_GRID = 64
 # 512 threads of 64 registers for 64 cells: two sequences share a multiprocessor, and one computes while the other waits
@@ -135,7 +135,10 @@ def _weighted_column(field, own, home, above, below, grid, rows, ky, kx, result)
 
 
 def device_memory_kernel(courant2, source, decay, disc, out, fields, grid):
-    """Any ``grid`` and any number of threads: ``fields`` (S, 6, (grid + 4) * grid), zeroed, holds w, u, w3, w4 and the partial sums."""
+    """Any ``grid`` and any number of threads.
+
+    ``fields`` (S, 6, (grid + 4) * grid), zeroed, holds w, u, w3, w4 and the two partial sums.
+    """
     sequence = cuda.blockIdx.x
     thread = cuda.threadIdx.x
     threads = cuda.blockDim.x
@@ -186,7 +189,7 @@ def _weighted(field, cell, grid, k):
     return result
 
 
-@lru_cache(maxsize=None)
+@cache
 def _compiled(grid: int, on_chip: bool) -> tuple[Callable, int]:
     if not on_chip:
         return cuda.jit(launch_bounds=MAX_THREADS)(device_memory_kernel), min(MAX_THREADS, grid * grid)

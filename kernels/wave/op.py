@@ -103,5 +103,5 @@ def _check(c: Tensor, f0: Tensor, frames: int, grid: int, dt: float) -> None:
         raise ValueError("c holds values that are not finite")
     if fastest and dt > stability_limit(fastest):
         raise ValueError(
-            f"a time step of {dt:g} s is unstable for waves of {fastest:g} cells/s: at most {stability_limit(fastest):.4g} s"
+            f"dt of {dt:g} s is unstable for waves of {fastest:g} cells/s: at most {stability_limit(fastest):.4g} s"
         )

@@ -1,7 +1,7 @@
 """The discrete wave equation, stated once: plain functions that both the CPU and the CUDA kernel compile.
 
-One time step of w_tt = c^2 (w_xx + w_yy) + s(t) by the classical 3/8-rule Runge-Kutta method on (w, w_t). With u = dt w_t and the
-scaled accelerations b = dt^2 w_tt its four stages read
+One time step of w_tt = c^2 (w_xx + w_yy) + s(t) by the 3/8-rule Runge-Kutta method on (w, w_t). With u = dt w_t and
+the scaled accelerations b = dt^2 w_tt its four stages read
 
     w1 = w                            b1 = K w1 + s1
     w2 = w + u/3                      b2 = K w2 + s2
@@ -9,9 +9,9 @@ scaled accelerations b = dt^2 w_tt its four stages read
     w4 = w + u + b2 - 2 b1/3          b4 = K w4 + s4
     w <- w + u + (b1 + 2 b2 + b3)/8   u <- u + (b1 + 3 b2 + 3 b3 + b4)/8
 
-where K = (c dt/dx)^2 (D_xx + D_yy) and s_i = dt^2 f0 exp(-20 t_i) on the source disc at the stage times t_i = t + (0, 1/3, 2/3, 1) dt.
-The displacements w1 and w2 need no acceleration, and w3 and w4 only those of w1 and w2: the stages come in two pairs, so a step is
-two sweeps over the grid, each with two stencils.
+where K = (c dt/dx)^2 (D_xx + D_yy) and s_i = dt^2 f0 exp(-20 t_i) on the source disc, at the stage times
+t_i = t + (0, 1/3, 2/3, 1) dt. The displacements w1 and w2 need no acceleration, and w3 and w4 only those of w1 and w2:
+the stages come in two pairs, so a step is two sweeps over the grid, each with two stencils.
 
 All numbers are float32; the constants are typed so that no kernel computes in float64.
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +60,7 @@ def test_order_four_in_time() -> None:
 
     exact = last(6.25e-5)
     errors = [float((last(dt) - exact).norm()) for dt in (1e-3, 5e-4, 2.5e-4)]
-    orders = [np.log2(a / b) for a, b in zip(errors[:-1], errors[1:], strict=True)]
+    orders = [np.log2(a / b) for a, b in pairwise(errors)]
     assert all(3.8 < order < 4.2 for order in orders), orders
 
 
