@@ -13,9 +13,18 @@ from matplotlib.animation import PillowWriter
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from fastsep.evaluation.points import by_course
 from fastsep.evaluation.style import (
-    ERROR_MAP, FORECAST, TRUTH, Appearance, error_picture, limits_of, new_figure, picture, whole,
-)  # fmt: skip
+    ERROR_MAP,
+    FORECAST,
+    TRUTH,
+    Appearance,
+    error_picture,
+    limits_of,
+    new_figure,
+    picture,
+    whole,
+)
 
 _DPI = 80
 
@@ -59,16 +68,16 @@ def animate_points(cond: Tensor, truth: Tensor, forecast: Tensor, appearance: Ap
     n = len(cond)
     true = torch.cat([cond, truth])[:, 0].float().cpu()  # (n + h, P)
     predicted = torch.cat([cond, forecast])[:, 0].float().cpu()
-    low, high = limits_of(truth, appearance)
-    pad = 0.05 * (high - low)
-    order = truth[:, 0].float().cpu().std(0).argsort(descending=True)
+    low, high = min(true.min(), predicted.min()).item(), max(true.max(), predicted.max()).item()
+    pad = 0.05 * (high - low) + 1e-6
+    order = by_course(truth)
     true, predicted = true[:, order], predicted[:, order]
     figure = new_figure(7.6, 3.2)
     axis = figure.subplots()
     (true_line,) = axis.plot(true[0], "o", color=TRUTH, markersize=4.5, fillstyle="none", label="truth")
     (line,) = axis.plot(predicted[0], ".", color=FORECAST, markersize=4.5, label="forecast")
     axis.set_ylim(low - pad, high + pad)
-    axis.set_xlabel("point (liveliest first)")
+    axis.set_xlabel("points, sorted by their course")
     axis.set_ylabel(appearance.quantity)
     axis.legend(loc="upper right", ncols=2)
     _freeze(figure)

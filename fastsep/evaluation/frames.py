@@ -11,8 +11,14 @@ from torch import Tensor
 
 from fastsep.evaluation.mosaic import Mosaic
 from fastsep.evaluation.style import (
-    ERROR_MAP, Appearance, chosen_horizons, error_picture, limits_of, new_figure, picture,
-)  # fmt: skip
+    ERROR_MAP,
+    Appearance,
+    chosen_horizons,
+    error_picture,
+    limits_of,
+    new_figure,
+    picture,
+)
 
 _INCH = 1.15  # side of a frame
 _SMALL_INCH = 0.8

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from fastsep.config import Config
 from fastsep.data.windows import Windows

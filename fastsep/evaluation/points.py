@@ -15,11 +15,16 @@ from fastsep.evaluation.style import ERROR_MAP, FORECAST, TRUTH, Appearance, lim
 _SERIES = 6
 
 
+def by_course(truth: Tensor) -> np.ndarray:
+    """An order of the points (h, 1, P) in which those that do alike lie together, so that waves are seen: (P,)."""
+    course = truth[:, 0].T.float().cpu().numpy()  # (P, h)
+    return np.argsort(np.linalg.svd(course - course.mean(), full_matrices=False)[0][:, 0])
+
+
 def heatmap_figure(cond: Tensor, truth: Tensor, forecast: Tensor, appearance: Appearance) -> Figure:
     """Truth, forecast and error as images of points over time: (n, 1, P), then (h, 1, P) twice."""
     before, true, predicted = (x[:, 0].T.float().cpu().numpy() for x in (cond, truth, forecast))  # (P, time)
-    # Points that do alike lie together, so that waves are seen as such.
-    order = np.argsort(np.linalg.svd(true - true.mean(), full_matrices=False)[0][:, 0])
+    order = by_course(truth)
     before, true, predicted = before[order], true[order], predicted[order]
     n, horizon, points = before.shape[1], true.shape[1], len(true)
     low, high = limits_of(truth, appearance)
@@ -45,7 +50,9 @@ def heatmap_figure(cond: Tensor, truth: Tensor, forecast: Tensor, appearance: Ap
         axis.set_xlabel(f"time [{appearance.step}]")
     figure.colorbar(shown, ax=axes[1], pad=0.03, aspect=28).set_label(appearance.quantity)
     figure.colorbar(error, ax=axes[2], pad=0.03, aspect=28).set_label("|error|")
-    figure.suptitle(f"{appearance.title}: {points} points of one sequence (conditioning frames left of the dashed line)")
+    figure.suptitle(
+        f"{appearance.title}: {points} points of one sequence (conditioning frames left of the dashed line)"
+    )
     return figure
 
 

@@ -20,9 +20,7 @@ def format_report(result: dict[str, Any]) -> str:
     head = f"{result['dataset']}, step {result['step']:,}: {result['windows']:,} test windows"
     parts = [head + (f", {result['data']}" if result["data"] else "")]
     horizons = list(result["scores"]["model"][next(iter(result["labels"]))])
-    parts.append(
-        _table("mean over the frames up to", [f"t+{k}" for k in horizons], _rows(result, "scores", horizons))
-    )
+    parts.append(_table("mean over the frames up to", [f"t+{k}" for k in horizons], _rows(result, "scores", horizons)))
     alone = chosen_horizons(result["horizon"])
     parts.append(_table("one frame alone, at", [f"t+{k}" for k in alone], _rows(result, "curves", alone)))
     if "swap" in result:

@@ -86,9 +86,7 @@ def evaluate_run(
     return result
 
 
-def _open_longest(
-    config: Config, horizons: list[int], device: torch.device, data: Path | None
-) -> tuple[int, Windows]:
+def _open_longest(config: Config, horizons: list[int], device: torch.device, data: Path | None) -> tuple[int, Windows]:
     """The first horizon that the data allow; the first one's error where they allow none."""
     errors = []
     for horizon in horizons:

@@ -33,8 +33,8 @@ def score_forecasts(
 ) -> Curves:
     """Score the model and forecasts that need none.
 
-    *Persistence* repeats the last conditioning frame. *Mean frame* always answers the protocol's mean frame, where it has
-    one.
+    *Persistence* repeats the last conditioning frame. *Mean frame* always answers the protocol's mean frame,
+    where it has one.
     """
     sums: dict[tuple[str, str], Tensor] = {}
     for batch in forecasts(model, windows, horizon, batch_size, progress):

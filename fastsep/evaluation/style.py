@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,7 +88,8 @@ def whole(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise UserError(f"cannot write {path} ({error.strerror or error}): free space or mend rights") from None
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
 
 
 def chosen_horizons(horizon: int) -> list[int]:
@@ -96,7 +97,7 @@ def chosen_horizons(horizon: int) -> list[int]:
     if horizon <= 6:
         return list(range(1, horizon + 1))
     round_numbers = [k for k in (1, 2, 5, 10, 20, 50, 100, 200, 500) if k <= 0.75 * horizon]
-    return [*round_numbers[-6:], horizon]
+    return [1, *round_numbers[1:][-5:], horizon]
 
 
 def limits_of(truth: Tensor, appearance: Appearance) -> tuple[float, float]:

@@ -1,0 +1,126 @@
+"""``python -m fastsep.evaluate`` on small runs with fresh weights."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from command_line import run_command
+
+from fastsep.config import Config, ModelConfig, ObjectiveConfig
+from fastsep.data.mnist import MovingMNIST
+from fastsep.data.wave import Wave100
+from fastsep.errors import UserError
+from fastsep.evaluation import evaluate_run
+from fastsep.model import SeparableModel
+from fastsep.training.checkpoint import create_run, save_checkpoint
+
+
+def make_run(path, config: Config):
+    create_run(path, config)
+    save_checkpoint(path, 7, SeparableModel(config.model))
+    return path
+
+
+@pytest.fixture(scope="module")
+def wave_run(tmp_path_factory):
+    model = ModelConfig(
+        shape=(1, 100), encoder="mlp", decoder="mlp", mixing="mul", code_size_s=4, code_size_t=4, enc_hidden_size=8,
+        dec_hidden_size=8, res_hidden_size=8,
+    )  # fmt: skip
+    config = Config(data=Wave100(size=10, frames=100), model=model, objective=ObjectiveConfig(nt_pred=20))
+    return make_run(tmp_path_factory.mktemp("runs") / "wave100", config)
+
+
+@pytest.fixture(scope="module")
+def mnist_run(tmp_path_factory):
+    model = ModelConfig(enc_hidden_size=4, dec_hidden_size=4, code_size_s=8, code_size_t=4, res_hidden_size=8)
+    config = Config(data=MovingMNIST(digits="sklearn", test_videos=3, test_frames=16), model=model)
+    return make_run(tmp_path_factory.mktemp("runs") / "mnist", config)
+
+
+def test_wave_run_end_to_end(wave_run, capsys):
+    status, out, _ = run_command("evaluate", wave_run, "--device", "cpu", capsys=capsys)
+    assert status == 0
+    assert "t+40" in out and "persistence" in out and "mean frame" in out and "metrics.json" in out
+    result = json.loads((wave_run / "metrics.json").read_text())
+    assert result["windows"] == 2 * (50 - 45 + 1) and result["step"] == 7 and result["horizon"] == 40
+    for predictor in ("model", "persistence", "mean frame"):
+        curve = result["curves"][predictor]["mse"]
+        assert len(curve) == 40
+        assert result["scores"][predictor]["mse"]["40"] == pytest.approx(np.mean(curve))
+    files = {path.name for path in (wave_run / "figures").iterdir()}
+    assert files == {"forecast.png", "series.png", "error.png", "latent.png", "forecast.gif"}
+    assert sorted(result["figures"]) == sorted(f"figures/{name}" for name in files)
+
+
+def test_image_run_with_swaps(mnist_run, capsys):
+    status, out, _ = run_command("evaluate", mnist_run, "--swap", "--device", "cpu", "--batch-size", 2, capsys=capsys)
+    assert status == 0
+    assert "not MNIST" in out  # scores on other digits say so
+    result = json.loads((mnist_run / "metrics.json").read_text())
+    assert result["horizon"] == 10  # the longest published horizon that 16 frames allow
+    assert set(result["scores"]["model"]) == set(result["swap"]) == {"mse", "psnr", "ssim"}
+    assert {"strips.png", "swap.png"} <= {path.name for path in (mnist_run / "figures").iterdir()}
+
+
+def test_horizon_and_no_figures(mnist_run):
+    result = evaluate_run(mnist_run, horizon=3, figures=False, progress=False)
+    assert list(result["scores"]["model"]["mse"]) == ["3"] and "figures" not in result and "swap" not in result
+
+
+@pytest.mark.parametrize("horizon", [1, 11])
+def test_any_horizon_that_fits(mnist_run, horizon):
+    result = evaluate_run(mnist_run, horizon=horizon, figures=False, progress=False)
+    assert str(horizon) in result["scores"]["model"]["mse"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "cause"),
+    [
+        (["--horizon", "46"], "shorter|longer|fits"),
+        (["--horizon", "0"], "--horizon is 0"),
+        (["--batch-size", "-1"], "--batch-size is -1"),
+        (["--swap"], "no ground truth"),
+        (["--device", "tpu"], "device"),
+        (["--data", "absent.h5"], "absent.h5"),
+    ],
+)
+def test_bad_input_is_one_line(wave_run, capsys, arguments, cause):
+    import re
+
+    status, _, err = run_command("evaluate", wave_run, *arguments, capsys=capsys)
+    assert status == 2
+    message = err.strip().splitlines()[-1]
+    assert message.startswith("error: ") and re.search(cause, message)
+    assert "Traceback" not in err
+
+
+def test_missing_run_and_damaged_checkpoint(tmp_path, mnist_run, capsys):
+    status, _, err = run_command("evaluate", tmp_path / "absent", capsys=capsys)
+    assert status == 2 and "holds no run" in err
+    run = tmp_path / "damaged"
+    run.mkdir()
+    (run / "config.json").write_text((mnist_run / "config.json").read_text())
+    (run / "checkpoints" / "step-00000001").mkdir(parents=True)
+    (run / "checkpoints" / "step-00000001" / "weights.safetensors").write_bytes(b"broken")
+    status, _, err = run_command("evaluate", run, capsys=capsys)
+    assert status == 2 and "damaged" in err
+
+
+def test_weights_of_another_preset_are_refused(tmp_path, wave_run, mnist_run):
+    run = tmp_path / "mixed"
+    run.mkdir()
+    (run / "config.json").write_text((mnist_run / "config.json").read_text())
+    (run / "checkpoints").symlink_to(wave_run / "checkpoints")
+    with pytest.raises(UserError, match="does not fit"):
+        evaluate_run(run, progress=False)
+
+
+def test_scores_stay_when_a_later_evaluation_fails(mnist_run):
+    evaluate_run(mnist_run, horizon=2, figures=False, progress=False)
+    kept = (mnist_run / "metrics.json").read_text()
+    with pytest.raises(UserError):
+        evaluate_run(mnist_run, horizon=99, figures=False, progress=False)
+    assert (mnist_run / "metrics.json").read_text() == kept
