@@ -57,16 +57,16 @@ def _last_sweep(w, u, ring, r, columns, ky, kx, disc, s3, s4):
 
     Above the first and below the last row the ring holds other rows; they are finite and meet ky = 0.
     """
-    w3, w4 = ring[:, 0], ring[:, 1]
-    slot, last = (r - 2) & (_RING - 1), _RING - 1
-    a, b, d, e = (slot - 2) & last, (slot - 1) & last, (slot + 1) & last, (slot + 2) & last
+    slot = r - 2
+    above2, above, here = ring[(slot - 2) & (_RING - 1)], ring[(slot - 1) & (_RING - 1)], ring[slot & (_RING - 1)]
+    below, below2 = ring[(slot + 1) & (_RING - 1)], ring[(slot + 2) & (_RING - 1)]
     for j in range(columns):
         x = j + _PAD
-        d2 = _second_difference(w3[a, x], w3[b, x], w3[slot, x], w3[d, x], w3[e, x])
-        k3 = ky * d2 + kx[j] * _along_row(w3, slot, x)
-        d2 = _second_difference(w4[a, x], w4[b, x], w4[slot, x], w4[d, x], w4[e, x])
-        k4 = ky * d2 + kx[j] * _along_row(w4, slot, x)
-        w_new, u_new = _last_stages(ring[slot, 2, x], ring[slot, 3, x], k3, k4, s3 * disc[j], s4 * disc[j])
+        d2w3 = _second_difference(above2[0, x], above[0, x], here[0, x], below[0, x], below2[0, x])
+        d2w4 = _second_difference(above2[1, x], above[1, x], here[1, x], below[1, x], below2[1, x])
+        kw3 = ky * d2w3 + kx[j] * _along_row(here, 0, x)
+        kw4 = ky * d2w4 + kx[j] * _along_row(here, 1, x)
+        w_new, u_new = _last_stages(here[2, x], here[3, x], kw3, kw4, s3 * disc[j], s4 * disc[j])
         w[r, x] = _ZERO if abs(w_new) < _TINY else w_new
         u[r, x] = _ZERO if abs(u_new) < _TINY else u_new
 
