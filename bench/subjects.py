@@ -106,7 +106,7 @@ def step(
         call = captured(call) if "captured" in way else call
     else:
         model = build_model(config, device).train()
-        ways = Ways(compile=way != "fastsep", capture="captured" in way)
+        ways = Ways(compile="compiled" in way, capture="captured" in way)
         train_step = TrainStep(model, windows, config, dtype, ways)
         keep = [train_step]
 

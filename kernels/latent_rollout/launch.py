@@ -76,7 +76,6 @@ def constants(problem: Problem, config: Streaming | Stationary) -> tuple[dict[st
         "PART": problem.width_padded // parts,
         "HOLD": hold,
         "AHEAD": problem.latent_padded <= 32 and (hold or (not problem.adjoint and config.warps <= 8)),  # more spills
-        "FLAGS": config.flags,
     }
     return shape | cut, {"num_warps": config.warps, "num_stages": 1, "launch_cooperative_grid": True}
 
@@ -95,9 +94,8 @@ def _launch(tensors: tuple[Tensor, ...], transitions: int, problem: Problem, con
     else:
         groups, slices = configs.groups(problem), arguments["SLICES"]
         partials = (2, groups, slices, configs.ROWS * problem.latent_padded)
-        make = torch.zeros if config.flags else torch.empty
         tensors += (
-            make(partials, dtype=torch.int32, device=device),
+            torch.empty(partials, dtype=torch.float32, device=device),
             torch.zeros(groups, dtype=torch.int32, device=device),
         )
         kernel, grid = stationary_kernel, (slices, groups)

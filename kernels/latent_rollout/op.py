@@ -179,7 +179,10 @@ def _configuration(state: Tensor, blocks: Blocks, backend: str, adjoint: bool) -
         raise ValueError(f"backend {backend!r} needs Triton: install it, or ask for 'adjoint'") from error
     if state.device.type == "cpu" and not launch.INTERPRETED:
         raise ValueError(f"backend {backend!r} needs a GPU, or TRITON_INTERPRET=1 set before the program starts")
-    config = choose(launch.describe(state, blocks, adjoint), "auto" if backend == "triton" else backend)
+    kind = backend
+    if backend == "triton":  # any kernel, even where plain products are faster
+        kind = "streaming" if blocks.w1.dtype == torch.float32 else "auto"
+    config = choose(launch.describe(state, blocks, adjoint), kind)
     if config is None and backend != "auto":
         raise ValueError(
             f"no kernel takes L={blocks.w1.shape[2]}, H={blocks.w1.shape[1]}, {blocks.w1.shape[0]} blocks, "

@@ -92,51 +92,32 @@ def _partial(x, lift, mix, drop, lifted, mixed, PARTS: tl.constexpr, ADJOINT: tl
 
 
 @triton.jit
-def _send(y, partials, turn, SLICES: tl.constexpr, BLOCK_B: tl.constexpr, LP: tl.constexpr, FLAGS: tl.constexpr):
+def _send(y, partials, arrived, turn, SLICES: tl.constexpr, BLOCK_B: tl.constexpr, LP: tl.constexpr):
     """Publish this program's partial sum for block-step ``turn``."""
     group = (turn % 2) * tl.num_programs(1) + tl.program_id(1)
     cell = tl.arange(0, BLOCK_B)[:, None] * LP + tl.arange(0, LP)[None, :]
-    target = partials + (group * SLICES + tl.program_id(0)) * (BLOCK_B * LP) + cell
-    if FLAGS:
-        # The last bit of every number says which turn it belongs to: it flips each time its slot is used again.
-        bits = y.to(tl.int32, bitcast=True)
-        tl.store(target, (bits & ~1) | ((turn // 2 + 1) & 1))
-    else:
-        tl.store(target, y.to(tl.int32, bitcast=True))
-
-
-@triton.jit
-def _signal(arrived):
+    tl.store(partials + (group * SLICES + tl.program_id(0)) * (BLOCK_B * LP) + cell, y)
     tl.debug_barrier()
     tl.atomic_add(arrived + tl.program_id(1), 1, sem="release")
 
 
 @triton.jit
-def _receive(partials, arrived, turn, SLICES: tl.constexpr, BLOCK_B: tl.constexpr, LP: tl.constexpr,
-             FLAGS: tl.constexpr):  # fmt: skip
+def _receive(partials, arrived, turn, SLICES: tl.constexpr, BLOCK_B: tl.constexpr, LP: tl.constexpr):
     """The sum of all slices' partial sums (BLOCK_B, LP) for block-step ``turn``, in slice order."""
     group = (turn % 2) * tl.num_programs(1) + tl.program_id(1)
-    cell = tl.arange(0, SLICES)[:, None] * (BLOCK_B * LP) + tl.arange(0, BLOCK_B * LP)[None, :]
-    source = partials + group * (SLICES * BLOCK_B * LP) + cell
+    cell = tl.arange(0, BLOCK_B)[:, None] * LP + tl.arange(0, LP)[None, :]
     tries = 0
-    if FLAGS:
-        flag = (turn // 2 + 1) & 1
-        bits = tl.load(source, volatile=True)
-        stale = tl.max((bits ^ flag) & 1)
-        while (stale != 0) & (tries < SPIN_LIMIT):
-            bits = tl.load(source, volatile=True)
-            stale = tl.max((bits ^ flag) & 1)
-            tries += 1
-        bits = bits & ~1
-    else:
-        wanted = (turn + 1) * SLICES
+    wanted = (turn + 1) * SLICES
+    seen = tl.atomic_add(arrived + tl.program_id(1), 0, sem="acquire")
+    while (seen < wanted) & (tries < SPIN_LIMIT):
         seen = tl.atomic_add(arrived + tl.program_id(1), 0, sem="acquire")
-        while (seen < wanted) & (tries < SPIN_LIMIT):
-            seen = tl.atomic_add(arrived + tl.program_id(1), 0, sem="acquire")
-            tries += 1
-        tl.debug_barrier()
-        bits = tl.load(source, cache_modifier=".cg")  # past the L1 cache, which may hold the slot's last use
-    y = tl.reshape(tl.sum(bits.to(tl.float32, bitcast=True), 0), [BLOCK_B, LP])
+        tries += 1
+    tl.debug_barrier()
+    source = partials + group * (SLICES * BLOCK_B * LP) + cell
+    y = tl.zeros([BLOCK_B, LP], tl.float32)
+    for _slice in tl.static_range(SLICES):  # independent loads, each thread adding its own cells
+        y += tl.load(source, cache_modifier=".cg")  # past the L1 cache, which may hold the slot's last use
+        source += BLOCK_B * LP
     return tl.where(tries < SPIN_LIMIT, y, float("nan"))
 
 
@@ -150,8 +131,8 @@ def stationary_kernel(
     gate_lift,  # forward: b1 (R, H); adjoint: h2 (R, N, B, H), whose sign is the mask
     gate_mix,  # forward: b2 (R, H); adjoint: h1 (R, N, B, H)
     shift,  # forward: b3 (R, L); adjoint: not read
-    partials,  # (2, groups, SLICES, BLOCK_B·LP) int32; zero if FLAGS
-    arrived,  # (groups,) int32, zero; not read if FLAGS
+    partials,  # (2, groups, SLICES, BLOCK_B·LP) float32
+    arrived,  # (groups,) int32, zero
     batch,  # B
     transitions,  # N
     L: tl.constexpr,
@@ -165,7 +146,6 @@ def stationary_kernel(
     PART: tl.constexpr,
     HOLD: tl.constexpr,  # keep the weights of all blocks on chip, else read them again every turn
     AHEAD: tl.constexpr,  # read what the next turn needs before waiting for this one's sums
-    FLAGS: tl.constexpr,  # exchange by flagged numbers instead of a barrier
     ADJOINT: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
@@ -242,9 +222,7 @@ def stationary_kernel(
             y = _partial(x, lift2, mix2, drop2, lifted, mixed, PARTS, ADJOINT, PRECISION)
         else:
             y = _partial(x, lift3, mix3, drop3, lifted, mixed, PARTS, ADJOINT, PRECISION)
-        _send(y, partials, turn, SLICES, BLOCK_B, LP, FLAGS)
-        if not FLAGS:
-            _signal(arrived)
+        _send(y, partials, arrived, turn, SLICES, BLOCK_B, LP)
         # What does not depend on the others' sums is read while they are on their way.
         if ADJOINT:
             extra = tl.load(start + step * size + cell, mask=inside & (block == 0), other=0.0)
@@ -259,7 +237,7 @@ def stationary_kernel(
             if not HOLD:
                 lift = _lift(w_lift, ahead, L, LP, H, PARTS, PART, ADJOINT)
                 mix, drop = _mix_drop(w_mix, w_drop, ahead, L, LP, H, PARTS, PART, SLICE, ADJOINT)
-        x += _receive(partials, arrived, turn, SLICES, BLOCK_B, LP, FLAGS)
+        x += _receive(partials, arrived, turn, SLICES, BLOCK_B, LP)
         x += extra
         if ADJOINT:
             tl.store(states + i * size + cell, x, mask=writes)

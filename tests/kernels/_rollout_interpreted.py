@@ -17,8 +17,8 @@ from kernels.latent_rollout import configs, launch, op, reference, rollout
 
 KERNELS = {
     "streaming": configs.Streaming(block_b=16, block_n=32, block_k=16, warps=4, stages=2),
-    "stationary-flags": configs.Stationary(slices=1, warps=4, flags=True),
-    "stationary-barrier": configs.Stationary(slices=1, warps=2, flags=False),
+    "stationary": configs.Stationary(slices=1, warps=4),
+    "stationary-two-warps": configs.Stationary(slices=1, warps=2),
 }
 SHAPES = [  # B, L, H, blocks, steps
     (1, 20, 64, 1, 1),
@@ -63,7 +63,7 @@ def main() -> None:
             for dtype in (torch.float32, torch.float16):
                 # With little shared memory the stationary kernel reads its weights again every turn.
                 compare(name, config, shape, dtype, shared=(1 << 30) if dtype == torch.float16 else 0)
-    compare("stationary-flags", KERNELS["stationary-flags"], (3, 40, 64, 4, 2), torch.float16, shared=1 << 30)
+    compare("stationary", KERNELS["stationary"], (3, 40, 64, 4, 2), torch.float16, shared=1 << 30)
 
     t0, weights = make(5, 20, 64, 1, torch.float32)
     expected = rollout(t0, weights, 3, backend="autograd")

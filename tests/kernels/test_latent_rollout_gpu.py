@@ -27,6 +27,9 @@ def on_gpu(shape, dtype=torch.float64):
     """T_0, weights and a cotangent, float32 numbers in whatever dtype."""
     batch, latent, width, blocks, steps = shape
     t0, weights = make(batch, latent, width, blocks)
+    with torch.no_grad():
+        for w3 in weights[4::6]:
+            w3 *= min(1.0, 30 / steps)  # the state of a long rollout stays in float16's range
     to = [t.detach().float().to("cuda", dtype) for t in (t0, *weights)]
     generator = torch.Generator().manual_seed(3)
     target = torch.randn(steps, batch, latent, generator=generator).to("cuda", dtype)
@@ -94,14 +97,13 @@ def test_a_hundred_repeats_are_bit_equal(shape, backend):
         assert all(torch.equal(a, b) for a, b in zip(again, first, strict=True))
 
 
-@pytest.mark.parametrize("flags", [True, False])
-@pytest.mark.parametrize("slices", [8, 16])
-def test_every_way_to_exchange_sums_gives_the_same_rollout(flags, slices):
+@pytest.mark.parametrize("slices", [8, 16, 32])
+def test_any_number_of_slices_gives_the_same_rollout(slices):
     from kernels.latent_rollout import configs, launch
 
     t0, weights, target = on_gpu((64, 32, 512, 3, 25), torch.float32)
     blocks = reference.stack_blocks(weights, torch.bfloat16)
-    config = configs.Stationary(slices=slices, warps=8, flags=flags)
+    config = configs.Stationary(slices=slices, warps=8)
     if not configs.stationary_takes(config, launch.describe(t0, blocks, adjoint=False)):
         pytest.skip("its programs cannot all be resident here")
     plain = reference.trajectory(t0.detach(), blocks, 25)
