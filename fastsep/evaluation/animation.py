@@ -79,7 +79,7 @@ def animate_points(cond: Tensor, truth: Tensor, forecast: Tensor, appearance: Ap
     axis.set_ylim(low - pad, high + pad)
     axis.set_xlabel("points, sorted by their course")
     axis.set_ylabel(appearance.quantity)
-    axis.legend(loc="upper right", ncols=2)
+    figure.legend(loc="outside lower center", ncols=2)
     _freeze(figure)
     title = figure.suptitle("")
     writer = PillowWriter(fps=_rate(len(true)))

@@ -38,7 +38,7 @@ def error_figure(
         if "MSE" in labels[name]:
             axis.set_yscale("log")
         axis.set_xlabel(f"horizon k [{appearance.step}]")
-        axis.set_ylabel(labels[name])
+        axis.set_ylabel(labels[name].replace(", ", "\n"))
         axis.grid(True, which="major", axis="y")
         axis.set_xlim(left=0)
     if len(curves) > 1:
