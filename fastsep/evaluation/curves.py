@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from fastsep.evaluation.style import PREDICTOR_COLOURS, Appearance, new_figure
@@ -41,6 +42,7 @@ def error_figure(
         axis.set_ylabel(labels[name].replace(", ", "\n"))
         axis.grid(True, which="major", axis="y")
         axis.set_xlim(left=0)
+        axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     if len(curves) > 1:
         axes[0].legend(loc="best")
     figure.suptitle(f"{appearance.title}: the frame at t+k, mean over {windows:,} test windows")
