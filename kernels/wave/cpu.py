@@ -34,7 +34,7 @@ def _along_row(field, r, x):
     return _second_difference(field[r, x - 2], field[r, x - 1], field[r, x], field[r, x + 1], field[r, x + 2])
 
 
-@njit(**_OPTIONS)
+@njit(forceinline=True, **_OPTIONS)
 def _first_sweep(w, u, ring, r, columns, ky, kx, disc, s1, s2):
     """Stages 1 and 2 of one row, ``r`` with the padding: from w and u (H + 4, padded W) to its slot of the ring."""
     slot = (r - 2) & (_RING - 1)
@@ -51,7 +51,7 @@ def _first_sweep(w, u, ring, r, columns, ky, kx, disc, s1, s2):
         ring[slot, 3, x] = u_part
 
 
-@njit(**_OPTIONS)
+@njit(forceinline=True, **_OPTIONS)
 def _last_sweep(w, u, ring, r, columns, ky, kx, disc, s3, s4):
     """Stages 3 and 4 of one row, ``r`` with the padding: from the ring to the new w and u.
 
@@ -92,7 +92,8 @@ def _sequence(courant2, source, decay, disc, out):
                 behind = r - 2
                 ky = courant2 if 2 <= behind < rows - 2 else _ZERO
                 _last_sweep(w, u, ring, behind + 2, columns, ky, kx, disc[behind], s3, s4)
-                out[n + 1, behind] = w[behind + 2, _PAD : _PAD + columns]
+                for j in range(columns):  # a slice assignment would check shapes and count references
+                    out[n + 1, behind, j] = w[behind + 2, j + _PAD]
 
 
 def _compile(scheme_source: str):
