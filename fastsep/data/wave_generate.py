@@ -40,7 +40,7 @@ def check(settings: WaveSettings) -> None:
 def generate(folder: Path, settings: WaveSettings, device: torch.device, format: Format = "hdf5") -> Path:
     """Simulate the sequences and write them to ``folder``; returns the file (hdf5) or the folder of files (pt).
 
-    Needs about 0.4 GB whatever the size.
+    Needs less than 1 GB of memory whatever the size.
 
     Raises:
         UserError: settings out of range, a folder that cannot be written or a disk that is full. Whenever this ends
