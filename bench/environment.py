@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import importlib.metadata
+import os
 import platform
 import re
 import subprocess
@@ -52,7 +53,10 @@ def slug(device: torch.device) -> str:
 
 
 def commit() -> str:
-    """Short hash of the checkout, with ``+`` when tracked files differ from it; ``unknown`` outside git."""
+    """Short hash of the checkout, with ``+`` when tracked files differ from it.
+
+    Outside git it is what the variable FASTSEP_COMMIT says: a checkout copied to a GPU machine may leave ``.git`` behind.
+    """
 
     def git(*args: str) -> str:
         return subprocess.run(["git", *args], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
@@ -61,7 +65,7 @@ def commit() -> str:
         changed = git("status", "--porcelain", "--untracked-files=no", "--", "fastsep", "kernels", "bench/*.py")
         return git("rev-parse", "--short=10", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+        return os.environ.get("FASTSEP_COMMIT", "unknown")
 
 
 def _version(package: str) -> str:

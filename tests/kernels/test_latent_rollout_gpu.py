@@ -77,11 +77,14 @@ def test_error_is_at_most_twice_that_of_plain_pytorch(shape, dtype):
     exact = run(*on_gpu(shape), backend="autograd")
     plain = errors_of_plain(shape, dtype, exact)
     t0, weights, target = on_gpu(shape, torch.float32)
+    # A sum of H terms one after another in float32, as the kernels add them; the library's sums are blocked.
+    accumulation = 2.0**-24 * shape[2] ** 0.5
     for backend in BACKENDS:
         found = run(t0, weights, target, backend=backend, dtype=dtype)
         for k, (value, by_plain, wanted) in enumerate(zip(found, plain, exact, strict=True)):
             scale = wanted.square().mean().sqrt().item()
-            assert distance(value, wanted) <= 2 * by_plain + 1e-7 * scale, f"{backend}: {k} of output, t0, weights"
+            allowed = 2 * by_plain + accumulation * scale
+            assert distance(value, wanted) <= allowed, f"{backend}: {k} of output, t0, weights"
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
