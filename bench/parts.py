@@ -227,10 +227,10 @@ PARTS: dict[str, Part] = {
     "rollout": Part(130, time_rollout),
     "step": Part(420, time_steps),
     "train": Part(150, trainer(("wave100-published", 0), ("wave-published", 0))),
-    "train-own": Part(100, trainer(("wave100-onecycle", 0), ("wave-onecycle", 0)), dry=False),
+    "train-own": Part(80, trainer(("wave100-onecycle", 0), ("wave-onecycle", 0)), dry=False),
     "profile": Part(60, profile_step),
     "forecast": Part(90, time_forecasts),
-    "seeds": Part(240, trainer(
+    "seeds": Part(110, trainer(
         ("wave100-published", 1), ("wave100-published", 2), ("wave100-no-s", 0), ("wave-published", 1),
         ("wave-published", 2), ("wave-no-s", 0), ("wave100-no-s", 1), ("wave100-no-s", 2),
     ), dry=False),
