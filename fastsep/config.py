@@ -51,6 +51,8 @@ class ModelConfig:
     """Residual blocks of the integrator."""
     res_hidden_size: int = 512
     """Hidden units of a residual block."""
+    init: Literal["published", "kaiming"] = "published"
+    """How the weights of encoders and decoder start: N(0, 0.02), or Kaiming's uniform distribution."""
     gain_resnet: float = 1.41
     """Gain of the integrator's orthogonal initialisation."""
     last_activation: Literal["sigmoid", "none"] = "sigmoid"

@@ -40,7 +40,7 @@ class SeparableModel(nn.Module):
     def reset_parameters(self) -> None:
         """Draw the weights from the paper's distributions."""
         networks = [net for net in (self.encoder_s, self.encoder_t, self.decoder) if net is not None]
-        init_weights(networks, self.integrator, self.config.gain_resnet)
+        init_weights(networks, self.integrator, self.config.gain_resnet, self.config.init)
 
     def encode_static(self, frames: Tensor) -> Static:
         """Windows (K, B, n, *shape) -> S (K, B, s, ...) and skip features (K, B, c, h, w)."""

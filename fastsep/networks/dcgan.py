@@ -43,9 +43,7 @@ class DCGANEncoder(nn.Module):
 class DCGANDecoder(nn.Module):
     """Codes to one frame each; each stage doubles the image and, with skips, joins [features, skip] before it."""
 
-    def __init__(
-        self, channels: int, filters: int, mixing: str, size_s: int, size_t: int, skips: bool = False
-    ) -> None:
+    def __init__(self, channels: int, filters: int, mixing: str, size_s: int, size_t: int, skips: bool = False) -> None:
         super().__init__()
         f = filters
         self.mixing = mixing

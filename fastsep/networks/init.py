@@ -7,16 +7,24 @@ from collections.abc import Iterable
 from torch import nn
 
 
-def init_weights(encoders_and_decoder: Iterable[nn.Module], integrator: nn.Module, gain: float) -> None:
+def init_weights(
+    encoders_and_decoder: Iterable[nn.Module], integrator: nn.Module, gain: float, kind: str = "published"
+) -> None:
     """Initialise all networks in place; biases are zero.
 
     Encoders and decoder: weights N(0, 0.02), batch-norm scales N(1, 0.02). Integrator: weights orthogonal with
     ``gain``, batch-norm scales (of the SST networks) N(1, gain), as in the published code, where one number is both.
+
+    N(0, 0.02) lets the signal of a narrow decoder fade from layer to layer; with ``kind`` "kaiming" (He et al., 2015)
+    the weights of encoders and decoder keep its variance instead.
     """
     for root in encoders_and_decoder:
         for module in root.modules():
             if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
-                nn.init.normal_(module.weight, 0.0, 0.02)
+                if kind == "kaiming":
+                    nn.init.kaiming_uniform_(module.weight, nonlinearity="relu")
+                else:
+                    nn.init.normal_(module.weight, 0.0, 0.02)
                 nn.init.zeros_(module.bias)
             elif isinstance(module, nn.BatchNorm2d):
                 nn.init.normal_(module.weight, 1.0, 0.02)

@@ -44,9 +44,7 @@ class ResNetEncoder(nn.Module):
         self.stem_norm = CallBatchNorm2d(64)
         sizes = [(64, 64, 1), (64, 128, 2), (128, 256, 2), (256, 512, 2)]
         self.blocks = nn.ModuleList(
-            block
-            for size, out, stride in sizes
-            for block in (BasicBlock(size, out, stride), BasicBlock(out, out, 1))
+            block for size, out, stride in sizes for block in (BasicBlock(size, out, stride), BasicBlock(out, out, 1))
         )
         self.code = nn.Conv2d(512, code_size, 3)
         # The published network holds this layer and never calls it; it stays so that weights map by order.

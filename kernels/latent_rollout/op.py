@@ -108,53 +108,73 @@ def _compute_dtype(t0: Tensor, weights: Sequence[Tensor], dtype: torch.dtype | N
 class _Rollout(torch.autograd.Function):
     @staticmethod
     def forward(ctx, t0: Tensor, steps: int, dtype: torch.dtype, backend: str, *weights: Tensor) -> Tensor:
-        latents = torch.ops.fastsep.latent_rollout(t0, weights, steps, dtype, backend)
-        ctx.save_for_backward(latents, *weights)
+        # A CPU has the memory and not the arithmetic: it keeps what a GPU rebuilds.
+        keep = t0.device.type == "cpu" and any(ctx.needs_input_grad)
+        latents, *hidden = torch.ops.fastsep.latent_rollout(t0, weights, steps, dtype, backend, keep)
+        ctx.save_for_backward(latents, *hidden, *weights)
         ctx.dtype, ctx.backend, ctx.t0_dtype = dtype, backend, t0.dtype
         return latents[:: len(weights) // TENSORS_PER_BLOCK]
 
     @staticmethod
     def backward(ctx, grad: Tensor):
-        latents, *weights = ctx.saved_tensors
-        by_t0, *by_weights = torch.ops.fastsep.latent_rollout_backward(latents, grad, weights, ctx.dtype, ctx.backend)
+        latents, h1, h2, *weights = ctx.saved_tensors
+        by_t0, *by_weights = torch.ops.fastsep.latent_rollout_backward(
+            latents, h1, h2, grad, weights, ctx.dtype, ctx.backend
+        )
         return by_t0.to(ctx.t0_dtype), None, None, None, *by_weights
 
 
 torch.library.define(
     "fastsep::latent_rollout",
-    "(Tensor t0, Tensor[] weights, SymInt steps, ScalarType dtype, str backend) -> Tensor",
+    "(Tensor t0, Tensor[] weights, SymInt steps, ScalarType dtype, str backend, bool keep) -> (Tensor, Tensor, Tensor)",
 )
 torch.library.define(
     "fastsep::latent_rollout_backward",
-    "(Tensor latents, Tensor grad, Tensor[] weights, ScalarType dtype, str backend) -> Tensor[]",
+    "(Tensor latents, Tensor h1, Tensor h2, Tensor grad, Tensor[] weights, ScalarType dtype, str backend) -> Tensor[]",
 )
 
 
 @torch.library.impl("fastsep::latent_rollout", ("cpu", "cuda"))
-def _forward(t0: Tensor, weights: list[Tensor], steps: int, dtype: torch.dtype, backend: str) -> Tensor:
+def _forward(
+    t0: Tensor, weights: list[Tensor], steps: int, dtype: torch.dtype, backend: str, keep: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Latents (S + 1, B, L), and with ``keep`` the hidden activations (R, N·B, H), else two empty tensors."""
     with torch.autocast(t0.device.type, enabled=False), torch.no_grad():
         blocks = reference.stack_blocks(weights, dtype)
         config = _configuration(t0, blocks, backend, adjoint=False)
+        h1, h2 = reference.empty_hidden(t0, blocks, steps if keep else 1)
         if config is None:
-            return reference.trajectory(t0, blocks, steps)
-        return _launch().forward(t0, blocks, steps, config)
+            return reference.trajectory(t0, blocks, steps, (h1, h2) if keep else None), h1, h2
+        latents = _launch().forward(t0, blocks, steps, config)
+        if keep:
+            h1, h2 = reference.hidden_states(latents, blocks)[1:]
+        return latents, h1, h2
 
 
 @torch.library.impl("fastsep::latent_rollout_backward", ("cpu", "cuda"))
-def _backward(latents: Tensor, grad: Tensor, weights: list[Tensor], dtype: torch.dtype, backend: str) -> list[Tensor]:
+def _backward(
+    latents: Tensor, h1: Tensor, h2: Tensor, grad: Tensor, weights: list[Tensor], dtype: torch.dtype, backend: str
+) -> list[Tensor]:
     with torch.autocast(grad.device.type, enabled=False), torch.no_grad():
         blocks = reference.stack_blocks(weights, dtype)
         config = _configuration(latents[0], blocks, backend, adjoint=True)
-        by_t0, *by_weights = gradients(latents, grad.to(latents.dtype), blocks, config)
+        kept = (h1, h2) if h1.numel() else None
+        by_t0, *by_weights = gradients(latents, grad.to(latents.dtype), blocks, config, kept)
         # A custom op's results may alias neither each other nor its inputs.
         return [by_t0.clone(), *(g.to(w.dtype, copy=True) for g, w in zip(by_weights, weights, strict=True))]
 
 
-def gradients(latents: Tensor, grad: Tensor, blocks: Blocks, config: Streaming | Stationary | None) -> list[Tensor]:
+def gradients(
+    latents: Tensor,
+    grad: Tensor,
+    blocks: Blocks,
+    config: Streaming | Stationary | None,
+    kept: tuple[Tensor, Tensor] | None = None,
+) -> list[Tensor]:
     """As :func:`kernels.latent_rollout.reference.adjoint`, the recursion by a kernel unless ``config`` is None."""
     if config is None:
-        return reference.adjoint(latents, grad, blocks)
-    hidden = reference.hidden_states(latents, blocks)
+        return reference.adjoint(latents, grad, blocks, kept)
+    hidden = reference.hidden_states(latents, blocks, kept)
     adjoints = _launch().recursion(grad, hidden, blocks, config)
     dz1, dz2 = reference.hidden_adjoints(adjoints, hidden, blocks)
     return [adjoints[0], *reference.weight_gradients(adjoints, hidden, dz1, dz2)]
@@ -192,12 +212,19 @@ def _configuration(state: Tensor, blocks: Blocks, backend: str, adjoint: bool) -
 
 
 @torch.library.register_fake("fastsep::latent_rollout")
-def _(t0: Tensor, weights: list[Tensor], steps: int, dtype: torch.dtype, backend: str) -> Tensor:
-    block_steps = (steps - 1) * (len(weights) // TENSORS_PER_BLOCK)
-    return t0.new_empty((block_steps + 1, *t0.shape), dtype=state_dtype(dtype))
+def _(
+    t0: Tensor, weights: list[Tensor], steps: int, dtype: torch.dtype, backend: str, keep: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    count, width = len(weights) // TENSORS_PER_BLOCK, weights[0].shape[0]
+    latents = t0.new_empty(((steps - 1) * count + 1, *t0.shape), dtype=state_dtype(dtype))
+    rows = (steps - 1) * t0.shape[0] if keep else 0
+    hidden = (t0.new_empty((count, rows, width), dtype=dtype) for _ in range(2))
+    return latents, *hidden
 
 
 @torch.library.register_fake("fastsep::latent_rollout_backward")
-def _(latents: Tensor, grad: Tensor, weights: list[Tensor], dtype: torch.dtype, backend: str) -> list[Tensor]:
+def _(
+    latents: Tensor, h1: Tensor, h2: Tensor, grad: Tensor, weights: list[Tensor], dtype: torch.dtype, backend: str
+) -> list[Tensor]:
     by_weights = (torch.empty(w.shape, dtype=w.dtype, device=w.device) for w in weights)
     return [latents.new_empty(latents.shape[1:]), *by_weights]

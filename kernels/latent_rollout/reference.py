@@ -83,19 +83,32 @@ def stack_blocks(weights: Sequence[Tensor], dtype: torch.dtype) -> Blocks:
     return Blocks(*stacks)
 
 
-def trajectory(t0: Tensor, blocks: Blocks, steps: int) -> Tensor:
+def empty_hidden(t0: Tensor, blocks: Blocks, steps: int) -> tuple[Tensor, Tensor]:
+    """Room for both hidden activations of every block-step, (R, N·B, H) in the compute dtype."""
+    count, width, _ = blocks.w1.shape
+    h1 = torch.empty((count, (steps - 1) * t0.shape[0], width), dtype=blocks.w1.dtype, device=t0.device)
+    return h1, torch.empty_like(h1)
+
+
+def trajectory(t0: Tensor, blocks: Blocks, steps: int, keep: tuple[Tensor, Tensor] | None = None) -> Tensor:
     """Roll out without recording for autograd and keep the state after every block.
+
+    Args:
+        keep: where to leave the hidden activations too, as from :func:`empty_hidden`.
 
     Returns:
         latents (S + 1, B, L) in the state's dtype; ``latents[::R]`` are T_0 ... T_N.
     """
     count = blocks.w1.shape[0]
+    kept = None if keep is None else [h.view(count, steps - 1, t0.shape[0], h.shape[-1]) for h in keep]
     latents = torch.empty(((steps - 1) * count + 1, *t0.shape), dtype=blocks.b3.dtype, device=t0.device)
     latents[0] = t0
     for i in range(latents.shape[0] - 1):
         w1, b1, w2, b2, w3, b3 = (w[i % count] for w in blocks)
-        h = torch.addmm(b1, latents[i].to(w1.dtype), w1.T).relu_()  # (B, H)
-        h = torch.addmm(b2, h, w2.T).relu_()  # (B, H)
+        n, k = divmod(i, count)
+        h1, h2 = (None, None) if kept is None else (kept[0][k, n], kept[1][k, n])
+        h = torch.addmm(b1, latents[i].to(w1.dtype), w1.T, out=h1).relu_()  # (B, H)
+        h = torch.addmm(b2, h, w2.T, out=h2).relu_()  # (B, H)
         torch.add(latents[i] + b3, torch.mm(h, w3.T), out=latents[i + 1])
     return latents
 
@@ -106,9 +119,11 @@ def by_block(rows: Tensor, count: int) -> Tensor:
     return rows.view(s // count, count, b, x).transpose(0, 1).reshape(count, s // count * b, x)
 
 
-def hidden_states(latents: Tensor, blocks: Blocks) -> Hidden:
-    """Rebuild both hidden activations of every block-step with two large products per block."""
+def hidden_states(latents: Tensor, blocks: Blocks, kept: tuple[Tensor, Tensor] | None = None) -> Hidden:
+    """Both hidden activations of every block-step: as kept, or rebuilt with two large products per block."""
     t = by_block(latents[:-1], blocks.w1.shape[0]).to(blocks.w1.dtype)  # (R, M, L)
+    if kept is not None:
+        return Hidden(t, *kept)
     h1 = torch.baddbmm(blocks.b1[:, None], t, blocks.w1.mT).relu_()  # (R, M, H)
     h2 = torch.baddbmm(blocks.b2[:, None], h1, blocks.w2.mT).relu_()  # (R, M, H)
     return Hidden(t, h1, h2)
@@ -133,10 +148,11 @@ def recursion(grad: Tensor, hidden: Hidden, blocks: Blocks) -> tuple[Tensor, Ten
     adjoints[-1] = grad[-1]
     for i in reversed(range((steps - 1) * count)):
         n, k = divmod(i, count)
-        through_w3 = adjoints[i + 1].to(h2.dtype) @ blocks.w3[k]  # (B, H)
-        dz2[k, n] = torch.ops.aten.threshold_backward(through_w3, h2[k, n], 0)
-        dz1[k, n] = torch.ops.aten.threshold_backward(dz2[k, n] @ blocks.w2[k], h1[k, n], 0)
-        torch.add(adjoints[i + 1], dz1[k, n] @ blocks.w1[k], out=adjoints[i])
+        z2 = torch.mm(adjoints[i + 1].to(h2.dtype), blocks.w3[k], out=dz2[k, n])  # (B, H)
+        torch.ops.aten.threshold_backward.grad_input(z2, h2[k, n], 0, grad_input=z2)
+        z1 = torch.mm(z2, blocks.w2[k], out=dz1[k, n])  # (B, H)
+        torch.ops.aten.threshold_backward.grad_input(z1, h1[k, n], 0, grad_input=z1)
+        torch.add(adjoints[i + 1], torch.mm(z1, blocks.w1[k]), out=adjoints[i])
         if k == 0:
             adjoints[i] += grad[n]
     return adjoints, dz1.flatten(1, 2), dz2.flatten(1, 2)
@@ -172,16 +188,17 @@ def weight_gradients(adjoints: Tensor, hidden: Hidden, dz1: Tensor, dz2: Tensor)
     return [stack[k] for k in range(dz1.shape[0]) for stack in stacks]
 
 
-def adjoint(latents: Tensor, grad: Tensor, blocks: Blocks) -> list[Tensor]:
+def adjoint(latents: Tensor, grad: Tensor, blocks: Blocks, kept: tuple[Tensor, Tensor] | None = None) -> list[Tensor]:
     """Gradients of the rollout by hand.
 
     Args:
         latents: (S + 1, B, L) from :func:`trajectory`.
         grad: (steps, B, L) in the state's dtype.
+        kept: hidden activations that :func:`trajectory` kept; rebuilt when left out.
 
     Returns:
         dLoss/dT_0 (B, L), then one gradient per weight in the order of ``weights``.
     """
-    hidden = hidden_states(latents, blocks)
+    hidden = hidden_states(latents, blocks, kept)
     adjoints, dz1, dz2 = recursion(grad, hidden, blocks)
     return [adjoints[0], *weight_gradients(adjoints, hidden, dz1, dz2)]

@@ -81,14 +81,26 @@ def test_float64_stays_float64_under_autocast():
             assert relative(out, rollout(t0, weights, 5, backend="autograd")) < 1e-13
 
 
+@pytest.mark.parametrize("keep", [False, True])
 @pytest.mark.parametrize("blocks", [1, 3])
-def test_opcheck(blocks):
+def test_opcheck(blocks, keep):
     t0, weights = make(5, 20, 64, blocks, torch.float32)
     t0, weights = t0.detach(), [w.detach() for w in weights]
-    torch.library.opcheck(torch.ops.fastsep.latent_rollout, (t0, weights, 4, torch.float32, "adjoint"))
-    latents = torch.ops.fastsep.latent_rollout(t0, weights, 4, torch.float32, "adjoint")
+    torch.library.opcheck(torch.ops.fastsep.latent_rollout, (t0, weights, 4, torch.float32, "adjoint", keep))
+    saved = torch.ops.fastsep.latent_rollout(t0, weights, 4, torch.float32, "adjoint", keep)
     grad = torch.randn(4, 5, 20)
-    torch.library.opcheck(torch.ops.fastsep.latent_rollout_backward, (latents, grad, weights, torch.float32, "adjoint"))
+    arguments = (*saved, grad, weights, torch.float32, "adjoint")
+    torch.library.opcheck(torch.ops.fastsep.latent_rollout_backward, arguments)
+
+
+def test_kept_and_rebuilt_hidden_activations_give_the_same_gradients():
+    t0, weights = make(5, 20, 64, 3)
+    blocks = reference.stack_blocks(weights, torch.float64)
+    kept = reference.empty_hidden(t0, blocks, 4)
+    latents = reference.trajectory(t0.detach(), blocks, 4, kept)
+    grad = torch.randn(4, 5, 20, dtype=torch.float64)
+    pairs = zip(reference.adjoint(latents, grad, blocks, kept), reference.adjoint(latents, grad, blocks), strict=True)
+    assert all(relative(a, b) < 1e-13 for a, b in pairs)
 
 
 @pytest.mark.parametrize("backend", ["adjoint", "autograd"])

@@ -162,10 +162,10 @@ def test_opcheck():
     t0, weights, target = on_gpu((5, 20, 64, 2, 4), torch.float32)
     t0, weights = t0.detach(), [w.detach() for w in weights]
     for backend in ("adjoint", *BACKENDS):
-        arguments = (t0, weights, 4, torch.bfloat16, backend)
+        arguments = (t0, weights, 4, torch.bfloat16, backend, False)
         torch.library.opcheck(torch.ops.fastsep.latent_rollout, arguments)
-        latents = torch.ops.fastsep.latent_rollout(*arguments)
-        arguments = (latents, target, weights, torch.bfloat16, backend)
+        saved = torch.ops.fastsep.latent_rollout(*arguments)
+        arguments = (*saved, target, weights, torch.bfloat16, backend)
         torch.library.opcheck(torch.ops.fastsep.latent_rollout_backward, arguments)
 
 

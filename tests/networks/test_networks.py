@@ -140,6 +140,20 @@ def test_initialisation_follows_the_paper() -> None:
         torch.testing.assert_close(gram, 0.71**2 * torch.eye(len(gram)), rtol=0, atol=1e-4)
 
 
+def test_kaiming_initialisation_keeps_the_signal_of_a_narrow_decoder() -> None:
+    torch.manual_seed(0)
+    config = ModelConfig(
+        shape=(1, 100), encoder="mlp", decoder="mlp", mixing="mul", code_size_s=32, code_size_t=32, dec_hidden_size=150
+    )
+    spread = {}
+    for kind in ("published", "kaiming"):
+        decoder = build_decoder(config)
+        init_weights([decoder], build_integrator(config), gain=0.71, kind=kind)
+        spread[kind] = decoder(torch.ones(64, 32), torch.randn(1, 64, 32)).std().item()
+    assert spread["published"] < 0.05
+    assert 0.5 < spread["kaiming"] < 2.5
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
