@@ -285,8 +285,8 @@ def training(device: Device) -> Figure | None:
     drawn = set()
     for run in runs:
         persistence = run["scores"][-1]["metrics"]["curves"].get("persistence", {}).get("mse")
-        if persistence and run["preset"].split("_")[0] not in drawn:
-            drawn.add(run["preset"].split("_")[0])
+        if persistence and run["dataset"] not in drawn:
+            drawn.add(run["dataset"])
             left.plot(np.arange(1, len(persistence) + 1), persistence, "--", color="#7f8790", lw=1)
     left.plot([], [], "--", color="#7f8790", lw=1, label="persistence")
     left.set_xlabel("frame of the forecast")

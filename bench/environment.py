@@ -55,7 +55,7 @@ def slug(device: torch.device) -> str:
 def commit() -> str:
     """Short hash of the checkout, with ``+`` when tracked files differ from it.
 
-    Outside git it is what the variable FASTSEP_COMMIT says: a checkout copied to a GPU machine may leave ``.git`` behind.
+    Outside git, as in a checkout copied to a GPU machine, it is what the variable FASTSEP_COMMIT says.
     """
 
     def git(*args: str) -> str:

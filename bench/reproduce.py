@@ -1,11 +1,13 @@
 """The paper's table again: train to the end, score, keep log, scores and figures (no weights).
 
-``python -m bench.reproduce wave100-published --seed 0`` writes ``bench/results/<device>/reproduction/``.
+``python -m bench.reproduce wave100-published --seed 0`` writes ``bench/results/<device>/reproduction/``. With
+``--run DIR`` it keeps a run that ``python -m fastsep.train`` has finished instead of training.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import tempfile
 import time
@@ -100,6 +102,29 @@ def reproduce(
     }  # fmt: skip
 
 
+def finished(name: str, run: Path) -> tuple[int, dict[str, Any]]:
+    """The seed of a finished and scored run directory, and of it what ``reproduce`` would have returned."""
+    from fastsep.training.checkpoint import load_config
+    from fastsep.training.log import read_log
+    from fastsep.training.precision import precision_name, resolve_device, resolve_precision
+
+    config, log = load_config(run), read_log(run)
+    expected = RUNS[name].config()
+    if replace(config, run=expected.run) != expected:
+        raise SystemExit(f"error: {run} was trained with other settings than {name}")
+    metrics = json.loads((run / "metrics.json").read_text())
+    steps = [row["step"] for row in log]
+    spans = zip([0, *steps], log, strict=False)
+    batch = config.optim.batch_size
+    seconds = round(sum((row["step"] - last) * batch / row["sequences_per_second"] for last, row in spans), 2)
+    return config.run.seed, {
+        "run": name, "dataset": config.data.name, "seed": config.run.seed,
+        "precision": precision_name(resolve_precision(config.run.precision, resolve_device(config.run.device))),
+        "batch": batch, "seconds": seconds, "log": log[:: max(len(log) // LOG_ROWS, 1)],
+        "scores": [{"step": metrics["step"], "seconds": seconds, "metrics": metrics}],
+    }  # fmt: skip
+
+
 def miniature(config: Config) -> Config:
     """The same run with narrow networks and a handful of sequences."""
     from bench.subjects import shrunk
@@ -115,13 +140,17 @@ def main() -> None:
     parser.add_argument("name", choices=RUNS, help="what to train")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights, batches and windows [0]")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda")
+    parser.add_argument("--run", type=Path, help="keep this finished run instead of training")
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
     place = RESULTS / slug(device) / "reproduction"
-    title = f"{arguments.name}-seed{arguments.seed}"
     with tempfile.TemporaryDirectory() as scratch:
-        run = Path(scratch) / "run"
-        value = reproduce(arguments.name, arguments.seed, run, device, progress=True)
+        run, seed = arguments.run or Path(scratch) / "run", arguments.seed
+        if arguments.run:
+            seed, value = finished(arguments.name, run)
+        else:
+            value = reproduce(arguments.name, seed, run, device, progress=True)
+        title = f"{arguments.name}-seed{seed}"
         write_json(place / f"{title}.json", {"environment": describe(device), **value})
         shutil.copy(run / "log.csv", place / f"{title}.csv")
         for figure in sorted((run / "figures").glob("*.png")):

@@ -32,7 +32,7 @@ def run(seed: int) -> dict:
         "curves": {"model": {"mse": [1e-5 * k for k in range(1, 41)]}, "persistence": {"mse": [1e-2] * 40}},
     }
     return {
-        "environment": ENVIRONMENT, "run": "wave100-published", "preset": "wave100", "seed": seed,
+        "environment": ENVIRONMENT, "run": "wave100-published", "dataset": "wave100", "seed": seed,
         "scores": [{"step": 3750, "seconds": 300.0, "metrics": metrics}],
     }  # fmt: skip
 
