@@ -6,10 +6,12 @@ import sys
 
 import pytest
 
-SMALL = (
-    "--size 10 --frames 130 --steps 12 --batch-size 8 --enc-hidden-size 16 --dec-hidden-size 16 --res-hidden-size 16 "
-    "--log-every 4 --checkpoint-every 8"
-).split()
+# fmt: off
+SMALL = [
+    "--size", "10", "--frames", "130", "--steps", "12", "--batch-size", "8", "--log-every", "4",
+    "--enc-hidden-size", "16", "--dec-hidden-size", "16", "--res-hidden-size", "16", "--checkpoint-every", "8",
+]
+# fmt: on
 
 
 def command(*arguments):

@@ -9,7 +9,7 @@ lift by its own rows of the mix slice, both of which stay in its registers. Lett
 Programs wait for each other, so all must be resident at once: the launch is cooperative and refused (op.py) otherwise.
 """
 
-# ruff: noqa: N803, SIM108, SIM114 - compile-time arguments are upper case; branches on them must not merge with others
+# ruff: noqa: SIM108, SIM114 - branches on compile-time arguments must not merge with others
 from __future__ import annotations
 
 import triton

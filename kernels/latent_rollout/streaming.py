@@ -4,7 +4,6 @@ No program waits for another, so any grid will do, and the kernel runs under the
 cache, whose bandwidth to one multiprocessor bounds a block-step. Letters as in reference.py.
 """
 
-# ruff: noqa: N803 - compile-time arguments are upper case
 from __future__ import annotations
 
 import triton

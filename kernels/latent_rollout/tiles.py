@@ -6,7 +6,6 @@ backward, ``y = W1ᵀ·(m1 ⊙ W2ᵀ·(m2 ⊙ W3ᵀ·x))``. So one kernel serves
 Weights are stored as ``nn.Linear`` does, (out, in), blocks along a leading axis.
 """
 
-# ruff: noqa: N803 - compile-time arguments are upper case
 from __future__ import annotations
 
 import triton

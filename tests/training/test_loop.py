@@ -96,7 +96,8 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_good_checkpoint(config, t
     run = tmp_path / "run"
     train(replace(config, optim=replace(config.optim, steps=20)), run, False)
     settings = run / "config.json"
-    settings.write_text(settings.read_text().replace('"spoiled": false', '"spoiled": true').replace(": 20,", ": 60,", 1))
+    text = settings.read_text().replace('"spoiled": false', '"spoiled": true')
+    settings.write_text(text.replace(": 20,", ": 60,", 1))
     good = weights_of(run)
     with pytest.raises(UserError, match=r"loss is nan at step 30; the last good checkpoint is .*step-00000020"):
         resume(run, False)

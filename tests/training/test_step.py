@@ -23,7 +23,10 @@ CONFIG = Config(
 )  # fmt: skip
 
 
-def make_step(dtype=torch.float32, ways=Ways(False, False), config=CONFIG, device="cpu"):
+EAGER = Ways(False, False)
+
+
+def make_step(dtype=torch.float32, ways=EAGER, config=CONFIG, device="cpu"):
     torch.manual_seed(0)
     model = SeparableModel(config.model).to(device)
     frames = torch.rand(3, 12, *config.model.shape).to(device)
