@@ -215,7 +215,8 @@ def readme_block(devices: list[Device]) -> str:
             graph = best([row for row in rows if row.way != "reference"], "reference")
             if slow and fast:
                 times = " | ".join(_a_sequence(row) for row in (slow, graph, fast))
-                lines.append(f"| {device.name} | {task} | {times} | {number(speedup(fast, rows))} |")
+                each = " (a sequence)" if fast.case.get("sequences") else ""
+                lines.append(f"| {device.name} | {task}{each} | {times} | {number(speedup(fast, rows))} |")
     if not any(device.is_gpu for device in devices):
         lines.append("| GPU | all" + f" | {NOT_MEASURED}" * 4 + " |")
     head = "| device | training run | seeds | steps | time | MSE at t+40 | persistence | mean frame |"
