@@ -53,7 +53,7 @@ def wave_onecycle() -> Config:
 
 def wave100_onecycle() -> Config:
     """Wave equation at 100 pixels with a one-cycle rate and Kaiming's start: minutes on a CPU."""
-    config = _one_cycle(wave100(), "wave100_onecycle", steps=1250)
+    config = _one_cycle(wave100(), "wave100_onecycle", steps=1500)
     return replace(config, model=replace(config.model, init="kaiming"))
 
 
