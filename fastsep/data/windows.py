@@ -53,7 +53,7 @@ class TensorWindows(Windows):
         cyclic: bool = False,
         device: torch.device | None = None,
     ):
-        self.frames = frames
+        self.frames = frames.contiguous()
         self.starts = starts.to(frames.device)
         self.length = length
         self.shape = tuple(frames.shape[2:])
@@ -71,7 +71,10 @@ class TensorWindows(Windows):
         times = first[:, None] + self._steps  # (B, L)
         if self.cyclic:
             times = times % self.frames.shape[1]
-        return to_unit(self.frames[sequence[:, None], times].to(self.device))  # (B, L, *shape)
+        rows = sequence[:, None] * self.frames.shape[1] + times  # (B, L), frames counted through all sequences
+        # Whole frames are copied: an index per frame costs less than one per sequence and time.
+        frames = self.frames.flatten(0, 1).index_select(0, rows.flatten()).unflatten(0, rows.shape)
+        return to_unit(frames.to(self.device))  # (B, L, *shape)
 
 
 def to_unit(frames: Tensor) -> Tensor:

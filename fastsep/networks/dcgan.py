@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from fastsep.networks.layers import Block, CodeConvTranspose2d, DoublingConvTranspose2d, JoinConvTranspose2d
+from fastsep.networks.layers import Block, CodeConvTranspose2d, JoinConvTranspose2d
 
 
 class DCGANEncoder(nn.Module):
@@ -69,4 +69,4 @@ class DCGANDecoder(nn.Module):
 
 def _double(size: int, out: int, skips: bool) -> nn.Module:
     """A 4x4 transposed convolution that doubles the image; with skips, as many skip channels as features join."""
-    return JoinConvTranspose2d(size, size, out) if skips else DoublingConvTranspose2d(size, out)
+    return JoinConvTranspose2d(size, size, out) if skips else nn.ConvTranspose2d(size, out, 4, stride=2, padding=1)

@@ -12,7 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fastsep.networks.deconv import double_image
 from kernels.call_norm import call_norm
 
 LEAKY_SLOPE = 0.2
@@ -103,17 +102,6 @@ class JoinConv2d(nn.Conv2d):
         return add_to_calls(F.conv2d(dynamic, w_dynamic, padding=1), once, calls)
 
 
-class DoublingConvTranspose2d(nn.ConvTranspose2d):
-    """The 4x4 transposed convolution with stride 2."""
-
-    def __init__(self, size: int, out: int) -> None:
-        super().__init__(size, out, 4, stride=2, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(K*B, C, H, W) -> (K*B, C', 2H, 2W)."""
-        return double_image(x, self.weight, self.bias)
-
-
 class JoinConvTranspose2d(nn.ConvTranspose2d):
     """``JoinConv2d`` for the 4x4 transposed convolution with stride 2, channels [dynamic, static]."""
 
@@ -124,8 +112,8 @@ class JoinConvTranspose2d(nn.ConvTranspose2d):
     def forward(self, dynamic: Tensor, static: Tensor, calls: int) -> Tensor:
         """(K*B, C_d, H, W) and (B, C_s, H, W) -> (K*B, C', 2H, 2W)."""
         w_dynamic, w_static = self.weight.split(self.sizes, dim=0)
-        once = double_image(static, w_static, self.bias)  # (B, C', 2H, 2W)
-        return add_to_calls(double_image(dynamic, w_dynamic), once, calls)
+        once = F.conv_transpose2d(static, w_static, self.bias, stride=2, padding=1)  # (B, C', 2H, 2W)
+        return add_to_calls(F.conv_transpose2d(dynamic, w_dynamic, stride=2, padding=1), once, calls)
 
 
 class CodeConvTranspose2d(nn.ConvTranspose2d):
