@@ -25,11 +25,14 @@ def check(architecture, problem, config):
     assert found.shared <= resources.SHARED_LIMIT[architecture]
     assert not found.float64
     assert bool(found.tensor_core) == problem.low_precision
+    return resources.row(problem, config, architecture, found)
 
 
 @pytest.mark.parametrize("architecture, problem, config", QUICK, ids=str)
-def test_kernel_fits(architecture, problem, config):
-    check(architecture, problem, config)
+def test_kernel_fits_as_the_committed_table_says(architecture, problem, config):
+    line, table = check(architecture, problem, config), resources.TABLE.read_text()
+    if f"Triton {resources.triton.__version__};" in table:  # another compiler allots registers differently
+        assert line in table
 
 
 @pytest.mark.slow
