@@ -150,7 +150,9 @@ def roofline(device: Device) -> Figure | None:
     figure, axes = plt.subplots(figsize=(8.5, 4.8))
     intensity = np.logspace(0, 5, 200)
     for precision, style in (("bf16", "-"), ("fp32", "--")):
-        top = best_rates[f"matmul_{precision}"]
+        top = best_rates.get(f"matmul_{precision}")
+        if top is None:
+            continue
         axes.plot(intensity, np.minimum(intensity * best_rates["copy"], top), style, color="#30363d", lw=1.3)
         axes.text(intensity[-1], top * 1.08, f"{precision} product {rate(top)}FLOP/s", ha="right", fontsize=8)
     axes.text(1.15, 1.7 * best_rates["copy"], f"copy {rate(best_rates['copy'])}B/s", fontsize=8, rotation=35)

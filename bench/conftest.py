@@ -17,6 +17,7 @@ from bench.profiling import shares
 from bench.rows import Row, write_json
 from bench.subjects import Subject
 from bench.timing import peak_bytes, start_memory, summarise, synchronise
+from fastsep.training.precision import cpu_has_bf16
 
 ROWS: pytest.StashKey[list[Row]] = pytest.StashKey()
 CEILINGS: pytest.StashKey[dict[str, dict[str, float]]] = pytest.StashKey()
@@ -53,13 +54,15 @@ def device_ceilings(config: pytest.Config, device: torch.device) -> dict[str, fl
 def record(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., None]:
     """``record(make, row)`` times the subject that ``make()`` returns, for about ``seconds``.
 
-    With ``absent`` it notes instead why there is no number; a row for a GPU is absent by itself where there is none.
+    With ``absent`` it notes instead why there is no number; a row for hardware that is not here is absent by itself.
     """
 
     def run(make: Callable[[], Subject], row: Row, absent: str | None = None, seconds: float | None = None) -> None:
         config = request.config
         if row.device == "cuda" and not torch.cuda.is_available():
             absent = "no GPU"
+        elif row.device == "cpu" and row.precision == "bf16" and not cpu_has_bf16():
+            absent = "this CPU multiplies no bf16"
         if absent is not None:
             row.absent = absent
             config.stash[ROWS].append(row)
@@ -131,8 +134,9 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     for place in config.stash[CEILINGS]:
         best = config.stash[CEILINGS][place]
         terminalreporter.write_line(
-            f"{place} ceilings: matrix product {best['matmul_fp32'] / 1e12:.2f} TFLOP/s fp32, "
-            f"{best['matmul_bf16'] / 1e12:.2f} bf16; copy {best['copy'] / 1e9:.0f} GB/s"
+            f"{place} ceilings: matrix product "
+            + ", ".join(f"{best[key] / 1e12:.2f} TFLOP/s {key[7:]}" for key in best if key.startswith("matmul"))
+            + f"; copy {best['copy'] / 1e9:.0f} GB/s"
         )
     if config.getoption("--save-results") and any(row.seconds for row in rows):
         where = os.path.relpath(RESULTS, config.rootpath)

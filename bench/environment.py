@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from bench.timing import measure
+from fastsep.training.precision import cpu_has_bf16
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results"
@@ -36,12 +37,13 @@ def device_name(device: torch.device) -> str:
 
 
 def cpu_matrix_units() -> str:
-    """The widest bf16 unit of this CPU: AMX, AVX512-BF16 or none."""
+    """What this CPU multiplies matrices with at best: AMX, AVX512-BF16, or the vectors that PyTorch found (AVX2)."""
     try:
         flags = Path("/proc/cpuinfo").read_text()
     except OSError:
-        return "unknown"
-    return "AMX" if "amx_bf16" in flags else "AVX512-BF16" if "avx512_bf16" in flags else "none"
+        flags = ""
+    vectors = torch.backends.cpu.get_cpu_capability()
+    return "AMX" if "amx_bf16" in flags else "AVX512-BF16" if "avx512_bf16" in flags else vectors
 
 
 def slug(device: torch.device) -> str:
@@ -101,13 +103,16 @@ def ceilings(device: torch.device, small: bool = False) -> dict[str, float]:
     """What the device reaches at best, measured now on random data.
 
     Returns:
-        ``matmul_fp32`` and ``matmul_bf16`` in FLOP/s (square product; 8192 a side on a GPU, 2048 on a CPU),
-        ``copy`` in bytes/s, read and written bytes both counted.
+        ``matmul_fp32`` and ``matmul_bf16`` in FLOP/s (square product; 8192 a side on a GPU, 2048 on a CPU; bf16 only
+        where the hardware has it), ``copy`` in bytes/s, read and written bytes both counted.
     """
     gpu = device.type == "cuda"
     side = 256 if small else 8192 if gpu else 2048
     result = {}
-    for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+    dtypes = {"fp32": torch.float32}
+    if gpu or cpu_has_bf16():
+        dtypes["bf16"] = torch.bfloat16
+    for name, dtype in dtypes.items():
         a, b, out = torch.randn(3, side, side, device=device, dtype=dtype).unbind()
         seconds = measure(partial(torch.mm, a, b, out=out), device, rounds=3 if small else 10).median
         result[f"matmul_{name}"] = 2 * side**3 / seconds

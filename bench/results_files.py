@@ -43,7 +43,9 @@ class Device:
 
     @property
     def name(self) -> str:
-        return self.environment.get("device", self.slug)
+        """As its maker calls it; of a CPU also the threads and the units that multiply matrices."""
+        units = self.environment.get("matrix_units")
+        return self.environment.get("device", self.slug) + (f", {units}" if units else "")
 
     @property
     def is_gpu(self) -> bool:

@@ -21,7 +21,7 @@ from bench.rows import Row
 from fastsep.config import Config, ModelConfig
 from fastsep.data.windows import TensorWindows, all_starts
 from fastsep.model import SeparableModel
-from fastsep.networks import build_decoder
+from fastsep.networks import build_decoder, fold_norms
 from fastsep.presets import PRESETS
 from fastsep.training.loop import build_model
 from fastsep.training.precision import autocast, precision_name, resolve_precision
@@ -229,8 +229,10 @@ def forecast(
     config = (shrunk(config) if small else config).model
     dtype = resolve_precision(precision, device)
     torch.manual_seed(0)
-    kind = ReferenceModel if way.startswith("reference") else SeparableModel
-    model = kind(config).to(device).eval()
+    if way.startswith("reference"):
+        model: nn.Module = ReferenceModel(config).to(device).eval()
+    else:
+        model = fold_norms(SeparableModel(config).to(device).eval()).lay_out()
     cond = torch.rand(batch, config.nt_cond, *config.shape, device=device)
     run = torch.compile(model.forecast) if "compiled" in way else model.forecast
 

@@ -56,8 +56,7 @@ def devices_table(devices: list[Device]) -> str:
         versions = ", ".join(f"{k} {v}" for k, v in facts.get("versions", {}).items() if v != "absent")
         rates = [f"{rate(top[k])}FLOP/s" if k in top else NOT_MEASURED for k in ("matmul_fp32", "matmul_bf16")]
         copy = f"{rate(top['copy'])}B/s" if "copy" in top else NOT_MEASURED
-        units = f" ({facts['matrix_units']})" if "matrix_units" in facts else ""
-        cells = (device.name + units, facts.get("date"), facts.get("commit"), versions, *rates, copy)
+        cells = (device.name, facts.get("date"), facts.get("commit"), versions, *rates, copy)
         lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
     return "\n".join(lines) + "\n"
 

@@ -42,6 +42,11 @@ class SeparableModel(nn.Module):
         networks = [net for net in (self.encoder_s, self.encoder_t, self.decoder) if net is not None]
         init_weights(networks, self.integrator, self.config.gain_resnet, self.config.init)
 
+    def lay_out(self) -> SeparableModel:
+        """Store convolutions' weights channels last, the layout in which they are fast; returns the model."""
+        is_convolutional = self.config.encoder != "mlp"
+        return self.to(memory_format=torch.channels_last) if is_convolutional else self
+
     def encode_static(self, frames: Tensor) -> Static:
         """Windows (K, B, n, *shape) -> S (K, B, s, ...) and skip features (K, B, c, h, w)."""
         if self.encoder_s is None:

@@ -20,6 +20,7 @@ from fastsep.evaluation.gallery import draw_figures
 from fastsep.evaluation.protocols import PROTOCOLS, Protocol
 from fastsep.evaluation.scoring import mean_up_to, score_forecasts, score_swaps
 from fastsep.model import SeparableModel
+from fastsep.networks import fold_norms
 from fastsep.training.checkpoint import load_model, newest_checkpoint, step_of, write_text
 from fastsep.training.log import read_log
 from fastsep.training.memory import keep_freed_memory
@@ -63,8 +64,7 @@ def evaluate_run(
     if target.type == "cpu":
         keep_freed_memory()
     model, config = load_model(run, target)
-    if config.model.encoder != "mlp":
-        model.to(memory_format=torch.channels_last)
+    model = fold_norms(model).lay_out()
     kind = PROTOCOLS[config.data.name]
     if swap and not kind.swap_metrics:
         raise UserError(f"{config.data.name} has no ground truth for swapped sequences: evaluate without --swap")

@@ -7,6 +7,7 @@ from torch import nn
 from fastsep.config import ModelConfig
 from fastsep.errors import UserError
 from fastsep.networks.dcgan import DCGANDecoder, DCGANEncoder
+from fastsep.networks.fold import fold_norms
 from fastsep.networks.init import init_weights
 from fastsep.networks.integrator import MLPIntegrator
 from fastsep.networks.mlp import MLPDecoder, MLPEncoder
@@ -14,7 +15,7 @@ from fastsep.networks.resnet import ResNetEncoder
 from fastsep.networks.sst import SSTDecoder, SSTEncoder, SSTIntegrator
 from fastsep.networks.vgg import VGGDecoder, VGGEncoder
 
-__all__ = ["build_decoder", "build_encoder", "build_integrator", "init_weights"]
+__all__ = ["build_decoder", "build_encoder", "build_integrator", "fold_norms", "init_weights"]
 
 SIZES = {"dcgan": (64,), "vgg": (32, 64), "resnet": (64,), "sst": (64,)}
 """Sides of the square frames that each convolutional network takes."""

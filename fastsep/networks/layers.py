@@ -7,6 +7,7 @@ outermost, so that one call is one contiguous slice.
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -69,6 +70,9 @@ class CallBatchNorm2d(nn.BatchNorm2d):
 
 class Block(nn.Module):
     """Convolution, batch norm per call (optional), LeakyReLU(0.2) (optional)."""
+
+    NORMS: ClassVar[dict[str, str]] = {"norm": "conv"}
+    """Names of the batch norms, each with that of the convolution in front of it."""
 
     def __init__(self, conv: nn.Module, norm: bool = True, activation: bool = True) -> None:
         super().__init__()

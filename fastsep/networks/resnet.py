@@ -5,6 +5,8 @@ Letters: K network calls, B batch, n conditioning frames, C channels.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -13,6 +15,8 @@ from fastsep.networks.layers import CallBatchNorm2d, conv3
 
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions with batch norm around a shortcut; ReLU after the first and after the sum."""
+
+    NORMS: ClassVar[dict[str, str]] = {"norm1": "conv1", "norm2": "conv2", "shortcut_norm": "shortcut"}
 
     def __init__(self, size: int, out: int, stride: int) -> None:
         super().__init__()
@@ -36,6 +40,8 @@ class BasicBlock(nn.Module):
 
 class ResNetEncoder(nn.Module):
     """Frames to a code; it has no skip features."""
+
+    NORMS: ClassVar[dict[str, str]] = {"stem_norm": "stem"}
 
     def __init__(self, channels: int, code_size: int) -> None:
         """``channels`` is n * C: the conditioning frames are stacked on the channel axis."""

@@ -153,9 +153,7 @@ class Trainer:
 
 def build_model(config: Config, device: torch.device) -> SeparableModel:
     """A model with fresh weights on ``device``, laid out for its kind of network."""
-    model = SeparableModel(config.model).to(device)
-    is_convolutional = config.model.encoder != "mlp"
-    return model.to(memory_format=torch.channels_last) if is_convolutional else model
+    return SeparableModel(config.model).to(device).lay_out()
 
 
 @torch.no_grad()

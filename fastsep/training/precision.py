@@ -39,7 +39,7 @@ def resolve_precision(precision: Precision, device: torch.device) -> torch.dtype
         if device.type == "cuda":
             native = torch.cuda.get_device_capability(device) >= (8, 0)
             return torch.bfloat16 if native else torch.float16
-        return torch.bfloat16 if _cpu_has_bf16() else torch.float32
+        return torch.bfloat16 if cpu_has_bf16() else torch.float32
     if precision == "fp16" and device.type == "cpu":
         raise UserError("fp16 products are hundreds of times slower on a CPU: use --precision auto, bf16 or fp32")
     return _DTYPES[precision]
@@ -57,6 +57,7 @@ def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager
     return nullcontext()
 
 
-def _cpu_has_bf16() -> bool:
+def cpu_has_bf16() -> bool:
+    """Whether this CPU multiplies bf16 natively (AMX or AVX512-BF16); elsewhere it is many times slower than fp32."""
     checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
     return any(getattr(torch.cpu, check, lambda: False)() for check in checks)

@@ -73,7 +73,7 @@ def test_the_command_writes_results(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     lines = [json.loads(line) for line in (tmp_path / "suite.jsonl").read_text().splitlines()]
     assert [line["kind"] for line in lines] == ["environment", "start", "note", "part"]
-    assert lines[2]["matmul_bf16"] > 0
+    assert lines[2]["matmul_fp32"] > 0 and lines[2]["copy"] > 0
     assert done_parts(tmp_path / "suite.jsonl") == {"ceilings"}
 
 

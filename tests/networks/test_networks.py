@@ -7,6 +7,7 @@ import dataclasses
 
 import pytest
 import torch
+from network_cases import CONFIGS
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -16,17 +17,6 @@ from fastsep.networks import build_decoder, build_encoder, build_integrator, ini
 from fastsep.networks.sst import SSTDecoder, SSTEncoder, SSTIntegrator
 from fastsep.presets import sst
 
-NARROW = {"enc_hidden_size": 3, "dec_hidden_size": 3, "nt_cond": 2, "offset": 2}
-CONFIGS = {
-    "mlp": ModelConfig(shape=(1, 10), encoder="mlp", decoder="mlp", **NARROW),
-    "dcgan": ModelConfig(**NARROW),
-    "dcgan_skip": ModelConfig(skip=True, **NARROW),
-    "dcgan_mul": ModelConfig(mixing="mul", code_size_s=20, **NARROW),
-    "vgg64": ModelConfig(encoder="vgg", decoder="vgg", **NARROW),
-    "vgg32_skip": ModelConfig(shape=(2, 32, 32), encoder="vgg", decoder="vgg", skip=True, **NARROW),
-    "vgg64_mul_skip": ModelConfig(encoder="vgg", decoder="vgg", mixing="mul", code_size_s=20, skip=True, **NARROW),
-    "resnet": ModelConfig(shape=(3, 64, 64), encoder="resnet", **NARROW),
-}
 CALLS, BATCH = 3, 2
 
 
