@@ -25,7 +25,7 @@ AXIS_LABELS = {
 }  # fmt: skip
 
 
-HEADLINES = ("step", "generate", "rollout", "forecast", "conv_block", "metrics", "data")
+HEADLINES = ("step", "generate", "rollout", "forecast", "conv_block", "call_norm", "metrics", "data")
 ROLLOUT_CASE = {"batch": 128, "steps": 25, "pass": "fwd+bwd"}
 
 

@@ -138,7 +138,7 @@ def time_forecasts(recorder: Recorder) -> None:
 
 
 def time_the_rest(recorder: Recorder) -> None:
-    """Decoder, scores and data."""
+    """Decoder, norm, scores and data."""
     device, dry = recorder.device, recorder.dry
     for way, precision in (
         ("reference", "fp32"), ("reference", "bf16"), ("fastsep", "bf16"), ("fastsep compiled", "bf16"),
@@ -147,6 +147,13 @@ def time_the_rest(recorder: Recorder) -> None:
         batch, calls = (2, 2) if dry else (128, 16)
         row = Row("conv_block", way, device.type, precision, {"batch": batch, "calls": calls})
         recorder.time(row, partial(subjects.decoder, way, batch, calls, device, precision, 4 if dry else 64))
+    for way, precision in (
+        ("reference", "fp32"), ("reference captured", "bf16"), ("fastsep captured", "bf16"),
+        ("reference compiled captured", "bf16"), ("fastsep", "fp32"),
+    )[:: 4 if dry else 1]:  # fmt: skip
+        batch, calls = (2, 2) if dry else (128, 16)
+        row = Row("call_norm", way, device.type, precision, {"batch": batch, "calls": calls})
+        recorder.time(row, partial(subjects.norm, way, batch, calls, device, precision))
     for way in ("reference", "fastsep"):
         batch = 1 if dry else 16
         row = Row("metrics", way, device.type, "fp32", {"batch": batch, "frames": 10})
@@ -235,7 +242,7 @@ PARTS: dict[str, Part] = {
         ("wave-published", 2), ("wave-no-s", 0), ("wave100-no-s", 1), ("wave100-no-s", 2),
     ), dry=False),
     "scaling": Part(90, scale),
-    "rest": Part(90, time_the_rest),
+    "rest": Part(120, time_the_rest),
     "tune": Part(240, tune_rollout),
 }  # fmt: skip
 """By name, in order of worth."""

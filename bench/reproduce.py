@@ -1,7 +1,8 @@
 """The paper's table again: train to the end, score, keep log, scores and figures (no weights).
 
-``python -m bench.reproduce wave100-published --seed 0`` writes ``bench/results/<device>/reproduction/``. With
-``--run DIR`` it keeps a run that ``python -m fastsep.train`` has finished instead of training.
+``python -m bench.reproduce wave100-published --seed 0`` writes ``bench/results/<device>/reproduction/``. It trains into
+``runs/<name>-seed<N>`` and, interrupted, continues there when started again. With ``--run DIR`` it keeps a run that
+``python -m fastsep.train`` has finished instead of training.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -20,7 +20,9 @@ import torch
 
 from bench.environment import RESULTS, describe, slug
 from bench.rows import write_json
+from fastsep import cli
 from fastsep.config import Config
+from fastsep.errors import UserError
 from fastsep.presets import PRESETS
 
 STOPS = (3750, 7500, 11250, 18750)
@@ -65,12 +67,14 @@ def reproduce(
 ) -> dict[str, Any]:
     """Train run ``name`` into the directory ``run`` and score it; with ``progress`` also show bars and draw figures.
 
+    A run that was interrupted there goes on from its newest checkpoint; scores that it has are not computed again.
+
     Returns:
         ``scores`` (after each stop: step, seconds of training so far, metrics of the test set), ``log`` (thinned),
         ``seconds`` of training altogether, settings.
     """
     from fastsep.evaluation import evaluate_run
-    from fastsep.training.checkpoint import create_run
+    from fastsep.training.checkpoint import create_run, load_config, newest_checkpoint
     from fastsep.training.log import read_log
     from fastsep.training.loop import Trainer
     from fastsep.training.precision import precision_name
@@ -83,23 +87,36 @@ def reproduce(
     )
     begin = time.perf_counter()
     trainer = Trainer(config, run, progress)
-    create_run(run, config)
-    setup = time.perf_counter() - begin
     stops = (2,) if small else RUNS[name].stops or (trainer.total_steps,)
-    seconds, scores = 0.0, []
-    for stop in stops:
+    kept = run / "scores.json"
+    scores: list[dict[str, Any]] = json.loads(kept.read_text()) if kept.exists() else []
+    if (run / "config.json").exists():
+        if load_config(run) != config:
+            raise UserError(f"{run} holds a run with other settings: remove it, or give it with --run")
+        trainer.restore(newest_checkpoint(run))
+    else:
+        create_run(run, config)
+    setup = time.perf_counter() - begin
+    for stop in stops[len(scores) :]:
         trainer.total_steps = stop
-        begin = time.perf_counter()
-        trainer.fit()
-        seconds += time.perf_counter() - begin
+        if trainer.done < stop:
+            trainer.fit()
         metrics = evaluate_run(run, device=str(device), figures=progress and stop == stops[-1], progress=progress)
-        scores.append({"step": stop, "seconds": round(seconds, 2), "metrics": metrics})
+        seconds = training_seconds(read_log(run), config.optim.batch_size)
+        scores.append({"step": stop, "seconds": seconds, "metrics": metrics})
+        write_json(kept, scores)
     log = read_log(run)
     return {
         "run": name, "dataset": config.data.name, "seed": seed, "precision": precision_name(trainer.take_step.dtype),
         "windows": len(trainer.windows), "batch": config.optim.batch_size, "setup_seconds": round(setup, 2),
-        "seconds": round(seconds, 2), "scores": scores, "log": log[:: max(len(log) // LOG_ROWS, 1)],
+        "seconds": scores[-1]["seconds"], "scores": scores, "log": log[:: max(len(log) // LOG_ROWS, 1)],
     }  # fmt: skip
+
+
+def training_seconds(log: list[dict[str, Any]], batch: int) -> float:
+    """What the steps of a log took, from the sequences a second of each row; interruptions do not count."""
+    spans = zip([0, *(row["step"] for row in log)], log, strict=False)
+    return round(sum((row["step"] - last) * batch / row["sequences_per_second"] for last, row in spans), 2)
 
 
 def finished(name: str, run: Path) -> tuple[int, dict[str, Any]]:
@@ -113,10 +130,8 @@ def finished(name: str, run: Path) -> tuple[int, dict[str, Any]]:
     if replace(config, run=expected.run) != expected:
         raise SystemExit(f"error: {run} was trained with other settings than {name}")
     metrics = json.loads((run / "metrics.json").read_text())
-    steps = [row["step"] for row in log]
-    spans = zip([0, *steps], log, strict=False)
     batch = config.optim.batch_size
-    seconds = round(sum((row["step"] - last) * batch / row["sequences_per_second"] for last, row in spans), 2)
+    seconds = training_seconds(log, batch)
     return config.run.seed, {
         "run": name, "dataset": config.data.name, "seed": config.run.seed,
         "precision": precision_name(resolve_precision(config.run.precision, resolve_device(config.run.device))),
@@ -144,19 +159,18 @@ def main() -> None:
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
     place = RESULTS / slug(device) / "reproduction"
-    with tempfile.TemporaryDirectory() as scratch:
-        run, seed = arguments.run or Path(scratch) / "run", arguments.seed
-        if arguments.run:
-            seed, value = finished(arguments.name, run)
-        else:
-            value = reproduce(arguments.name, seed, run, device, progress=True)
-        title = f"{arguments.name}-seed{seed}"
-        write_json(place / f"{title}.json", {"environment": describe(device), **value})
-        shutil.copy(run / "log.csv", place / f"{title}.csv")
-        for figure in sorted((run / "figures").glob("*.png")):
-            shutil.copy(figure, place / f"{title}-{figure.name}")
+    run, seed = arguments.run or Path("runs") / f"{arguments.name}-seed{arguments.seed}", arguments.seed
+    if arguments.run:
+        seed, value = finished(arguments.name, run)
+    else:
+        value = reproduce(arguments.name, seed, run, device, progress=True)
+    title = f"{arguments.name}-seed{seed}"
+    write_json(place / f"{title}.json", {"environment": describe(device), **value})
+    shutil.copy(run / "log.csv", place / f"{title}.csv")
+    for figure in sorted((run / "figures").glob("*.png")):
+        shutil.copy(figure, place / f"{title}-{figure.name}")
     print(f"wrote {place / title}.json")
 
 
 if __name__ == "__main__":
-    main()
+    cli.run(main)

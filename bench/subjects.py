@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench import work
@@ -22,6 +23,7 @@ from fastsep.config import Config, ModelConfig
 from fastsep.data.windows import TensorWindows, all_starts
 from fastsep.model import SeparableModel
 from fastsep.networks import build_decoder, fold_norms
+from fastsep.networks.layers import LEAKY_SLOPE, CallBatchNorm2d
 from fastsep.presets import PRESETS
 from fastsep.training.loop import build_model
 from fastsep.training.precision import autocast, precision_name, resolve_precision
@@ -219,6 +221,43 @@ def decoder(
         flops=3 * work.decoder_flops(config, batch * calls),
     )  # fmt: skip
     return Subject(row, call, keep=[gradient])
+
+
+def norm(
+    way: str, batch: int, calls: int, device: torch.device, precision: str = "fp32", channels: int = 128, side: int = 16
+) -> Subject:
+    """Batch norm per call with LeakyReLU, forward and backward, on feature maps of the Moving MNIST decoder.
+
+    The reference is PyTorch's own norm, call by call.
+    """
+    torch.manual_seed(0)
+    x = torch.randn(calls * batch, channels, side, side, device=device, dtype=DTYPES[precision])
+    x = x.to(memory_format=torch.channels_last).requires_grad_()
+    gradient = torch.randn_like(x)
+    if way.startswith("reference"):
+        layer = nn.BatchNorm2d(channels).to(device)
+
+        def forward() -> Tensor:
+            return torch.cat([F.leaky_relu(layer(part), LEAKY_SLOPE) for part in x.chunk(calls)])
+    else:
+        layer = CallBatchNorm2d(channels).to(device)
+
+        def forward() -> Tensor:
+            return layer(x, calls, LEAKY_SLOPE)
+
+    run = torch.compile(forward) if "compiled" in way else forward
+
+    def call() -> None:
+        y = run()
+        for tensor in (x, *layer.parameters()):
+            tensor.grad = None
+        y.backward(gradient)
+
+    row = Row(
+        "call_norm", way, device.type, precision, {"batch": batch, "calls": calls}, items=batch * calls,
+        bytes=5 * x.nbytes, info={"channels": channels, "side": side},
+    )  # fmt: skip
+    return Subject(row, captured(call) if "captured" in way else call, keep=[x, gradient])
 
 
 def forecast(

@@ -15,7 +15,7 @@ HEAD = (
     "| way | precision | case | median | p20 to p80 | per second | x reference | of the ceiling | memory | first call |"
 )
 README_GROUPS = ("step", "generate", "rollout", "forecast")
-PER_SECOND = {"metrics": "frames", "conv_block": "frames"}
+PER_SECOND = {"metrics": "frames", "conv_block": "frames", "call_norm": "frames"}
 
 
 def duration(seconds: float) -> str:
@@ -172,7 +172,8 @@ def scored(scores: list[dict[str, Any]]) -> str:
     known = scores[0]["metrics"]["scores"]
     others = [known.get(other, {}).get("mse", {}).get("40") for other in ("persistence", "mean frame")]
     cells = [f"{value:.2e}" if value is not None else NOT_MEASURED for value in others]
-    seconds = duration(statistics.median(score["seconds"] for score in scores))
+    times = [score["seconds"] for score in scores if score["seconds"] is not None]
+    seconds = duration(statistics.median(times)) if times else NOT_MEASURED
     score = f"{statistics.mean(values):.2e}{spread}"
     return " | ".join((str(len(values)), str(scores[0]["step"]), seconds, score, *cells))
 
@@ -194,30 +195,23 @@ def note_section(device: Device) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _a_sequence(row: Row | None) -> str:
-    """Median time of a call, of a sequence where calls make different numbers of them."""
-    return duration(row.seconds["median"] / (row.case.get("sequences") or 1)) if row else NOT_MEASURED
-
-
 def readme_block(devices: list[Device]) -> str:
-    """The few numbers of the README."""
-    lines = [
-        "| device | task | reference | the same, compiled or captured | fastsep | x reference |",
-        "|---|---|---|---|---|---|",
-    ]
+    """The few numbers of the README: tasks down, devices across; then the training runs."""
+    cells: dict[str, dict[str, str]] = {}
     for device in devices:
-        for task, rows in tasks(device):
-            if not rows[0].group.startswith(README_GROUPS) or rows[0].case.get("horizon", 95) != 95:
-                continue
-            naive = [row for row in rows if row.way == "reference" and row.precision == "fp32"]
-            slow, fast = best(naive, "reference"), best(rows, "fastsep")
-            graph = best([row for row in rows if row.way != "reference"], "reference")
-            if slow and fast:
-                times = " | ".join(_a_sequence(row) for row in (slow, graph, fast))
-                each = " (a sequence)" if fast.case.get("sequences") else ""
-                lines.append(f"| {device.name} | {task}{each} | {times} | {number(speedup(fast, rows))} |")
+        for _, rows in tasks(device):
+            name = _readme_task(rows[0])
+            if name:
+                cells.setdefault(name, {})[device.slug] = _readme_cell(rows)
+    measured = [device for device in devices if any(device.slug in by_device for by_device in cells.values())]
+    names = [device.name for device in measured]
     if not any(device.is_gpu for device in devices):
-        lines.append("| GPU | all" + f" | {NOT_MEASURED}" * 4 + " |")
+        names.append("GPU")
+    lines = ["| task | " + " | ".join(names) + " |", "|---|" + "---|" * len(names)]
+    for name, by_device in cells.items():
+        texts = [by_device.get(device.slug, NOT_MEASURED) for device in measured]
+        texts += [NOT_MEASURED] * (len(names) - len(texts))
+        lines.append(f"| {name} | " + " | ".join(texts) + " |")
     head = "| device | training run | seeds | steps | time | MSE at t+40 | persistence | mean frame |"
     table = ["", head, "|" + "---|" * (head.count("|") - 1)]
     for device in devices:
@@ -225,3 +219,28 @@ def readme_block(devices: list[Device]) -> str:
             last = [run["scores"][-1] for run in device.runs if run["run"] == name and run.get("scores")]
             table.append(f"| {device.name} | {name} | {scored(last)} |")
     return "\n".join(lines + (table if len(table) > 3 else []))
+
+
+def _readme_task(row: Row) -> str | None:
+    """The name of a task without the batch, which differs from device to device; ``None`` for tasks left out."""
+    if not row.group.startswith(README_GROUPS) or row.case.get("horizon", 95) != 95:
+        return None
+    if row.group == "generate":
+        return "generate a sequence"
+    if row.group == "rollout":
+        return f"rollout and its gradient, {row.case['steps']} steps"
+    if row.group == "forecast":
+        return f"forecast {row.case['preset']}, {row.case['horizon']} frames"
+    return f"training step {row.group.removeprefix('step/')}"
+
+
+def _readme_cell(rows: list[Row]) -> str:
+    """Reference, what compiling or capturing makes of it, fastsep, and the gain over the reference."""
+    naive = [row for row in rows if row.way == "reference" and row.precision == "fp32"]
+    slow, fast = best(naive, "reference"), best(rows, "fastsep")
+    if not slow or not fast:
+        return NOT_MEASURED
+    graph = best([row for row in rows if row.way != "reference"], "reference")
+    times = [duration(row.seconds["median"] / (row.case.get("sequences") or 1)) for row in (slow, graph, fast) if row]
+    batch = f" (batch {fast.case['batch']})" if "batch" in fast.case else ""
+    return f"{' → '.join(times)}, **{number(speedup(fast, rows))}x**{batch}"

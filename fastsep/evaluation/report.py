@@ -29,6 +29,9 @@ def format_report(result: dict[str, Any]) -> str:
             for name, values in result["swap"].items()
         ]
         parts.append(_table("swapped, mean over the frames up to", [f"t+{k}" for k in horizons], rows))
+    total = sum(result["seconds"].values())
+    shares = ", ".join(f"{name} {seconds / total:.0%}" for name, seconds in result["seconds"].items())
+    parts.append(f"evaluated in {total:.3g} s: {shares}")
     return "\n\n".join(parts)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from fastsep.errors import UserError
 from fastsep.evaluation.forecasting import exact_float32
 from fastsep.evaluation.gallery import draw_figures
 from fastsep.evaluation.protocols import PROTOCOLS, Protocol
-from fastsep.evaluation.scoring import mean_up_to, score_forecasts, score_swaps
+from fastsep.evaluation.scoring import Stopwatch, mean_up_to, score_forecasts, score_swaps
 from fastsep.model import SeparableModel
 from fastsep.networks import fold_norms
 from fastsep.training.checkpoint import load_model, newest_checkpoint, step_of, write_text
@@ -70,12 +69,10 @@ def evaluate_run(
         raise UserError(f"{config.data.name} has no ground truth for swapped sequences: evaluate without --swap")
     wanted = [horizon] if horizon else [*sorted(kind.horizons, reverse=True), config.objective.nt_pred]
     horizon, windows = _open_longest(config, wanted, target, data)
-    started = time.perf_counter()
     with exact_float32():
         result = _describe(run, config, windows, target, horizon)
         protocol = kind(_settings(config, data), windows)
         result |= _score(model, windows, protocol, horizon, swap, batch_size, progress)
-        result["seconds"] = round(time.perf_counter() - started, 3)
         if figures:
             paths = draw_figures(run, model, config, windows, protocol, result["curves"], read_log(run))
             result["figures"] = [str(path.relative_to(run)) for path in paths]
@@ -134,7 +131,8 @@ def _score(
     batch_size: int | None,
     progress: bool,
 ) -> dict[str, Any]:
-    curves = score_forecasts(model, windows, protocol, horizon, batch_size, progress)
+    watch = Stopwatch(windows.device)
+    curves = score_forecasts(model, windows, protocol, horizon, batch_size, progress, watch)
     horizons = sorted({k for k in protocol.horizons if k <= horizon} | {horizon})
     scores = {
         predictor: {name: {str(k): mean_up_to(curve, k) for k in horizons} for name, curve in values.items()}
@@ -144,6 +142,7 @@ def _score(
     if swap or protocol.always_swap:
         result["swap"] = {
             name: {str(k): value for k, value in values.items()}
-            for name, values in score_swaps(model, windows, protocol, horizons, batch_size, progress).items()
+            for name, values in score_swaps(model, windows, protocol, horizons, batch_size, progress, watch).items()
         }
+    result["seconds"] = {name: round(seconds, 3) for name, seconds in watch.seconds.items()}
     return result

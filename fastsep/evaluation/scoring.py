@@ -5,6 +5,7 @@ Letters: B batch, P permutations of objects, n conditioning frames, h forecast h
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 
 import torch
@@ -23,6 +24,23 @@ Curves = dict[str, dict[str, list[float]]]
 """Predictor -> score -> its value at t+1, t+2, ... (each frame alone, mean over the test windows)."""
 
 
+class Stopwatch:
+    """Adds up where the time of an evaluation goes, the device's work included."""
+
+    def __init__(self, device: torch.device):
+        self.seconds: dict[str, float] = defaultdict(float)
+        self._device = device
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        """Count the time since the last lap as ``name``."""
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        now = time.perf_counter()
+        self.seconds[name] += now - self._last
+        self._last = now
+
+
 def score_forecasts(
     model: SeparableModel,
     windows: Windows,
@@ -30,14 +48,17 @@ def score_forecasts(
     horizon: int,
     batch_size: int | None = None,
     progress: bool = False,
+    watch: Stopwatch | None = None,
 ) -> Curves:
     """Score the model and forecasts that need none.
 
     *Persistence* repeats the last conditioning frame. *Mean frame* always answers the protocol's mean frame,
-    where it has one.
+    where it has one. ``watch`` takes the times of ``forecasts`` and ``scores``.
     """
+    watch = watch or Stopwatch(windows.device)
     sums: dict[tuple[str, str], Tensor] = {}
     for batch in forecasts(model, windows, horizon, batch_size, progress):
+        watch.lap("forecasts")
         scores = {
             MODEL: protocol.score(batch.forecast, batch),
             PERSISTENCE: protocol.score_baseline(_repeat(batch.cond[:, -1], horizon), batch),
@@ -49,6 +70,7 @@ def score_forecasts(
             for name, score in values.items():
                 total = score.double().sum(0)  # (h,)
                 sums[predictor, name] = sums[predictor, name] + total if (predictor, name) in sums else total
+        watch.lap("scores")
     curves: Curves = defaultdict(dict)
     for (predictor, name), total in sums.items():
         curves[predictor][name] = (total / len(windows)).tolist()
@@ -62,6 +84,7 @@ def score_swaps(
     horizons: list[int],
     batch_size: int | None = None,
     progress: bool = False,
+    watch: Stopwatch | None = None,
 ) -> dict[str, dict[int, float]]:
     """Score forecasts that take S from one window and T from another: score -> horizon -> value.
 
@@ -69,11 +92,13 @@ def score_swaps(
     objects can be matched with the trajectories in different ways, each window counts with its best matching, for each
     score and horizon on its own (as published).
     """
+    watch = watch or Stopwatch(windows.device)
     n, horizon = model.config.nt_cond, max(horizons)
     sums: dict[tuple[str, int], Tensor] = {}
     for motion in batches(model, windows, horizon, batch_size, "swaps", progress):
         content = len(windows) - 1 - motion
         forecast = model.swap(windows.batch(content)[:, :n], windows.batch(motion)[:, :n], horizon)
+        watch.lap("forecasts")
         truths = protocol.swap_targets(content, motion)[:, :, n : n + horizon]  # (B, P, h, *shape)
         scores = [image_scores(forecast, truth) for truth in truths.unbind(1)]
         for name, metric in protocol.swap_metrics.items():
@@ -82,6 +107,7 @@ def score_swaps(
                 of_window = values[..., :k].mean(-1)  # (P, B)
                 best = of_window.amin(0) if metric.lower_is_better else of_window.amax(0)
                 sums[name, k] = sums[name, k] + best.sum() if (name, k) in sums else best.sum()
+        watch.lap("scores")
     result: dict[str, dict[int, float]] = defaultdict(dict)
     for (name, k), total in sums.items():
         result[name][k] = (total / len(windows)).item()

@@ -48,6 +48,8 @@ def resume(run: Path, show_progress: bool = True) -> None:
     """Continue a run from its newest checkpoint to the end of its schedule."""
     trainer = Trainer(load_config(run), run, show_progress)
     trainer.restore(newest_checkpoint(run))
+    if trainer.done >= trainer.total_steps:
+        raise UserError(f"{run} is complete ({trainer.done} steps): evaluate it with python -m fastsep.evaluate")
     trainer.fit()
 
 
@@ -83,8 +85,6 @@ class Trainer:
         if self.device.type == "cuda" and "rng_cuda" in state:
             torch.cuda.set_rng_state(state["rng_cuda"], self.device)
         self.done = step_of(checkpoint)
-        if self.done >= self.total_steps:
-            raise UserError(f"{self.run} is complete ({self.done} steps): evaluate it with python -m fastsep.evaluate")
 
     def fit(self) -> None:
         """Train to the end of the schedule, with a checkpoint at the end and whenever it is interrupted."""

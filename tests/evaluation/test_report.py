@@ -17,6 +17,7 @@ def made_result() -> dict:
             "persistence": {"mse": {"2": 0.1, "3": 0.2}},
         },
         "curves": {"model": {"mse": curve, "ssim": [0.92, 0.9, 0.88]}, "persistence": {"mse": curve}},
+        "seconds": {"forecasts": 9.0, "scores": 1.0},
     }
 
 
@@ -31,6 +32,10 @@ def test_report_names_data_scores_and_horizons():
     assert "swapped" not in text
 
 
+def test_report_ends_with_where_the_time_went():
+    assert format_report(made_result()).endswith("evaluated in 10 s: forecasts 90%, scores 10%")
+
+
 def test_columns_line_up():
     for table in format_report(made_result()).split("\n\n")[1:]:
         assert len({len(line) for line in table.splitlines()}) == 1
@@ -38,5 +43,5 @@ def test_columns_line_up():
 
 def test_swaps_have_a_table_of_their_own():
     result = made_result() | {"swap": {"ssim": {"2": 0.8, "3": 0.7}}}
-    last = format_report(result).split("\n\n")[-1]
+    last = format_report(result).split("\n\n")[-2]
     assert last.startswith("swapped") and last.split()[-2:] == ["0.8", "0.7"]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -11,7 +12,15 @@ from fastsep.data.windows import TensorWindows, all_starts
 from fastsep.evaluation.forecasting import default_batch_size, exact_float32, forecasts
 from fastsep.evaluation.metrics import psnr, ssim
 from fastsep.evaluation.protocols import Images, MNISTProtocol, Protocol, mean_of_frames
-from fastsep.evaluation.scoring import MEAN_FRAME, MODEL, PERSISTENCE, mean_up_to, score_forecasts, score_swaps
+from fastsep.evaluation.scoring import (
+    MEAN_FRAME,
+    MODEL,
+    PERSISTENCE,
+    Stopwatch,
+    mean_up_to,
+    score_forecasts,
+    score_swaps,
+)
 from fastsep.model import SeparableModel
 
 N_COND, HORIZON = 2, 3
@@ -131,6 +140,11 @@ def test_a_real_model_is_scored_as_it_forecasts():
     videos = torch.rand(3, length, *shape)
     windows = TensorWindows(videos, all_starts(3, length, length), length)
     with exact_float32():
-        curves = score_forecasts(model, windows, Protocol(DataConfig(), windows), HORIZON)
+        watch = Stopwatch(windows.device)
+        begin = time.perf_counter()
+        curves = score_forecasts(model, windows, Protocol(DataConfig(), windows), HORIZON, watch=watch)
+        elapsed = time.perf_counter() - begin
         expected = (model.forecast(videos[:, :N_COND], HORIZON) - videos[:, N_COND:]).square().mean((0, 2, 3))
     assert curves[MODEL]["mse"] == pytest.approx(expected.tolist(), rel=1e-5)
+    assert set(watch.seconds) == {"forecasts", "scores"} and min(watch.seconds.values()) > 0
+    assert sum(watch.seconds.values()) == pytest.approx(elapsed, rel=0.5, abs=0.01)
