@@ -72,6 +72,7 @@ def read_device(folder: Path) -> Device:
         _read_suite(device, path)
     for path in sorted((folder / "reproduction").glob("*.json")):
         device.runs.append(json.loads(path.read_text()))
+        device.environment = device.environment or device.runs[-1]["environment"]
     return device
 
 

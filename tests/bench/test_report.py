@@ -125,6 +125,16 @@ def test_a_suite_file_cut_off_in_a_line_is_still_read(tmp_path: Path) -> None:
     assert "## GPU\n\nNot measured." not in tables.results_page([device])
 
 
+def test_a_device_with_training_runs_alone_is_reported(tmp_path: Path) -> None:
+    untimed = run(0)
+    untimed["scores"][0]["seconds"] = None
+    write_json(tmp_path / "some-cpu" / "reproduction" / "wave100-published-seed0.json", untimed)
+    devices = read_results(tmp_path)
+    assert [path.stem for path in draw_all(devices[0], tmp_path)] == ["training"]
+    assert "| wave100-published | 1 | 3750 | not measured | 1.00e-04 |" in tables.results_page(devices)
+    assert "| Some CPU, 2 threads, AMX | wave100-published |" in tables.readme_block(devices)
+
+
 def test_exponent_of_a_power_law() -> None:
     x = [1, 2, 4, 8]
     assert exponent(x, [3 * v**1.5 for v in x]) == pytest.approx(1.5)
