@@ -93,7 +93,8 @@ def reproduce(
     if (run / "config.json").exists():
         if load_config(run) != config:
             raise UserError(f"{run} holds a run with other settings: remove it, or give it with --run")
-        trainer.restore(newest_checkpoint(run))
+        if (run / "checkpoints").exists():  # else it ended before the first one: from the start again
+            trainer.restore(newest_checkpoint(run))
     else:
         create_run(run, config)
     setup = time.perf_counter() - begin

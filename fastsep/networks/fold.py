@@ -20,7 +20,7 @@ Model = TypeVar("Model", bound=nn.Module)
 def fold_norms(model: Model) -> Model:
     """A copy of ``model`` for inference: forecasts agree to rounding, with one pass less over every feature map.
 
-    The copy has no batch norms. It can be neither trained further nor saved as a checkpoint of the model.
+    The copy calls no batch norm. It can be neither trained further nor saved as a checkpoint of the model.
 
     Raises:
         ValueError: the model is in training mode, where batch norm depends on the batch.

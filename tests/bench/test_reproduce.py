@@ -14,6 +14,10 @@ from fastsep.training.log import read_log
 CPU = torch.device("cpu")
 
 
+def raises(error: Exception) -> None:
+    raise error
+
+
 def test_a_finished_run_is_neither_trained_nor_scored_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = tmp_path / "run"
     first = reproduce("wave100-published", 0, run, CPU, small=True)
@@ -22,6 +26,13 @@ def test_a_finished_run_is_neither_trained_nor_scored_again(tmp_path: Path, monk
 
     # Interrupted while it was scored: the weights are there, the scores are not.
     (run / "scores.json").unlink()
+    checkpoints, aside = run / "checkpoints", run / "aside"
+    checkpoints.rename(aside)
+    with pytest.raises(RuntimeError, match="trains"), monkeypatch.context() as patch:
+        # Ended before its first checkpoint, it starts again instead of refusing.
+        patch.setattr("fastsep.training.loop.Trainer.fit", lambda self: raises(RuntimeError("trains")))
+        reproduce("wave100-published", 0, run, CPU, small=True)
+    aside.rename(checkpoints)
     monkeypatch.setattr("fastsep.training.loop.Trainer.fit", lambda self: pytest.fail("trained again"))
     again = reproduce("wave100-published", 0, run, CPU, small=True)
     assert again["scores"][0]["metrics"]["scores"] == first["scores"][0]["metrics"]["scores"]
