@@ -38,26 +38,25 @@ class Run:
     stops: tuple[int, ...] = ()
 
 
-def published(preset: str, no_s: bool = False) -> Callable[[], Config]:
+def published(preset: str) -> Config:
     """A published schedule on the published windows."""
+    config = PRESETS[preset]()
+    return replace(config, data=replace(config.data, windows="published"))
 
-    def make() -> Config:
-        config = PRESETS[preset]()
-        config = replace(config, data=replace(config.data, windows="published"))
-        if no_s:
-            model, objective = replace(config.model, no_s=True), replace(config.objective, lamb_t=0.0)
-            config = replace(config, model=model, objective=objective)
-        return config
 
-    return make
+def no_s(config: Config) -> Config:
+    """The same run without the static code."""
+    model, objective = replace(config.model, no_s=True), replace(config.objective, lamb_t=0.0)
+    return replace(config, model=model, objective=objective)
 
 
 RUNS = {
-    "wave100-published": Run(published("wave100"), STOPS),
-    "wave-published": Run(published("wave"), STOPS),
-    "wave100-no-s": Run(published("wave100", no_s=True), STOPS),
-    "wave-no-s": Run(published("wave", no_s=True), STOPS),
+    "wave100-published": Run(lambda: published("wave100"), STOPS),
+    "wave-published": Run(lambda: published("wave"), STOPS),
+    "wave100-no-s": Run(lambda: no_s(published("wave100")), STOPS),
+    "wave-no-s": Run(lambda: no_s(published("wave")), STOPS),
     "wave100-onecycle": Run(PRESETS["wave100_onecycle"]),
+    "wave100-onecycle-no-s": Run(lambda: no_s(PRESETS["wave100_onecycle"]())),
     "wave-onecycle": Run(PRESETS["wave_onecycle"]),
 }
 
