@@ -159,9 +159,9 @@ def reproduction_table(device: Device) -> str:
     title = "### Reproduction: WaveEq, MSE at t+40 on all test windows, mean ± standard deviation over seeds\n"
     lines = [title, head, "|" + "---|" * (head.count("|") - 1)]
     for name in dict.fromkeys(run["run"] for run in device.runs):
-        runs = [run["scores"] for run in device.runs if run["run"] == name and run.get("scores")]
-        for k in range(max(map(len, runs), default=0)):
-            lines.append(f"| {name} | {scored([scores[k] for scores in runs if len(scores) > k])} |")
+        scores = [score for run in device.runs if run["run"] == name for score in run.get("scores", ())]
+        for step in sorted({score["step"] for score in scores}):
+            lines.append(f"| {name} | {scored([score for score in scores if score['step'] == step])} |")
     return "\n".join(lines) + "\n"
 
 
@@ -216,8 +216,9 @@ def readme_block(devices: list[Device]) -> str:
     table = ["", head, "|" + "---|" * (head.count("|") - 1)]
     for device in devices:
         for name in dict.fromkeys(run["run"] for run in device.runs if run.get("scores")):
-            last = [run["scores"][-1] for run in device.runs if run["run"] == name and run.get("scores")]
-            table.append(f"| {device.name} | {name} | {scored(last)} |")
+            scores = [score for run in device.runs if run["run"] == name for score in run.get("scores", ())]
+            last = max(score["step"] for score in scores)
+            table.append(f"| {device.name} | {name} | {scored([s for s in scores if s['step'] == last])} |")
     return "\n".join(lines + (table if len(table) > 3 else []))
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Literal
 
 import tyro
-from tqdm import tqdm
 
 from fastsep import cli
 from fastsep.data.mnist import TEST_SEED, MovingMNIST
 from fastsep.data.mnist_videos import write_videos
+from fastsep.progress import progress_bar
 
 
 def main() -> None:
@@ -49,7 +49,7 @@ def _generate(
         test_videos=videos, test_frames=frames,
     )  # fmt: skip
     scene = config.draw_test_scene(seed)
-    write_videos(scene, out, lambda chunks, total: tqdm(chunks, total=total, unit="chunk", desc="rendering"))
+    write_videos(scene, out, lambda chunks, total: progress_bar(chunks, total=total, unit="chunk", desc="rendering"))
     print(f"{out}: {videos} videos of {frames} frames, {scene.source}")
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from tqdm import tqdm
 
 from fastsep import cli
 from fastsep.data.chairs import FILE
 from fastsep.data.chairs_views import write_views
+from fastsep.progress import progress_bar
 
 
 def main() -> None:
@@ -25,7 +25,7 @@ def _prepare(source: Annotated[Path, tyro.conf.Positional], /, out: Path = FILE)
         source: Directory that rendered_chairs.tar was unpacked to.
         out: NumPy file to write; 1.1 GB for all 1,393 chairs.
     """
-    chairs = write_views(source, out, lambda names: tqdm(names, unit="chair", desc="decoding"))
+    chairs = write_views(source, out, lambda names: progress_bar(names, unit="chair", desc="decoding"))
     print(f"{out}: {chairs} chairs")
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from tqdm import tqdm
 
 from fastsep import cli
 from fastsep.data.copernicus import Region, prepare_zones
 from fastsep.data.sst import DIRECTORY
+from fastsep.progress import progress_bar
 
 
 def main() -> None:
@@ -43,7 +43,7 @@ def _prepare(
         depth: Level in metres; the nearest one is taken.
     """
     region = Region(lat_min, lat_max, lon_min, lon_max, depth)
-    zones = prepare_zones(sources, out, region, lambda blocks, total: tqdm(blocks, total=total, unit="block"))
+    zones = prepare_zones(sources, out, region, lambda blocks, total: progress_bar(blocks, total=total, unit="block"))
     print(f"{out}: {zones} zones, listed in {out / 'manifest.csv'}")
     if zones != 29:
         print(f"train with --zones {' '.join(map(str, range(1, zones + 1)))} and --test-zones of your choice")

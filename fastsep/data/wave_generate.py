@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from tqdm import tqdm
 
 from fastsep.data.wave_files import C_RANGE, Hdf5Writer, PtWriter, WaveSettings, draw
 from fastsep.errors import UserError
+from fastsep.progress import progress_bar
 from kernels.wave import simulate, stability_limit
 from kernels.wave.scheme import MIN_GRID
 
@@ -67,7 +67,7 @@ def _stream(
     shape = (count, settings.frames, settings.grid, settings.grid)
     buffers = [torch.empty(shape, pin_memory=device.type == "cuda") for _ in range(2)]
     pending = None
-    with ThreadPoolExecutor(1) as pool, tqdm(total=settings.size, unit="sequence") as bar:
+    with ThreadPoolExecutor(1) as pool, progress_bar(total=settings.size, unit="sequence") as bar:
         for step, first in enumerate(range(0, settings.size, count)):
             part = slice(first, first + count)
             chunk = buffers[step % 2][: len(c[part])]

@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from fastsep.data.windows import Windows
 from fastsep.model import SeparableModel
+from fastsep.progress import progress_bar
 
 # Decoded frames held at once: a convolutional decoder keeps up to 1 MB of features a frame.
 _FRAMES = {"mlp": 8192}
@@ -49,7 +49,7 @@ def batches(
 ) -> Iterator[Tensor]:
     """Window numbers (B,) on the windows' device, under a progress bar."""
     step = batch_size or default_batch_size(model, horizon, windows.device)
-    with tqdm(total=len(windows), desc=label, unit="seq", disable=not progress, dynamic_ncols=True) as bar:
+    with progress_bar(total=len(windows), desc=label, unit="seq", disable=not progress) as bar:
         for first in range(0, len(windows), step):
             index = torch.arange(first, min(first + step, len(windows)), device=windows.device)
             yield index

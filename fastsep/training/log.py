@@ -7,9 +7,9 @@ from pathlib import Path
 
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
-from tqdm import tqdm
 
 from fastsep.objective import Losses
+from fastsep.progress import progress_bar
 
 COLUMNS = ("step", "epoch", "lr", *Losses._fields, "test_mse", "sequences_per_second")
 
@@ -31,10 +31,9 @@ class Log:
         for row in rows:
             self._writer.writerow(row)
         self._board = SummaryWriter(str(run / "tensorboard"), purge_step=first_step + 1)
-        self._bar = tqdm(
-            total=total_steps, initial=first_step, unit="step", disable=not show_progress, dynamic_ncols=True,
-            smoothing=0.05,
-        )  # fmt: skip
+        self._bar = progress_bar(
+            total=total_steps, initial=first_step, unit="step", disable=not show_progress, smoothing=0.05
+        )
 
     def advance(self) -> None:
         """Move the progress bar by a step."""
@@ -53,7 +52,8 @@ class Log:
                 self._board.add_scalar(f"train/{name}", value, step)
         self._bar.set_postfix_str(
             f"loss {losses.total:.3g} pred {losses.prediction:.2g} ae {losses.ae:.2g} "
-            f"S {losses.s_invariance:.2g} T {losses.t_regularisation:.2g} {rate:.0f} seq/s"
+            f"S {losses.s_invariance:.2g} T {losses.t_regularisation:.2g} {rate:.0f} seq/s",
+            refresh=False,  # shown when the bar moves next
         )
 
     def images(self, step: int, strip: Tensor) -> None:

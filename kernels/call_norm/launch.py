@@ -76,9 +76,7 @@ def backward(
     by_x = torch.empty_like(x)
     rest = {"EPS": eps, "SLOPE": slope, **p.constants, "num_warps": 4}
     kernel.gradient_sums_kernel[p.grid](grad, x, y, mean, var, weight_sums, bias_sums, p.rows, p.chunk, **rest)
-    kernel.gradient_kernel[p.grid](
-        grad, x, y, mean, var, weight, weight_sums, bias_sums, by_x, p.rows, p.chunk, **rest
-    )
+    kernel.gradient_kernel[p.grid](grad, x, y, mean, var, weight, weight_sums, bias_sums, by_x, p.rows, p.chunk, **rest)
     return by_x, weight_sums.sum((0, 1)), bias_sums.sum((0, 1))
 
 

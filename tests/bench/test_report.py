@@ -75,6 +75,21 @@ def test_page_holds_what_was_measured_and_says_what_was_not(results: Path) -> No
     assert "## GPU\n\nNot measured." in page
 
 
+def test_scores_are_averaged_over_the_seeds_that_reached_a_step(results: Path) -> None:
+    shorter = run(2)
+    shorter["scores"].insert(0, {**shorter["scores"][0], "step": 1500})
+    longer = run(3)
+    longer["scores"].append({**longer["scores"][0], "step": 7500})
+    for value in (shorter, longer):
+        write_json(results / "some-cpu" / "reproduction" / f"wave100-published-seed{value['seed']}.json", value)
+    devices = read_results(results)
+    page, block = tables.results_page(devices), tables.readme_block(devices)
+    assert "| wave100-published | 1 | 1500 | 300 s | 3.00e-04 |" in page
+    assert "| wave100-published | 4 | 3750 | 300 s | 2.50e-04 ± 1.3e-04 |" in page
+    assert "| wave100-published | 1 | 7500 | 300 s | 4.00e-04 |" in page
+    assert "| wave100-published | 1 | 7500 | 300 s | 4.00e-04 |" in block and "3750" not in block
+
+
 def test_fraction_of_the_ceiling_is_floor_time_over_time() -> None:
     row = timed("step/wave", "fastsep", 0.5, "bf16", batch=128)
     assert row.of_ceiling(CEILINGS) == pytest.approx(max(1e11 / 4e12, 1e9 / 1e11) / 0.5)

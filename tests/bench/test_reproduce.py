@@ -44,6 +44,20 @@ def test_a_finished_run_is_neither_trained_nor_scored_again(tmp_path: Path, monk
     assert len(read_log(run)) == 1
 
 
+def test_a_run_ends_where_it_is_told_and_goes_on_another_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, ends = tmp_path / "run", []
+    monkeypatch.setattr("bench.reproduce.STOPS_SMALL", (2, 3))
+    whole = reproduce("wave100-published", 0, tmp_path / "whole", CPU, small=True)
+    for until in (2, None):
+        result = reproduce("wave100-published", 0, run, CPU, small=True, until=until)
+        ends.append([score["step"] for score in result["scores"]])
+    assert ends == [[2], [2, 3]]
+    errors = [value["scores"][1]["metrics"]["scores"]["model"]["mse"]["40"] for value in (result, whole)]
+    assert errors[0] == pytest.approx(errors[1], rel=1e-6)
+    with pytest.raises(UserError, match="not scored after 5 steps: --until takes 2, 3"):
+        reproduce("wave100-published", 0, run, CPU, small=True, until=5)
+
+
 def test_training_time_is_that_of_the_steps() -> None:
     log = [{"step": 50, "sequences_per_second": 100.0}, {"step": 150, "sequences_per_second": 50.0}]
     assert training_seconds(log, batch=10) == pytest.approx(50 * 10 / 100 + 100 * 10 / 50)
