@@ -29,6 +29,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--save-results", action="store_true", help="write bench/results/<device>/<group>.json for bench.report"
     )
+    parser.addoption(
+        "--compiled", action="store_true", help="also what takes minutes to compile on a CPU (half an hour in all)"
+    )
     parser.addoption("--seconds-a-row", type=float, default=SECONDS_A_ROW, help="about how long to time each row [2]")
 
 
@@ -54,15 +57,21 @@ def device_ceilings(config: pytest.Config, device: torch.device) -> dict[str, fl
 def record(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., None]:
     """``record(make, row)`` times the subject that ``make()`` returns, for about ``seconds``.
 
-    With ``absent`` it notes instead why there is no number; a row for hardware that is not here is absent by itself.
+    With ``absent`` it notes instead why there is no number. A row for hardware that is not here is absent by itself;
+    one that is ``slow_to_compile`` on a CPU is measured only with ``--compiled``.
     """
 
-    def run(make: Callable[[], Subject], row: Row, absent: str | None = None, seconds: float | None = None) -> None:
+    def run(
+        make: Callable[[], Subject], row: Row, absent: str | None = None, slow_to_compile: bool = False,
+        seconds: float | None = None,
+    ) -> None:  # fmt: skip
         config = request.config
         if row.device == "cuda" and not torch.cuda.is_available():
             absent = "no GPU"
         elif row.device == "cpu" and row.precision == "bf16" and not cpu_has_bf16():
             absent = "this CPU multiplies no bf16"
+        elif row.device == "cpu" and slow_to_compile and not config.getoption("--compiled"):
+            absent = "compiling takes minutes on a CPU (with --compiled)"
         if absent is not None:
             row.absent = absent
             config.stash[ROWS].append(row)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -28,13 +30,20 @@ def ssim_frame(a: Tensor, b: Tensor) -> Tensor:
     return score.mean()
 
 
-def score_frames(forecast: Tensor, truth: Tensor) -> dict[str, Tensor]:
-    """``mse``, ``psnr`` and ``ssim`` of every frame of (B, N, C, H, W), each (B, N)."""
-    rows: dict[str, list[Tensor]] = {"mse": [], "psnr": [], "ssim": []}
-    for video, target in zip(forecast, truth, strict=True):
-        for frame, goal in zip(video, target, strict=True):
-            mse = (frame - goal).square().mean()
-            rows["mse"].append(mse)
-            rows["psnr"].append(-10 * torch.log10(mse))
-            rows["ssim"].append(ssim_frame(frame, goal))
-    return {name: torch.stack(values).view(forecast.shape[:2]) for name, values in rows.items()}
+def score_frame(frame: Tensor, goal: Tensor) -> Tensor:
+    """MSE, PSNR and SSIM of a frame (C, H, W): (3,)."""
+    mse = (frame - goal).square().mean()
+    return torch.stack([mse, -10 * torch.log10(mse), ssim_frame(frame, goal)])
+
+
+def score_frames(
+    forecast: Tensor, truth: Tensor, score: Callable[[Tensor, Tensor], Tensor] = score_frame
+) -> dict[str, Tensor]:
+    """``mse``, ``psnr`` and ``ssim`` of every frame of (B, N, C, H, W), each (B, N); ``score`` may be compiled."""
+    rows = [
+        score(frame, goal)
+        for video, target in zip(forecast, truth, strict=True)
+        for frame, goal in zip(video, target, strict=True)
+    ]
+    values = torch.stack(rows).view(*forecast.shape[:2], 3)
+    return dict(zip(("mse", "psnr", "ssim"), values.unbind(-1), strict=True))

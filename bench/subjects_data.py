@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bench import reference_data, reference_wave
-from bench.reference_metrics import score_frames
+from bench.reference_metrics import score_frame, score_frames
 from bench.rows import Row
 from bench.subjects import Subject, made_windows
 from fastsep.data.base import Split
@@ -57,8 +57,10 @@ def metrics(way: str, batch: int, frames: int, device: torch.device) -> Subject:
     forecast = torch.rand(batch, frames, 1, 64, 64, device=device, generator=generator)
     truth = torch.rand(batch, frames, 1, 64, 64, device=device, generator=generator)
 
+    score = torch.compile(score_frame) if "compiled" in way else score_frame
+
     def naive(forecast: Tensor, truth: Tensor) -> None:
-        score_frames(forecast, truth)
+        score_frames(forecast, truth, score)
 
     def fast(forecast: Tensor, truth: Tensor) -> None:
         scores.mse(forecast, truth)

@@ -20,5 +20,4 @@ WAYS = [
 def test_call_norm(record: Callable, device: torch.device, way: str, precision: str) -> None:
     batch = 128 if device.type == "cuda" else 8
     row = Row("call_norm", way, device.type, precision, {"batch": batch, "calls": 16})
-    absent = "compiling takes a minute a row on a CPU" if device.type == "cpu" and "compiled" in way else None
-    record(lambda: subjects.norm(way, batch, 16, device, precision), row, absent)
+    record(lambda: subjects.norm(way, batch, 16, device, precision), row, slow_to_compile="compiled" in way)

@@ -97,6 +97,8 @@ class OptimConfig:
     """Decay of Adam's first moment."""
     beta2: float = 0.99
     """Decay of Adam's second moment."""
+    clip_norm: float | None = None
+    """Norm that a longer gradient is shortened to; none leaves gradients as they are, as published."""
     batch_size: int = 128
     """Sequences a step."""
     epochs: int = 100
@@ -109,6 +111,12 @@ class OptimConfig:
     """Epochs at which the rate is multiplied by gamma (schedule milestones)."""
     gamma: float = 0.5
     """Factor at each milestone."""
+
+    def __post_init__(self) -> None:
+        for name in ("lr", "clip_norm", "batch_size", "epochs", "steps"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise UserError(f"{name} is {value}: set --{name.replace('_', '-')} to a number above 0")
 
 
 @dataclass(frozen=True)

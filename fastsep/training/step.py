@@ -70,6 +70,8 @@ class TrainStep:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=dtype == torch.float16)
         low, high = window_ends(model.config, config.objective)
         self._ends = (low, high + 1)
+        limit = config.optim.clip_norm
+        self._clip_norm = None if limit is None else torch.tensor(limit, device=self.device)
         self._index = torch.zeros(config.optim.batch_size, dtype=torch.int64, device=self.device)
         self._sums = torch.zeros(len(Losses._fields), device=self.device)
         self._count = 0
@@ -125,9 +127,16 @@ class TrainStep:
         terms = self._forward(video, end)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(terms.total).backward()
+        if self._clip_norm is not None:
+            self.optimizer.grad_scale = self._excess(self._clip_norm)  # fused Adam divides by it in passing
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self._sums += torch.stack([term.detach() for term in terms])
+
+    def _excess(self, limit: Tensor) -> Tensor:
+        """How many times the gradient is longer than ``limit``, at least 1. The loss scale, still in it, is no part."""
+        norm = torch.nn.utils.get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None])
+        return (norm / self.scaler.scale(limit)).clamp(min=1.0)
 
     def _on_side_stream(self) -> None:
         """A step as capture wants its warm-up: off the default stream, with everything allocated and compiled."""
