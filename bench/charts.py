@@ -141,12 +141,12 @@ def speedups(device: Device) -> Figure | None:
 
 
 def roofline(device: Device) -> Figure | None:
-    """Arithmetic rate against intensity, both of the work that the task needs."""
+    """Arithmetic rate against intensity, both of the work that the task needs, under the best ceilings of their runs."""
     groups = [group for group in (*device.matching("step"), *device.matching("rollout")) if group.ceilings]
     points = [(g, row) for g in groups for row in _fullest(g) if row.flops and row.bytes]
     if not points:
         return None
-    best_rates = device.ceilings
+    best_rates = {name: max(group.ceilings.get(name, 0.0) for group in groups) for name in groups[0].ceilings}
     figure, axes = plt.subplots(figsize=(8.5, 4.8))
     intensity = np.logspace(0, 5, 200)
     for precision, style in (("bf16", "-"), ("fp32", "--")):

@@ -71,7 +71,6 @@ def latent_figure(trajectory: Tensor, offset: int, appearance: Appearance) -> Fi
         left.plot(x, y, color=colours[s], linewidth=1.1, marker=".", markersize=3)
         left.plot(x[0], y[0], marker="o", markersize=6, color=colours[s], markeredgecolor="black", linestyle="none")
     left.plot([], [], "o", color="white", markeredgecolor="black", label="$T_0$")
-    left.legend(loc="best")
     left.set_xlabel(f"component 1 ({share[0]:.0%} of the variance)")
     left.set_ylabel(f"component {min(2, kept)} ({share[min(1, kept - 1)]:.0%})")
     left.set_title(f"phase plane, {sequences} test sequences")
@@ -86,7 +85,7 @@ def latent_figure(trajectory: Tensor, offset: int, appearance: Appearance) -> Fi
     right.set_ylabel("component")
     right.set_title("the red sequence over time" + (" (grey: conditioning frames)" if offset else ""))
     right.grid(True, axis="y")
-    right.legend(loc="best", ncols=kept)
+    figure.legend(loc="outside lower center", ncols=kept + 1)
     figure.suptitle(f"{appearance.title}: trajectory of the dynamic code T ({size:,} numbers) in principal components")
     return figure
 
