@@ -141,7 +141,7 @@ def speedups(device: Device) -> Figure | None:
 
 
 def roofline(device: Device) -> Figure | None:
-    """Arithmetic rate against intensity, both of the work that the task needs, under the best ceilings of their runs."""
+    """Arithmetic rate against intensity, both of the work that the task needs, under its runs' best ceilings."""
     groups = [group for group in (*device.matching("step"), *device.matching("rollout")) if group.ceilings]
     points = [(g, row) for g in groups for row in _fullest(g) if row.flops and row.bytes]
     if not points:
