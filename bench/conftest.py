@@ -29,9 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--save-results", action="store_true", help="write bench/results/<device>/<group>.json for bench.report"
     )
-    parser.addoption(
-        "--compiled", action="store_true", help="also what takes minutes to compile on a CPU (half an hour in all)"
-    )
+    parser.addoption("--compiled", action="store_true", help="also what takes minutes a row to compile on a CPU")
     parser.addoption("--seconds-a-row", type=float, default=SECONDS_A_ROW, help="about how long to time each row [2]")
 
 
