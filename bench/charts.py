@@ -275,10 +275,13 @@ def training(device: Device) -> Figure | None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     for k, name in enumerate(dict.fromkeys(run["run"] for run in runs)):
         mine = [run for run in runs if run["run"] == name]
-        curves = np.array([run["scores"][-1]["metrics"]["curves"]["model"]["mse"] for run in mine])  # (runs, horizon)
+        ends = [run["scores"][-1] for run in mine]
+        last = max(end["step"] for end in ends)
+        ends = [end for end in ends if end["step"] == last]  # none that was told to end earlier
+        curves = np.array([end["metrics"]["curves"]["model"]["mse"] for end in ends])  # (runs, horizon)
         frames = np.arange(1, curves.shape[1] + 1)
         colour = plt.cm.tab10(k)
-        label = f"{name}, {len(mine)} seed{'s' if len(mine) > 1 else ''}"
+        label = f"{name}, {len(ends)} seed{'s' if len(ends) > 1 else ''}"
         left.plot(frames, curves.mean(0), color=colour, label=label)
         left.fill_between(frames, curves.min(0), curves.max(0), color=colour, alpha=0.2, lw=0)
         for run in mine:
