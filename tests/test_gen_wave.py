@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import namedtuple
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -128,7 +129,10 @@ def test_space_is_checked_first(tmp_path: Path, monkeypatch, capsys) -> None:
 def test_stopped_run_leaves_the_old_file(sign: signal.Signals, tmp_path: Path) -> None:
     (tmp_path / "wave.h5").write_text("old")
     command = [sys.executable, "-m", "fastsep.gen_wave", "--out", str(tmp_path), "--size", "2000"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    options = {"stderr": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    # Tests that a script runs in the background would hand on that SIGINT is ignored.
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(command, preexec_fn=heed, **options) as process:
         for _ in range(1200):  # until it writes
             if (tmp_path / "wave.h5.part").exists():
                 break
