@@ -76,6 +76,7 @@ def record(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., None
             pytest.skip(f"{row.key}: {absent}")
 
         gc.collect()
+        torch.compiler.reset()  # else graphs of earlier rows count against the limit of recompilations
         place = torch.device(row.device)
         best = device_ceilings(config, place)
         start = start_memory(place)

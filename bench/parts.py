@@ -126,7 +126,10 @@ def time_steps(recorder: Recorder) -> None:
 def time_forecasts(recorder: Recorder) -> None:
     """Forecasts of 10, 95 and 400 frames."""
     device, dry = recorder.device, recorder.dry
-    ways = (("reference", "fp32"), ("fastsep", "fp32"), ("fastsep captured", "fp32"), ("fastsep captured", "bf16"))
+    ways = (
+        ("reference", "fp32"), ("fastsep", "fp32"), ("fastsep captured", "fp32"), ("fastsep captured", "bf16"),
+        ("reference compiled", "fp32"),
+    )  # fmt: skip
     for preset in ("wave",) if dry else ("wave", "mnist", "sst"):
         for horizon in (3,) if dry else (10, 95, 400):
             for way, precision in ways[:2] if dry else ways:
@@ -154,10 +157,11 @@ def time_the_rest(recorder: Recorder) -> None:
         batch, calls = (2, 2) if dry else (128, 16)
         row = Row("call_norm", way, device.type, precision, {"batch": batch, "calls": calls})
         recorder.time(row, partial(subjects.norm, way, batch, calls, device, precision))
-    for way in ("reference", "fastsep"):
+    for way in ("reference", "fastsep") if dry else ("reference", "fastsep", "reference compiled"):
         batch = 1 if dry else 16
         row = Row("metrics", way, device.type, "fp32", {"batch": batch, "frames": 10})
         recorder.time(row, partial(subjects_data.metrics, way, batch, 10, device), budget=1.0)
+    for way in ("reference", "fastsep"):
         for name in ("wave",) if dry else subjects_data.DATA:
             row = Row(f"data/{name}", way, device.type, "fp32", {"batch": 128})
             recorder.time(row, partial(subjects_data.data, name, way, 128, device), budget=1.0)

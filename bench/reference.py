@@ -9,6 +9,7 @@ Letters: B batch, n conditioning frames, m frames to predict, L size of the dyna
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -132,12 +133,19 @@ def reference_objective(model: ReferenceModel, video: Tensor, end: Tensor, confi
     return ReferenceLosses(ae, invariance, prediction, regularisation, total, forecast, torch.stack(codes))
 
 
+def compile_networks(model: ReferenceModel, backend: str | Callable = "inductor") -> None:
+    """``torch.compile`` encoders, decoder and integrator in place, each once however many frames call it."""
+    for network in model.children():
+        network.compile(dynamic=False, backend=backend)
+
+
 class ReferenceStep:
     """Forward, backward and ``torch.optim.Adam`` as one would write them first.
 
     Args:
         precision: ``fp32``, or ``bf16`` for autocast around the forward pass.
-        compiled: run the objective through ``torch.compile``.
+        compiled: ``torch.compile`` the whole objective, or, where it unrolls convolutional networks over the frames
+            and would take many minutes to compile, each network by itself.
         capturable: keep Adam's counters on the device, so that a CUDA graph can hold the step.
     """
 
@@ -153,7 +161,11 @@ class ReferenceStep:
     ):
         self.model, self.config, self.precision = model, objective, precision
         self.optimiser = torch.optim.Adam(model.parameters(), lr, betas, capturable=capturable)
-        self.objective = torch.compile(reference_objective) if compiled else reference_objective
+        self.objective = reference_objective
+        if compiled and model.config.encoder == "mlp":
+            self.objective = torch.compile(reference_objective)
+        elif compiled:
+            compile_networks(model)
 
     def __call__(self, video: Tensor, end: Tensor | None = None) -> Tensor:
         """Train on ``video`` (B, n + m, *shape) and return the total loss."""

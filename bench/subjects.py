@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench import work
-from bench.reference import ReferenceModel, ReferenceStep
+from bench.reference import ReferenceModel, ReferenceStep, compile_networks
 from bench.reference_networks import DCGANDecoder, ResidualMLP
 from bench.rows import Row
 from fastsep.config import Config, ModelConfig
@@ -194,6 +194,8 @@ def decoder(
     dynamic = torch.randn(calls, batch, config.code_size_t, device=device, requires_grad=True)
     if way.startswith("reference"):
         naive = DCGANDecoder(config, config.code_size_s + config.code_size_t).to(device).train()
+        if "compiled" in way:
+            naive.compile(dynamic=False)
 
         def forward() -> Tensor:
             return torch.stack([naive(torch.cat([static, t], 1), []) for t in dynamic])
@@ -206,7 +208,7 @@ def decoder(
             return fast(static, dynamic, ())
 
         parameters = list(fast.parameters())
-    run = torch.compile(forward) if "compiled" in way else forward
+    run = torch.compile(forward) if way == "fastsep compiled" else forward
     gradient = torch.randn(calls, batch, *config.shape, device=device)
 
     def call() -> None:
@@ -270,14 +272,15 @@ def forecast(
     torch.manual_seed(0)
     if way.startswith("reference"):
         model: nn.Module = ReferenceModel(config).to(device).eval()
+        if "compiled" in way:
+            compile_networks(model)
     else:
         model = fold_norms(SeparableModel(config).to(device).eval()).lay_out()
     cond = torch.rand(batch, config.nt_cond, *config.shape, device=device)
-    run = torch.compile(model.forecast) if "compiled" in way else model.forecast
 
     def call() -> None:
         with torch.no_grad(), autocast(device, dtype):
-            run(cond, horizon)
+            model.forecast(cond, horizon)
 
     row = Row(
         "forecast", way, device.type, precision_name(dtype), {"preset": preset, "batch": batch, "horizon": horizon},

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch._dynamo.testing import CompileCounterWithBackend
 
-from bench.reference import ReferenceModel, ReferenceStep, reference_objective
+from bench.reference import ReferenceModel, ReferenceStep, compile_networks, reference_objective
 from fastsep.config import ModelConfig, ObjectiveConfig
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "model.json").read_text())
@@ -104,3 +105,18 @@ def test_reference_step_follows_the_published_training(name: str) -> None:
     with torch.no_grad():
         forecast = model.eval().generate(video[:, : c["nt_cond"]], c["nt_cond"] + 2 * c["nt_pred"])
     assert_sampled(forecast, case["eval_forecast"], 1e-6)
+
+
+def test_compiled_networks_train_as_published() -> None:
+    case = GOLDEN["cases"]["mnist_skip"]
+    c = case["config"]
+    config, objective = settings(case)
+    model, video, end = golden_model(case, config), golden_video(case), torch.tensor(case["t_random"])
+
+    torch.compiler.reset()
+    compiler = CompileCounterWithBackend("aot_eager")
+    compile_networks(model, compiler)
+    step = ReferenceStep(model, objective, c["lr"], (c["beta1"], c["beta2"]))
+    totals = [step(video, end).item() for _ in range(len(case["totals"]))]
+    assert totals == pytest.approx(case["totals"], rel=1e-9)
+    assert 4 <= compiler.frame_count <= 6  # not once a frame: only the encoders see windows of several strides
