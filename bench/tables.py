@@ -34,9 +34,10 @@ def results_page(devices: list[Device]) -> str:
         "rounds after warm-up, the device synchronised around each round. *x reference* is sequences a second over the "
         "naive eager float32 reference of `bench/reference.py`, measured in the same run. *Compiled* is "
         "`torch.compile` around the whole task, or around each network where a forecast or a convolutional preset's "
-        "step is unrolled over its frames. *Of the ceiling* is the time that the device's own matrix product and copy, measured in the same run, would need for the task's arithmetic "
-        "and for its least traffic (the longer of the two), over the measured time; arithmetic is counted as the "
-        "reference does it, so work that is avoided counts as done. *First call* holds compilation and warm-up. "
+        "step is unrolled over its frames. *Of the ceiling* is the time that the device's own matrix product and "
+        "copy, measured in the same run, would need for the task's arithmetic and for its least traffic (the longer of "
+        "the two), over the measured time; arithmetic is counted as the reference does it, so work that is avoided "
+        "counts as done. *First call* holds compilation and warm-up. "
         "*Memory* is all that a task holds at most on a GPU, and what one call adds on a CPU.\n",
         devices_table(devices),
         *(device_section(device) for device in devices),
