@@ -22,7 +22,7 @@ import torch
 from bench.environment import ROOT, describe
 from bench.parts import PARTS, run_part
 from bench.recorder import append
-from bench.rows import Row, read_lines, speedup
+from bench.rows import Row, read_lines, table_lines
 
 RESTARTS = 3
 DRY_LIMIT = 60.0
@@ -136,15 +136,7 @@ def print_table(results: Path) -> None:
     lines = read_lines(results)
     fields = Row.__dataclass_fields__
     rows = [Row(**{k: v for k, v in line.items() if k in fields}) for line in lines if line["kind"] == "row"]
-    print(f"\n{'group':16s} {'way':34s} {'case':40s} {'median':>10s} {'x ref':>7s}")
-    for row in rows:
-        if not row.seconds:
-            continue
-        gain = speedup(row, rows)
-        ratio = f"{gain:7.1f}" if gain else ""
-        case = " ".join(f"{name}={value}" for name, value in row.case.items())
-        way, milliseconds = f"{row.way} {row.precision}", row.seconds["median"] * 1e3
-        print(f"{row.group:16s} {way:34s} {case:40s} {milliseconds:8.3f}ms {ratio}")
+    print("", *table_lines(rows), sep="\n")
     for line in lines:
         if line["kind"] == "note":
             short = {name: value for name, value in line.items() if isinstance(value, int | float | str)}

@@ -29,6 +29,7 @@ class Row:
         flops: floating-point operations a call needs, as the reference counts them.
         bytes: the least memory traffic a call needs.
         peak_bytes: memory held at most during a call.
+        reference_seconds: median of the naive reference's rounds that were run between this row's own, if any were.
         absent: why there are no seconds.
         info: anything else.
     """
@@ -43,6 +44,7 @@ class Row:
     flops: float | None = None
     bytes: float | None = None
     peak_bytes: int | None = None
+    reference_seconds: float | None = None
     absent: str | None = None
     info: dict[str, Any] = field(default_factory=dict)
 
@@ -110,4 +112,23 @@ def baseline(row: Row, rows: Iterable[Row]) -> Row | None:
 def speedup(row: Row, rows: Iterable[Row]) -> float | None:
     """Items a second over those of the row's baseline; ``None`` without one."""
     other = baseline(row, rows)
-    return row.per_second / other.per_second if other and row.per_second and other.per_second else None
+    if not (other and row.per_second and other.per_second):
+        return None
+    return row.per_second / other.items * baseline_seconds(row, other)
+
+
+def baseline_seconds(row: Row, other: Row) -> float:
+    """The time of ``row``'s baseline ``other``, measured between the row's own rounds where that was done."""
+    return row.reference_seconds or other.seconds["median"]
+
+
+def table_lines(rows: list[Row]) -> list[str]:
+    """What was timed as a table for the terminal, with its head."""
+    lines = [f"{'group':16s} {'way':34s} {'case':40s} {'median':>10s} {'x ref':>9s}"]
+    for row in rows:
+        if row.seconds:
+            gain, way = speedup(row, rows), f"{row.way} {row.precision}"
+            case = " ".join(f"{name}={value}" for name, value in row.case.items())
+            ratio = f"{gain:9.2f}" if gain else ""
+            lines.append(f"{row.group:16s} {way:34s} {case:40s} {row.seconds['median'] * 1e3:8.3f}ms {ratio}")
+    return lines

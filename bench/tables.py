@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.charts import best, number, rate, score_at_40, tasks
 from bench.results_files import Device, Group
-from bench.rows import Row, speedup
+from bench.rows import Row, baseline_seconds, speedup
 from bench.scaling import AXES, exponent
 
 NOT_MEASURED = "not measured"
@@ -32,7 +32,8 @@ def results_page(devices: list[Device]) -> str:
         "# Results\n",
         "Written by `python -m bench.report` from `bench/results/`; not to be edited. Times are medians of repeated "
         "rounds after warm-up, the device synchronised around each round. *x reference* is sequences a second over the "
-        "naive eager float32 reference of `bench/reference.py`, measured in the same run. *Compiled* is "
+        "naive eager float32 reference of `bench/reference.py`, measured in the same run, on a CPU in rounds between "
+        "the row's own, so that a shared host's moods fall on both. *Compiled* is "
         "`torch.compile` around the whole task, or around each network where a forecast or a convolutional preset's "
         "step is unrolled over its frames. *Of the ceiling* is the time that the device's own matrix product and "
         "copy, measured in the same run, would need for the task's arithmetic and for its least traffic (the longer of "
@@ -94,10 +95,15 @@ def summary_table(device: Device) -> str:
             best(rows, "fastsep"),
         )
         if fast and slow:
-            times = [duration(row.seconds["median"] / (row.case.get("sequences") or 1)) for row in (slow, fast)]
+            before, after = one(slow, baseline_seconds(fast, slow)), one(fast, fast.seconds["median"])
             gain = number(speedup(fast, rows))
-            lines.append(f"| {task} | {times[0]} | {times[1]} | {gain} | {fast.way} {fast.precision} |")
+            lines.append(f"| {task} | {before} | {after} | {gain} | {fast.way} {fast.precision} |")
     return "\n".join(lines) + "\n" if len(lines) > 2 else ""
+
+
+def one(row: Row, seconds: float) -> str:
+    """``seconds`` of a call, or of one of the sequences that it generates."""
+    return duration(seconds / (row.case.get("sequences") or 1))
 
 
 def group_section(group: Group) -> str:
@@ -244,6 +250,7 @@ def _readme_cell(rows: list[Row]) -> str:
     if not slow or not fast:
         return NOT_MEASURED
     graph = best([row for row in rows if row.way != "reference"], "reference")
-    times = [duration(row.seconds["median"] / (row.case.get("sequences") or 1)) for row in (slow, graph, fast) if row]
+    times = [one(slow, baseline_seconds(fast, slow))]
+    times += [one(row, row.seconds["median"]) for row in (graph, fast) if row]
     batch = f" (batch {fast.case['batch']})" if "batch" in fast.case else ""
     return f"{' → '.join(times)}, **{number(speedup(fast, rows))}x**{batch}"

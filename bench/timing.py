@@ -43,6 +43,23 @@ def synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+class Beside:
+    """Calls something and keeps how long it took; for rounds in between those of something else.
+
+    What a shared host gives and takes over minutes then meets both, and leaves their ratio alone.
+    """
+
+    def __init__(self, call: Callable[[], object], device: torch.device):
+        self.call, self.device = call, device
+        self.times: list[float] = []
+
+    def __call__(self) -> None:
+        begin = time.perf_counter()
+        self.call()
+        synchronise(self.device)
+        self.times.append(time.perf_counter() - begin)
+
+
 def measure(
     call: Callable[[], object],
     device: torch.device,

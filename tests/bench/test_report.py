@@ -11,7 +11,7 @@ from bench import tables
 from bench.charts import draw_all
 from bench.report import replace_block
 from bench.results_files import read_results
-from bench.rows import Row, read_lines, speedup, write_json
+from bench.rows import Row, read_lines, speedup, table_lines, write_json
 from bench.scaling import exponent
 
 ENVIRONMENT = {
@@ -101,6 +101,13 @@ def test_speedup_compares_equal_tasks_only() -> None:
     fast = timed("step/wave", "fastsep", 0.5, batch=128)
     assert speedup(fast, [*rows, fast]) == pytest.approx(4)
     assert speedup(timed("step/wave", "fastsep", 0.5, batch=32), rows) is None
+
+
+def test_speedup_prefers_the_reference_timed_beside_the_row() -> None:
+    rows = [timed("step/wave", "reference", 2.0, batch=128), timed("step/wave", "fastsep", 0.5, batch=128)]
+    rows[1].reference_seconds = 3.0
+    assert speedup(rows[1], rows) == pytest.approx(6)
+    assert [line.split()[-1] for line in table_lines(rows)[1:]] == ["1.00", "6.00"]
 
 
 def test_every_chart_is_drawn(results: Path) -> None:
