@@ -10,7 +10,7 @@ import torch
 from bench import subjects
 from bench.rows import Row
 
-CPU_BATCH = {"mnist": 2, "wave": 16}
+CPU_BATCH = {"mnist": 1, "wave": 8}
 WAYS = [
     ("reference", "fp32"), ("reference compiled", "fp32"), ("fastsep", "fp32"), ("fastsep captured", "fp32"),
 ]  # fmt: skip
