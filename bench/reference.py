@@ -144,8 +144,8 @@ class ReferenceStep:
 
     Args:
         precision: ``fp32``, or ``bf16`` for autocast around the forward pass.
-        compiled: ``torch.compile`` the whole objective, or, where it unrolls convolutional networks over the frames
-            and would take many minutes to compile, each network by itself.
+        compiled: ``torch.compile`` the whole objective, or, where that takes minutes because it is unrolled over the
+            frames (on a CPU, and of convolutional networks), each network by itself.
         capturable: keep Adam's counters on the device, so that a CUDA graph can hold the step.
     """
 
@@ -162,7 +162,7 @@ class ReferenceStep:
         self.model, self.config, self.precision = model, objective, precision
         self.optimiser = torch.optim.Adam(model.parameters(), lr, betas, capturable=capturable)
         self.objective = reference_objective
-        if compiled and model.config.encoder == "mlp":
+        if compiled and model.config.encoder == "mlp" and next(model.parameters()).is_cuda:
             self.objective = torch.compile(reference_objective)
         elif compiled:
             compile_networks(model)

@@ -31,6 +31,8 @@ STOPS = (1500, 3750, 7500, 11250, 18750)
 STOPS_SMALL = (2,)
 CHECKPOINT_EVERY = 750
 """Steps. Divides every stop; minutes of work on a CPU, and seconds in all on a GPU."""
+SEEDS = 3
+"""Runs of each kind, for error bars."""
 LOG_ROWS = 200
 
 

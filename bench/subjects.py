@@ -149,7 +149,10 @@ def rollout(
                 codes.append(integrator(codes[-1]))
             return torch.stack(codes)
 
-        forward = torch.compile(forward) if "compiled" in way else forward
+        if "compiled" in way and device.type == "cuda":
+            forward = torch.compile(forward)
+        elif "compiled" in way:  # the loop, unrolled, takes a CPU a minute to compile
+            integrator.compile(dynamic=False)
     else:
         weights = tuple(integrator.parameters())
         backend = next((word for word in way.split() if word in BACKENDS), "auto")

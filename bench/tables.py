@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from typing import Any
 
 from bench.charts import best, number, rate, score_at_40, tasks
+from bench.reproduce import RUNS, SEEDS
 from bench.results_files import Device, Group
 from bench.rows import Row, baseline_seconds, speedup
 from bench.scaling import AXES, exponent
@@ -14,6 +16,16 @@ NOT_MEASURED = "not measured"
 HEAD = (
     "| way | precision | case | median | p20 to p80 | per second | x reference | of the ceiling | memory | first call |"
 )
+INTRODUCTION = """\
+Written by `python -m bench.report` from `bench/results/`; not to be edited. Times are medians of repeated rounds after
+warm-up, the device synchronised around each round. *x reference* is sequences a second over the naive eager float32
+reference of `bench/reference.py`, measured in the same run; on a CPU its rounds go between the row's own, so that the
+moods of a shared host fall on both. *Compiled* is `torch.compile` around the whole task, or around each network where a
+task unrolled over its frames takes minutes to compile: on a CPU, and for convolutional steps and forecasts. *Of the
+ceiling* is the time that the device's own matrix product and copy, measured in the same run, would need for the task's
+arithmetic and for its least traffic (the longer of the two), over the measured time; arithmetic is counted as the
+reference does it, so work that is avoided counts as done. *First call* holds compilation and warm-up. *Memory* is all
+that a task holds at most on a GPU, and what one call adds on a CPU."""
 README_GROUPS = ("step", "generate", "rollout", "forecast")
 PER_SECOND = {"metrics": "frames", "conv_block": "frames", "call_norm": "frames"}
 
@@ -30,16 +42,7 @@ def results_page(devices: list[Device]) -> str:
     """The whole of RESULTS.md."""
     parts = [
         "# Results\n",
-        "Written by `python -m bench.report` from `bench/results/`; not to be edited. Times are medians of repeated "
-        "rounds after warm-up, the device synchronised around each round. *x reference* is sequences a second over the "
-        "naive eager float32 reference of `bench/reference.py`, measured in the same run, on a CPU in rounds between "
-        "the row's own, so that a shared host's moods fall on both. *Compiled* is "
-        "`torch.compile` around the whole task, or around each network where a forecast or a convolutional preset's "
-        "step is unrolled over its frames. *Of the ceiling* is the time that the device's own matrix product and "
-        "copy, measured in the same run, would need for the task's arithmetic and for its least traffic (the longer of "
-        "the two), over the measured time; arithmetic is counted as the reference does it, so work that is avoided "
-        "counts as done. *First call* holds compilation and warm-up. "
-        "*Memory* is all that a task holds at most on a GPU, and what one call adds on a CPU.\n",
+        INTRODUCTION.replace("\n", " ") + "\n",
         devices_table(devices),
         *(device_section(device) for device in devices),
     ]
@@ -170,6 +173,10 @@ def reproduction_table(device: Device) -> str:
         scores = [score for run in device.runs if run["run"] == name for score in run.get("scores", ())]
         for step in sorted({score["step"] for score in scores}):
             lines.append(f"| {name} | {scored([score for score in scores if score['step'] == step])} |")
+    if device.is_gpu:  # where the whole of it takes minutes
+        seeds = Counter(run["run"] for run in device.runs if run.get("scores"))
+        missing = [f"{name} ({SEEDS - seeds[name]} of {SEEDS} seeds)" for name in RUNS if seeds[name] < SEEDS]
+        lines += [f"\nNot measured: {', '.join(missing)}."] if missing else []
     return "\n".join(lines) + "\n"
 
 
