@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from bench.results_files import Device, Group
-from bench.rows import Row, baseline, speedup
+from bench.rows import Row, baseline, baseline_seconds, speedup
 from bench.scaling import AXES, exponent
 
 COLOURS = {"reference": "#7f8790", "reference compiled": "#b3bac2", "fastsep": "#d1495b", "fastsep captured": "#8d2741"}
@@ -143,11 +143,11 @@ def speedups(device: Device) -> Figure | None:
 def roofline(device: Device) -> Figure | None:
     """Arithmetic rate against intensity, both of the work that the task needs, under its runs' best ceilings."""
     groups = [group for group in (*device.matching("step"), *device.matching("rollout")) if group.ceilings]
-    points = [(g, row) for g in groups for row in _fullest(g) if row.flops and row.bytes]
+    points = [(g, row, seconds) for g in groups for row, seconds in _fullest(g) if row.flops and row.bytes]
     if not points:
         return None
     best_rates = {name: max(group.ceilings.get(name, 0.0) for group in groups) for name in groups[0].ceilings}
-    figure, axes = plt.subplots(figsize=(8.5, 4.8))
+    figure, axes = plt.subplots(figsize=(8.5, 4.8), layout="constrained")
     intensity = np.logspace(0, 5, 200)
     for precision, style in (("bf16", "-"), ("fp32", "--")):
         top = best_rates.get(f"matmul_{precision}")
@@ -155,32 +155,37 @@ def roofline(device: Device) -> Figure | None:
             continue
         axes.plot(intensity, np.minimum(intensity * best_rates["copy"], top), style, color="#30363d", lw=1.3)
         axes.text(intensity[-1], top * 1.08, f"{precision} product {rate(top)}FLOP/s", ha="right", fontsize=8)
-    axes.text(1.15, 1.7 * best_rates["copy"], f"copy {rate(best_rates['copy'])}B/s", fontsize=8, rotation=35)
+    axes.text(1.8, best_rates["copy"], f"copy {rate(best_rates['copy'])}B/s", fontsize=8, va="center")
     marks = {"step/wave": "o", "step/wave100": "s", "step/mnist": "^", "step/chairs": "v", "step/taxibj": "D",
              "step/sst": "P", "rollout": "X"}  # fmt: skip
-    for group, row in points:
-        x, y = row.flops / row.bytes, row.flops / row.seconds["median"]
+    for group, row, seconds in points:
+        x, y = row.flops / row.bytes, row.flops / seconds
         axes.plot(x, y, marks.get(group.name, "o"), color=_colour(row.way), ms=8, mec="white", mew=0.6)
     for name, mark in marks.items():
-        if any(group.name == name for group, _ in points):
+        if any(group.name == name for group, _, _ in points):
             axes.plot([], [], mark, color="#30363d", label=name, ls="none")
     for way in ("reference", "fastsep", "fastsep captured"):
-        if any(_colour(row.way) == COLOURS[way] for _, row in points):
+        if any(_colour(row.way) == COLOURS[way] for _, row, _ in points):
             axes.plot([], [], "o", color=COLOURS[way], label=way, ls="none")
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlabel("FLOP for each byte that must move (Adam's state and the batch, once)")
     axes.set_ylabel("FLOP/s that the task needs, over its time")
-    axes.legend(fontsize=8, ncols=2, loc="lower right")
+    axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
     axes.set_title("Training steps and rollout under the measured ceilings", loc="left", fontsize=11)
     return figure
 
 
-def _fullest(group: Group) -> list[Row]:
-    """The naive reference and the fastest row of the group's first measured task."""
+def _fullest(group: Group) -> list[tuple[Row, float]]:
+    """The naive reference and the fastest row of the group's first measured task, with their times."""
     case = group.timed[0].case
     rows = [row for row in group.timed if row.case == case]
-    return [row for row in (best([r for r in rows if r.way == "reference"], "reference"), best(rows, "fastsep")) if row]
+    slow, fast = best([r for r in rows if r.way == "reference"], "reference"), best(rows, "fastsep")
+    found = [(fast, fast.seconds["median"])] if fast else []
+    if slow:
+        beside = fast is not None and slow.precision == "fp32"
+        found.append((slow, baseline_seconds(fast, slow) if beside else slow.seconds["median"]))
+    return found
 
 
 def _lines(axes: Axes, rows: list[Row], key: str, value: str) -> None:
@@ -236,7 +241,7 @@ def forecasts(device: Device) -> Figure | None:
     for axes, preset in zip(grid[0], presets, strict=True):
         rows = [row for row in group.timed if row.case["preset"] == preset and row.precision == "fp32"]
         _lines(axes, [row for row in rows if "compiled" not in row.way], "horizon", "seconds")
-        axes.set_title(f"{preset}, {rows[0].case['batch']} sequences, fp32", loc="left", fontsize=10)
+        axes.set_title(f"{preset}, batch {rows[0].case['batch']}, fp32", loc="left", fontsize=10)
         axes.set_xlabel("horizon [frames]")
     grid[0, 0].set_ylabel("time of a forecast [s]")
     return figure
