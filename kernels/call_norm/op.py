@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import torch
-from torch import Tensor
+from torch import Tensor, library
 
 from kernels.call_norm.reference import call_norm_reference
 
@@ -83,35 +83,35 @@ def _launch(x: Tensor):
     return launch
 
 
-torch.library.define(
+library.define(
     "fastsep::call_norm",
     "(Tensor x, Tensor weight, Tensor bias, int calls, float eps, float slope) -> (Tensor, Tensor, Tensor)",
 )
-torch.library.define(
+library.define(
     "fastsep::call_norm_backward",
     "(Tensor grad, Tensor x, Tensor y, Tensor mean, Tensor var, Tensor weight, int calls, float eps, float slope)"
     " -> (Tensor, Tensor, Tensor)",
 )
 
 
-@torch.library.impl("fastsep::call_norm", ("cpu", "cuda"))
+@library.impl("fastsep::call_norm", ("cpu", "cuda"))
 def _forward(x: Tensor, weight: Tensor, bias: Tensor, calls: int, eps: float, slope: float):
     return _launch(x).forward(x, weight, bias, calls, eps, slope)
 
 
-@torch.library.impl("fastsep::call_norm_backward", ("cpu", "cuda"))
+@library.impl("fastsep::call_norm_backward", ("cpu", "cuda"))
 def _backward(
     grad: Tensor, x: Tensor, y: Tensor, mean: Tensor, var: Tensor, weight: Tensor, calls: int, eps: float, slope: float
 ):
     return _launch(x).backward(grad, x, y, mean, var, weight, calls, eps, slope)
 
 
-@torch.library.register_fake("fastsep::call_norm")
+@library.register_fake("fastsep::call_norm")
 def _(x: Tensor, weight: Tensor, bias: Tensor, calls: int, eps: float, slope: float):
     return torch.empty_like(x), weight.new_empty(calls, x.shape[1]), weight.new_empty(calls, x.shape[1])
 
 
-@torch.library.register_fake("fastsep::call_norm_backward")
+@library.register_fake("fastsep::call_norm_backward")
 def _(
     grad: Tensor, x: Tensor, y: Tensor, mean: Tensor, var: Tensor, weight: Tensor, calls: int, eps: float, slope: float
 ):

@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, library
 
 from kernels.latent_rollout import reference
 from kernels.latent_rollout.configs import Stationary, Streaming, choose
@@ -124,17 +124,17 @@ class _Rollout(torch.autograd.Function):
         return by_t0.to(ctx.t0_dtype), None, None, None, *by_weights
 
 
-torch.library.define(
+library.define(
     "fastsep::latent_rollout",
     "(Tensor t0, Tensor[] weights, SymInt steps, ScalarType dtype, str backend, bool keep) -> (Tensor, Tensor, Tensor)",
 )
-torch.library.define(
+library.define(
     "fastsep::latent_rollout_backward",
     "(Tensor latents, Tensor h1, Tensor h2, Tensor grad, Tensor[] weights, ScalarType dtype, str backend) -> Tensor[]",
 )
 
 
-@torch.library.impl("fastsep::latent_rollout", ("cpu", "cuda"))
+@library.impl("fastsep::latent_rollout", ("cpu", "cuda"))
 def _forward(
     t0: Tensor, weights: list[Tensor], steps: int, dtype: torch.dtype, backend: str, keep: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -151,7 +151,7 @@ def _forward(
         return latents, h1, h2
 
 
-@torch.library.impl("fastsep::latent_rollout_backward", ("cpu", "cuda"))
+@library.impl("fastsep::latent_rollout_backward", ("cpu", "cuda"))
 def _backward(
     latents: Tensor, h1: Tensor, h2: Tensor, grad: Tensor, weights: list[Tensor], dtype: torch.dtype, backend: str
 ) -> list[Tensor]:
@@ -211,7 +211,7 @@ def _configuration(state: Tensor, blocks: Blocks, backend: str, adjoint: bool) -
     return config
 
 
-@torch.library.register_fake("fastsep::latent_rollout")
+@library.register_fake("fastsep::latent_rollout")
 def _(
     t0: Tensor, weights: list[Tensor], steps: int, dtype: torch.dtype, backend: str, keep: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -222,7 +222,7 @@ def _(
     return latents, *hidden
 
 
-@torch.library.register_fake("fastsep::latent_rollout_backward")
+@library.register_fake("fastsep::latent_rollout_backward")
 def _(
     latents: Tensor, h1: Tensor, h2: Tensor, grad: Tensor, weights: list[Tensor], dtype: torch.dtype, backend: str
 ) -> list[Tensor]:

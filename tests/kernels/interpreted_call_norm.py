@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import library
 
 from kernels.call_norm import call_norm, launch
 from kernels.call_norm.reference import call_norm_reference
@@ -45,11 +46,9 @@ def check_op() -> None:
     x = torch.randn(6, 4, 3, 2).contiguous(memory_format=torch.channels_last)
     weight, bias = torch.rand(4) + 0.5, torch.randn(4)
     arguments = (x, weight, bias, 3, 1e-5, 0.2)
-    torch.library.opcheck(torch.ops.fastsep.call_norm, arguments)
+    library.opcheck(torch.ops.fastsep.call_norm, arguments)
     y, mean, var = torch.ops.fastsep.call_norm(*arguments)
-    torch.library.opcheck(
-        torch.ops.fastsep.call_norm_backward, (torch.randn_like(x), x, y, mean, var, weight, 3, 1e-5, 0.2)
-    )
+    library.opcheck(torch.ops.fastsep.call_norm_backward, (torch.randn_like(x), x, y, mean, var, weight, 3, 1e-5, 0.2))
 
     def loss(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         return call_norm(x, weight, bias, 3, slope=0.2, backend="triton")[0].square().sum()

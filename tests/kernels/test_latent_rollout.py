@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from rollout_cases import make, relative
+from torch import library
 
 from kernels.latent_rollout import op, reference, rollout
 
@@ -86,11 +87,11 @@ def test_float64_stays_float64_under_autocast():
 def test_opcheck(blocks, keep):
     t0, weights = make(5, 20, 64, blocks, torch.float32)
     t0, weights = t0.detach(), [w.detach() for w in weights]
-    torch.library.opcheck(torch.ops.fastsep.latent_rollout, (t0, weights, 4, torch.float32, "adjoint", keep))
+    library.opcheck(torch.ops.fastsep.latent_rollout, (t0, weights, 4, torch.float32, "adjoint", keep))
     saved = torch.ops.fastsep.latent_rollout(t0, weights, 4, torch.float32, "adjoint", keep)
     grad = torch.randn(4, 5, 20)
     arguments = (*saved, grad, weights, torch.float32, "adjoint")
-    torch.library.opcheck(torch.ops.fastsep.latent_rollout_backward, arguments)
+    library.opcheck(torch.ops.fastsep.latent_rollout_backward, arguments)
 
 
 def test_kept_and_rebuilt_hidden_activations_give_the_same_gradients():

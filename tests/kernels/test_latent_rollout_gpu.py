@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from rollout_cases import make
+from torch import library
 
 from kernels.latent_rollout import op, reference, rollout
 
@@ -163,10 +164,10 @@ def test_opcheck():
     t0, weights = t0.detach(), [w.detach() for w in weights]
     for backend in ("adjoint", *BACKENDS):
         arguments = (t0, weights, 4, torch.bfloat16, backend, False)
-        torch.library.opcheck(torch.ops.fastsep.latent_rollout, arguments)
+        library.opcheck(torch.ops.fastsep.latent_rollout, arguments)
         saved = torch.ops.fastsep.latent_rollout(*arguments)
         arguments = (*saved, target, weights, torch.bfloat16, backend)
-        torch.library.opcheck(torch.ops.fastsep.latent_rollout_backward, arguments)
+        library.opcheck(torch.ops.fastsep.latent_rollout_backward, arguments)
 
 
 def test_an_unsupported_shape_runs_on_plain_products_unless_a_kernel_is_asked_for():
