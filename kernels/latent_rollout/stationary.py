@@ -48,42 +48,76 @@ def _mix_drop(w_mix, w_drop, block, L: tl.constexpr, LP: tl.constexpr, H: tl.con
 
 
 @triton.jit
-def _gates(gate_lift, gate_mix, block, step, transitions, batch, H: tl.constexpr, PARTS: tl.constexpr,
-           PART: tl.constexpr, SLICE: tl.constexpr, BLOCK_B: tl.constexpr, ADJOINT: tl.constexpr):  # fmt: skip
-    """What follows the lift (PARTS, BLOCK_B or 1, PART) and mix (BLOCK_B or 1, SLICE): biases, or masks' sources."""
+def _lift_gate(gate_lift, block, step, transitions, batch, H: tl.constexpr, PARTS: tl.constexpr, PART: tl.constexpr,
+               BLOCK_B: tl.constexpr, ADJOINT: tl.constexpr):  # fmt: skip
+    """What the lift meets (PARTS, BLOCK_B, PART): the mask's source, or the bias for its accumulator to start from.
+
+    The bias is made by a product, ones times a matrix whose first row is the bias, so that it is born in an
+    accumulator's layout: a loaded bias would pass through shared memory every turn, with 8-way bank conflicts.
+    """
     hid = tl.arange(0, PARTS)[:, None, None] * PART + tl.arange(0, PART)[None, None, :]
+    if ADJOINT:
+        row = tl.program_id(1) * BLOCK_B + tl.arange(0, BLOCK_B)[None, :, None]
+        at = ((block * transitions + step).to(tl.int64) * batch + row) * H + hid
+        return tl.load(gate_lift + at, mask=(row < batch) & (hid < H) & (step >= 0), other=0.0)
+    else:
+        k = tl.arange(0, 16)[None, :, None]
+        bias = tl.load(gate_lift + block * H + hid + tl.zeros_like(k), mask=(k == 0) & (hid < H), other=0.0)
+        return tl.dot(tl.full((PARTS, BLOCK_B, 16), 1.0, bias.dtype), bias, input_precision="ieee")
+
+
+@triton.jit
+def _mix_gate(gate_mix, block, step, transitions, batch, H: tl.constexpr, SLICE: tl.constexpr, BLOCK_B: tl.constexpr,
+              ADJOINT: tl.constexpr):  # fmt: skip
+    """What the mix meets: the mask's source (BLOCK_B, SLICE), or the bias (1, SLICE)."""
     dst = tl.program_id(0) * SLICE + tl.arange(0, SLICE)[None, :]
     if ADJOINT:
-        row = tl.program_id(1) * BLOCK_B + tl.arange(0, BLOCK_B)
-        base = (block * transitions + step).to(tl.int64) * batch * H
-        lifted = tl.load(
-            gate_lift + base + row[None, :, None] * H + hid,
-            mask=(row[None, :, None] < batch) & (hid < H) & (step >= 0),
-            other=0.0,
-        )
-        mixed = tl.load(
-            gate_mix + base + row[:, None] * H + dst,
-            mask=(row[:, None] < batch) & (dst < H) & (step >= 0),
-            other=0.0,
-        )
+        row = tl.program_id(1) * BLOCK_B + tl.arange(0, BLOCK_B)[:, None]
+        at = ((block * transitions + step).to(tl.int64) * batch + row) * H + dst
+        return tl.load(gate_mix + at, mask=(row < batch) & (dst < H) & (step >= 0), other=0.0)
     else:
-        lifted = tl.load(gate_lift + block * H + hid, mask=hid < H, other=0.0)
-        mixed = tl.load(gate_mix + block * H + dst, mask=dst < H, other=0.0)
-    return lifted, mixed
+        return tl.load(gate_mix + block * H + dst, mask=dst < H, other=0.0)
+
+
+@triton.jit
+def _sum_parts(q, PARTS: tl.constexpr):
+    """Sum over the leading axis, which is split over warps; a power of two up to 16.
+
+    ``tl.sum`` would pass it through shared memory with 16-way bank conflicts, for longer than all products take.
+    Halving it by ``tl.split`` moves every value once, without conflicts.
+    """
+    q = tl.permute(q, (1, 2, 0))
+    ROWS: tl.constexpr = q.shape[0]
+    COLS: tl.constexpr = q.shape[1]
+    if PARTS == 1:
+        return tl.reshape(q, (ROWS, COLS))
+    elif PARTS == 2:
+        a, b = tl.split(q)
+    elif PARTS == 4:
+        a, b = tl.split(tl.reshape(q, (ROWS, COLS, 2, 2)))
+        a, b = tl.split(a + b)
+    elif PARTS == 8:
+        a, b = tl.split(tl.reshape(q, (ROWS, COLS, 2, 2, 2)))
+        a, b = tl.split(a + b)
+        a, b = tl.split(a + b)
+    else:
+        a, b = tl.split(tl.reshape(q, (ROWS, COLS, 2, 2, 2, 2)))
+        a, b = tl.split(a + b)
+        a, b = tl.split(a + b)
+        a, b = tl.split(a + b)
+    return a + b
 
 
 @triton.jit
 def _partial(x, lift, mix, drop, lifted, mixed, PARTS: tl.constexpr, ADJOINT: tl.constexpr, PRECISION: tl.constexpr):
     """This program's share (BLOCK_B, LP) of what the block adds to the state."""
     operand = mix.dtype
-    p = tl.dot(
-        tl.broadcast_to(x.to(operand)[None], [PARTS, x.shape[0], x.shape[1]]), lift, input_precision=PRECISION
-    )  # (PARTS, BLOCK_B, PART)
+    rows = tl.broadcast_to(x.to(operand)[None], [PARTS, x.shape[0], x.shape[1]])
     if ADJOINT:
-        p = tl.where(lifted > 0, p, 0.0)
+        p = tl.where(lifted > 0, tl.dot(rows, lift, input_precision=PRECISION), 0.0)  # (PARTS, BLOCK_B, PART)
     else:
-        p = tl.maximum(p + lifted, 0.0)
-    q = tl.sum(tl.dot(p.to(operand), mix, input_precision=PRECISION), 0)  # (BLOCK_B, SLICE)
+        p = tl.maximum(tl.dot(rows, lift, lifted, input_precision=PRECISION), 0.0)
+    q = _sum_parts(tl.dot(p.to(operand), mix, input_precision=PRECISION), PARTS)  # (BLOCK_B, SLICE)
     if ADJOINT:
         q = tl.where(mixed > 0, q, 0.0)
     else:
@@ -187,11 +221,21 @@ def stationary_kernel(
             mix3, drop3 = _mix_drop(w_mix, w_drop, first + sign * 3, L, LP, H, PARTS, PART, SLICE, ADJOINT)
     elif AHEAD:
         mix, drop = _mix_drop(w_mix, w_drop, first, L, LP, H, PARTS, PART, SLICE, ADJOINT)
+    # The lift's biases are held with the weights; masks and other biases are read every turn.
+    LIFT_GATE: tl.constexpr = ADJOINT or not HOLD
+    if not LIFT_GATE:
+        bias0 = _lift_gate(gate_lift, 0, 0, transitions, batch, H, PARTS, PART, BLOCK_B, ADJOINT)
+        if R > 1:
+            bias1 = _lift_gate(gate_lift, 1, 0, transitions, batch, H, PARTS, PART, BLOCK_B, ADJOINT)
+        if R > 2:
+            bias2 = _lift_gate(gate_lift, 2, 0, transitions, batch, H, PARTS, PART, BLOCK_B, ADJOINT)
+        if R > 3:
+            bias3 = _lift_gate(gate_lift, 3, 0, transitions, batch, H, PARTS, PART, BLOCK_B, ADJOINT)
     if AHEAD:
         step = transitions - 1 if ADJOINT else 0
-        lifted, mixed = _gates(
-            gate_lift, gate_mix, first, step, transitions, batch, H, PARTS, PART, SLICE, BLOCK_B, ADJOINT
-        )
+        mixed = _mix_gate(gate_mix, first, step, transitions, batch, H, SLICE, BLOCK_B, ADJOINT)
+        if LIFT_GATE:
+            lifted = _lift_gate(gate_lift, first, step, transitions, batch, H, PARTS, PART, BLOCK_B, ADJOINT)
 
     turn = 0
     while turn < total:
@@ -199,29 +243,29 @@ def stationary_kernel(
         block = i % R
         step = i // R
         if not AHEAD:
-            lifted, mixed = _gates(
-                gate_lift, gate_mix, block, step, transitions, batch, H, PARTS, PART, SLICE, BLOCK_B, ADJOINT
-            )
+            mixed = _mix_gate(gate_mix, block, step, transitions, batch, H, SLICE, BLOCK_B, ADJOINT)
+            if LIFT_GATE:
+                lifted = _lift_gate(gate_lift, block, step, transitions, batch, H, PARTS, PART, BLOCK_B, ADJOINT)
         if not HOLD:
             if not AHEAD:
                 lift = _lift(w_lift, block, L, LP, H, PARTS, PART, ADJOINT)
                 mix, drop = _mix_drop(w_mix, w_drop, block, L, LP, H, PARTS, PART, SLICE, ADJOINT)
             y = _partial(x, lift, mix, drop, lifted, mixed, PARTS, ADJOINT, PRECISION)
         elif R == 1:
-            y = _partial(x, lift0, mix0, drop0, lifted, mixed, PARTS, ADJOINT, PRECISION)
+            y = _partial(x, lift0, mix0, drop0, lifted if ADJOINT else bias0, mixed, PARTS, ADJOINT, PRECISION)
         # Branches at run time keep the compiler from moving every block's weights into registers at once.
         elif block == first:
-            y = _partial(x, lift0, mix0, drop0, lifted, mixed, PARTS, ADJOINT, PRECISION)
+            y = _partial(x, lift0, mix0, drop0, lifted if ADJOINT else bias0, mixed, PARTS, ADJOINT, PRECISION)
         elif R == 2:
-            y = _partial(x, lift1, mix1, drop1, lifted, mixed, PARTS, ADJOINT, PRECISION)
+            y = _partial(x, lift1, mix1, drop1, lifted if ADJOINT else bias1, mixed, PARTS, ADJOINT, PRECISION)
         elif block == first + sign:
-            y = _partial(x, lift1, mix1, drop1, lifted, mixed, PARTS, ADJOINT, PRECISION)
+            y = _partial(x, lift1, mix1, drop1, lifted if ADJOINT else bias1, mixed, PARTS, ADJOINT, PRECISION)
         elif R == 3:
-            y = _partial(x, lift2, mix2, drop2, lifted, mixed, PARTS, ADJOINT, PRECISION)
+            y = _partial(x, lift2, mix2, drop2, lifted if ADJOINT else bias2, mixed, PARTS, ADJOINT, PRECISION)
         elif block == first + sign * 2:
-            y = _partial(x, lift2, mix2, drop2, lifted, mixed, PARTS, ADJOINT, PRECISION)
+            y = _partial(x, lift2, mix2, drop2, lifted if ADJOINT else bias2, mixed, PARTS, ADJOINT, PRECISION)
         else:
-            y = _partial(x, lift3, mix3, drop3, lifted, mixed, PARTS, ADJOINT, PRECISION)
+            y = _partial(x, lift3, mix3, drop3, lifted if ADJOINT else bias3, mixed, PARTS, ADJOINT, PRECISION)
         _send(y, partials, arrived, turn, SLICES, BLOCK_B, LP)
         # What does not depend on the others' sums is read while they are on their way.
         if ADJOINT:
@@ -231,9 +275,9 @@ def stationary_kernel(
         if AHEAD:
             ahead = (i + sign + total) % R
             step_ahead = tl.where(block == R - 1 - first, step + sign, step)
-            lifted, mixed = _gates(
-                gate_lift, gate_mix, ahead, step_ahead, transitions, batch, H, PARTS, PART, SLICE, BLOCK_B, ADJOINT
-            )
+            mixed = _mix_gate(gate_mix, ahead, step_ahead, transitions, batch, H, SLICE, BLOCK_B, ADJOINT)
+            if LIFT_GATE:
+                lifted = _lift_gate(gate_lift, ahead, step_ahead, transitions, batch, H, PARTS, PART, BLOCK_B, ADJOINT)
             if not HOLD:
                 lift = _lift(w_lift, ahead, L, LP, H, PARTS, PART, ADJOINT)
                 mix, drop = _mix_drop(w_mix, w_drop, ahead, L, LP, H, PARTS, PART, SLICE, ADJOINT)
