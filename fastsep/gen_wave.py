@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import signal
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,14 +44,8 @@ def main() -> None:
         raise UserError("--gpu needs a GPU that PyTorch can use and there is none: leave --gpu out")
     if arguments.gpu and importlib.util.find_spec("numba_cuda") is None:
         raise UserError("--gpu needs numba-cuda: pip install 'fastsep[gpu]', or leave --gpu out")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     settings = WaveSettings(arguments.size, arguments.frames, arguments.grid, arguments.dt, arguments.seed)
-    try:
-        path = generate(arguments.out, settings, torch.device("cuda" if arguments.gpu else "cpu"), arguments.format)
-    except KeyboardInterrupt:
-        print(f"stopped: nothing was written, {arguments.out} is as it was", file=sys.stderr)
-        raise
-    print(path)
+    print(generate(arguments.out, settings, torch.device("cuda" if arguments.gpu else "cpu"), arguments.format))
 
 
 if __name__ == "__main__":

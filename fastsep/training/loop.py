@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fastsep import signals
 from fastsep.config import Config
 from fastsep.data.windows import Windows
 from fastsep.errors import UserError
@@ -40,8 +42,9 @@ def train(config: Config, run: Path, show_progress: bool = True) -> None:
         UserError: missing data, an unwritable directory, a device that is not there, a loss that is not finite.
     """
     trainer = Trainer(config, run, show_progress)
-    create_run(run, config)
-    trainer.fit()
+    with signals.held():  # a signal between the two would leave a run without a checkpoint
+        create_run(run, config)
+        trainer.fit()
 
 
 def resume(run: Path, show_progress: bool = True) -> None:
@@ -87,7 +90,24 @@ class Trainer:
         self.done = step_of(checkpoint)
 
     def fit(self) -> None:
-        """Train to the end of the schedule, with a checkpoint at the end and whenever it is interrupted."""
+        """Train to the end of the schedule, with a checkpoint at the end.
+
+        Raises:
+            Stopped: a signal asked to stop; the step that was running was finished and saved.
+        """
+        with signals.held() as request:
+            try:
+                self._fit(request)
+            except signals.Stopped as stop:  # asked twice
+                note = f"at once; continue from the last checkpoint with {resume_command(self.run)}"
+                raise signals.Stopped(stop.signum, note) from None
+            if request:
+                complete = self.done == self.total_steps
+                note = "it was the last one" if complete else f"continue with {resume_command(self.run)}"
+                raise signals.Stopped(request.signum, f"step {self.done} is saved, {note}")
+
+    def _fit(self, request: signals.Request) -> None:
+        """The steps that remain, or up to the one that ends after ``request``; the last one taken is saved."""
         run = self.config.run
         log = Log(self.run, self.done, self.total_steps, self.show_progress)
         self.model.train()
@@ -100,6 +120,10 @@ class Trainer:
                 log.advance()
                 last = self.done == self.total_steps
                 saves = last or self.done % run.checkpoint_every == 0
+                if request and not saves:  # without a row or a forecast: who asks may not wait long
+                    self._check_finite(self.take_step.read_losses().total)
+                    self._save()
+                    break
                 if not saves and self.done % run.log_every:
                     continue
                 losses = self.take_step.read_losses()  # waits for the device
@@ -111,10 +135,8 @@ class Trainer:
                     log.images(self.done, strip)
                     self._save()
                 row_step, row_time = self.done, time.perf_counter()
-        except KeyboardInterrupt:
-            self._check_finite(self.take_step.read_losses().total)
-            self._save()
-            raise UserError(f"interrupted after step {self.done}: continue with --resume {self.run}") from None
+                if saves and request:
+                    break
         finally:
             log.close()
 
@@ -149,6 +171,11 @@ class Trainer:
         if self.device.type == "cuda":
             state["rng_cuda"] = torch.cuda.get_rng_state(self.device)
         save_checkpoint(self.run, self.done, self.model, state)
+
+
+def resume_command(run: Path) -> str:
+    """What continues ``run`` when typed into a shell."""
+    return f"python -m fastsep.train --resume {shlex.quote(str(run))}"
 
 
 def build_model(config: Config, device: torch.device) -> SeparableModel:

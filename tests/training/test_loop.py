@@ -1,12 +1,14 @@
 """The loop on a made data set of smooth pulses: it learns, resumes exactly, and stops cleanly when things go wrong."""
 
 import math
+import signal
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import pytest
 import torch
 
+from fastsep import signals
 from fastsep.config import Config, ModelConfig, ObjectiveConfig, OptimConfig, RunConfig
 from fastsep.data import DATASETS
 from fastsep.data.base import DataConfig
@@ -14,7 +16,8 @@ from fastsep.data.windows import TensorWindows, all_starts
 from fastsep.errors import UserError
 from fastsep.training.checkpoint import load_model, newest_checkpoint
 from fastsep.training.log import read_log
-from fastsep.training.loop import Trainer, resume, train
+from fastsep.training.loop import resume, train
+from fastsep.training.step import TrainStep
 
 
 @dataclass(frozen=True)
@@ -63,27 +66,53 @@ def test_training_learns_and_leaves_a_whole_run(config, tmp_path):
     assert {path.name for path in run.iterdir()} == {"config.json", "log.csv", "checkpoints", "tensorboard"}
 
 
-def test_a_resumed_run_ends_where_an_unbroken_one_does(config, tmp_path, monkeypatch):
+def stop_at(monkeypatch, step, *signums):
+    """Send the signals while a step runs, as a user or a batch system does."""
+    original = TrainStep.__call__
+
+    def interrupted(self, index, lr):
+        interrupted.taken += 1
+        if interrupted.taken == step:
+            for signum in signums:
+                signal.raise_signal(signum)
+        original(self, index, lr)
+
+    interrupted.taken = 0
+    monkeypatch.setattr(TrainStep, "__call__", interrupted)
+
+
+@pytest.mark.parametrize("signum", signals.SIGNALS)
+def test_a_resumed_run_ends_where_an_unbroken_one_does(config, tmp_path, monkeypatch, signum):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     train(config, whole, False)
-
-    original = Trainer._batches
-
-    def interrupted(self):
-        for index in original(self):
-            if self.done == 27:
-                raise KeyboardInterrupt
-            yield index
-
-    monkeypatch.setattr(Trainer, "_batches", interrupted)
-    with pytest.raises(UserError, match=r"after step 27: continue with --resume"):
+    before = signal.getsignal(signum)
+    stop_at(monkeypatch, 27, signum, signal.SIGTERM)
+    with pytest.raises(signals.Stopped, match=r"step 27 is saved, continue with .*--resume") as stop:
         train(config, broken, False)
-    monkeypatch.setattr(Trainer, "_batches", original)
+    assert stop.value.status == 128 + signum
+    assert signal.getsignal(signum) is before
     assert newest_checkpoint(broken).name == "step-00000027"
     resume(broken, False)
     for ours, theirs in zip(weights_of(broken).values(), weights_of(whole).values(), strict=True):
         assert torch.equal(ours, theirs)
     assert [row["step"] for row in read_log(broken)] == [10, 20, 30, 40]
+
+
+def test_asked_again_later_it_stops_at_once(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(signals, "_SAME_REQUEST", 0.0)
+    stop_at(monkeypatch, 27, signal.SIGTERM, signal.SIGTERM)
+    with pytest.raises(signals.Stopped, match=r"at once; continue from the last checkpoint with .*--resume"):
+        train(config, tmp_path / "run", False)
+    assert newest_checkpoint(tmp_path / "run").name == "step-00000020"
+
+
+@pytest.mark.parametrize("step", [20, 40])
+def test_a_signal_at_a_step_that_is_saved_anyway(config, tmp_path, monkeypatch, step):
+    stop_at(monkeypatch, step, signal.SIGTERM)
+    with pytest.raises(signals.Stopped, match=f"step {step} is saved"):
+        train(config, tmp_path / "run", False)
+    assert newest_checkpoint(tmp_path / "run").name == f"step-000000{step}"
+    assert read_log(tmp_path / "run")[-1]["step"] == step
 
 
 def test_a_complete_run_is_not_resumed(config, tmp_path):

@@ -1,0 +1,196 @@
+"""Signals and lost readers, in the test's own process where that shows the same."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from fastsep import cli, signals
+from fastsep.errors import UserError
+from fastsep.output import lenient_output
+from fastsep.training.checkpoint import newest_checkpoint, step_of
+
+
+def status_of(main) -> int:
+    """The exit status of a command that consists of ``main``."""
+    try:
+        cli.run(main)
+    except SystemExit as stop:
+        return stop.code
+    return 0
+
+
+@pytest.mark.parametrize("signum", signals.SIGNALS)
+def test_a_signal_unwinds_with_its_status_and_one_line(signum, capsys):
+    cleaned = []
+
+    def main():
+        try:
+            signal.raise_signal(signum)
+        finally:
+            cleaned.append(True)
+
+    assert status_of(main) == 128 + signum
+    assert capsys.readouterr().err == f"stopped by {signum.name}: no file is half written\n"
+    assert cleaned
+
+
+@pytest.mark.parametrize("signum", signals.SIGNALS)
+def test_a_signal_inherited_as_ignored_stays_ignored(signum):
+    before = signal.signal(signum, signal.SIG_IGN)
+    try:
+        assert status_of(lambda: signal.raise_signal(signum)) == 0
+        assert signal.getsignal(signum) == signal.SIG_IGN
+    finally:
+        signal.signal(signum, before)
+
+
+def test_held_waits_for_the_end_of_the_outermost_block():
+    seen = []
+
+    def main():
+        with signals.held() as request:
+            with signals.held():
+                signal.raise_signal(signal.SIGTERM)
+                signal.raise_signal(signal.SIGINT)  # within a second: the same request
+            seen.append(request.signum)
+        seen.append("unreachable")
+
+    assert status_of(main) == 143
+    assert seen == [signal.SIGTERM]
+
+
+def test_a_later_signal_stops_at_once_and_the_next_ends_the_process(monkeypatch):
+    monkeypatch.setattr(signals, "_SAME_REQUEST", 0.0)
+    exits = []
+    monkeypatch.setattr(os, "_exit", exits.append)
+
+    def main():
+        with signals.held():
+            signal.raise_signal(signal.SIGTERM)
+            try:
+                signal.raise_signal(signal.SIGTERM)
+            finally:
+                signal.raise_signal(signal.SIGTERM)
+
+    assert status_of(main) == 143
+    assert exits == [143]
+
+
+def test_a_library_call_in_a_thread_leaves_signals_alone():
+    before, seen = signal.getsignal(signal.SIGTERM), []
+
+    def work():
+        with signals.held() as request:
+            seen.append((signal.getsignal(signal.SIGTERM), bool(request)))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [(before, False)]
+
+
+def test_a_request_is_over_when_the_block_is():
+    with pytest.raises(signals.Stopped), signals.heeded():
+        signal.raise_signal(signal.SIGTERM)
+    with signals.held() as request:
+        assert not request
+
+
+def test_bad_input_within_a_held_block_is_still_bad_input(capsys):
+    def main():
+        with signals.held():
+            raise UserError("no such file")
+
+    assert status_of(main) == 2
+    assert capsys.readouterr().err == "error: no such file\n"
+
+
+@pytest.mark.parametrize("buffering", [1, -1])
+def test_a_reader_that_went_away_raises_nothing(buffering, monkeypatch):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w", buffering=buffering) as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        with lenient_output():
+            for _ in range(3):
+                print("x" * 10_000)
+            sys.stdout.flush()
+        print("nor afterwards", flush=True)
+        monkeypatch.undo()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_behind_stdout_raises_nothing(monkeypatch):
+    with open("/dev/full", "w") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        with lenient_output():
+            print("x" * 10_000, flush=True)
+            print("x" * 10_000, flush=True)
+        monkeypatch.undo()
+
+
+def test_letters_that_the_output_lacks_are_replaced(tmp_path, monkeypatch):
+    with (tmp_path / "out").open("w", encoding="ascii") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        with lenient_output():
+            print("°C")
+        monkeypatch.undo()
+    assert (tmp_path / "out").read_text() == "?C\n"
+
+
+def test_a_command_with_closed_output_writes_no_news_into_its_files(tmp_path):
+    script = f"""
+import os, sys
+from fastsep import cli
+
+def main():
+    file = open({str(tmp_path / "data")!r}, "w")
+    print("news")
+    print("news", file=sys.stderr)
+    os.write(2, b"news")
+    file.write("data")
+
+cli.run(main)
+"""
+    done = subprocess.run(["sh", "-c", 'exec "$0" -c "$1" >&- 2>&- <&-', sys.executable, script], timeout=60)
+    assert done.returncode == 0
+    assert (tmp_path / "data").read_text() == "data"
+
+
+# fmt: off
+ENDLESS = [
+    "--size", "10", "--frames", "130", "--steps", "1000000", "--batch-size", "8", "--log-every", "4", "--device", "cpu",
+    "--precision", "fp32", "--enc-hidden-size", "16", "--dec-hidden-size", "16", "--res-hidden-size", "16",
+    "--checkpoint-every", "1000000", "--no-score",
+]
+# fmt: on
+
+
+def test_training_outlives_its_reader_and_saves_when_terminated(tmp_path):
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "fastsep.train", "wave100", *ENDLESS, "--out", str(run)]
+    heed = partial(signal.signal, signal.SIGTERM, signal.SIG_DFL)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed) as process:
+        try:
+            process.stdout.close()
+            process.stderr.close()
+            rows = 0
+            for _ in range(1200):
+                time.sleep(0.05)
+                rows = (run / "log.csv").read_text().count("\n") if (run / "log.csv").exists() else 0
+                if rows > 4 or process.poll() is not None:
+                    break
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=60) == 143
+        finally:
+            process.kill()
+    assert step_of(newest_checkpoint(run)) >= 4 * (rows - 1)
