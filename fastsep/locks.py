@@ -1,0 +1,96 @@
+"""Locks that end with the process that holds them, however it ends: advisory locks of the kernel on a file.
+
+A lock file that a killed process left behind is locked by nobody, and taken over. The file is removed when the lock is
+released; whoever waits for it notices that it has another file in hand than the one of that name, and opens it anew.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+_PATIENCE = 10.0  # seconds; a small file is written in far less
+_UNSUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+
+
+@contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """Hold the lock file ``path`` during the block; its text says who does (process and machine).
+
+    On a file system without locks nothing is held.
+
+    Raises:
+        BlockingIOError: another process holds it.
+        OSError: the file cannot be made.
+    """
+    descriptor = open_locked(path, patience=0.0)
+    try:
+        with suppress(OSError):  # it is locked even if the disk is too full to say by whom
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, f"process {os.getpid()} on {os.uname().nodename}\n".encode())
+        yield
+    finally:
+        with suppress(OSError):
+            path.unlink()
+        os.close(descriptor)
+
+
+def holder(path: Path) -> str:
+    """Who holds the lock file ``path``, as far as it says."""
+    try:
+        return path.read_text(errors="replace").strip()[:100] or "another process"
+    except OSError:
+        return "another process"
+
+
+def open_locked(path: Path, patience: float = _PATIENCE) -> int:
+    """A descriptor of ``path``, made if absent, that is locked and still the file of that name.
+
+    Args:
+        patience: seconds to wait for another process.
+
+    Raises:
+        BlockingIOError: another process keeps it locked.
+        OSError: it cannot be made.
+    """
+    deadline = time.monotonic() + patience
+    while True:
+        descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o666)
+        try:
+            free = _take(descriptor)
+            if free and _is_named(descriptor, path):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+        if not free:
+            if time.monotonic() >= deadline:
+                raise BlockingIOError(errno.EAGAIN, "another process has it locked", str(path))
+            time.sleep(0.01)
+
+
+def _take(descriptor: int) -> bool:
+    """Whether the lock was free."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
+    return True
+
+
+def _is_named(descriptor: int, path: Path) -> bool:
+    ours = os.fstat(descriptor)
+    try:
+        named = os.stat(path, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return (ours.st_dev, ours.st_ino) == (named.st_dev, named.st_ino)
