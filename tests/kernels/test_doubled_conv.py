@@ -1,0 +1,54 @@
+"""The folded convolution is the doubling and the convolution, with 4/9 of the arithmetic."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from kernels.doubled_conv import doubled_conv
+from kernels.doubled_conv.reference import doubled_conv_reference, folded_conv, widen
+
+
+@pytest.mark.parametrize("size", [(1, 1), (4, 4), (5, 7)], ids=str)
+def test_folded_equals_doubled_then_convolved(size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, 6, *size, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(5, 6, 3, 3, dtype=torch.float64).contiguous(memory_format=torch.channels_last).requires_grad_()
+    bias = torch.randn(5, dtype=torch.float64, requires_grad=True)
+    expected = doubled_conv_reference(x, weight, bias)
+    grad = torch.randn_like(expected)
+    gradients = torch.autograd.grad(expected, (x, weight, bias), grad)
+    for function in (folded_conv, doubled_conv):
+        y = function(x, weight, bias)
+        torch.testing.assert_close(y, expected, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(torch.autograd.grad(y, (x, weight, bias), grad), gradients, rtol=1e-12, atol=1e-12)
+
+
+def test_folding_saves_five_ninths_of_the_arithmetic() -> None:
+    x, weight = torch.empty(2, 6, 8, 8, device="meta"), torch.empty(5, 6, 3, 3, device="meta")
+    flops = []
+    for function in (doubled_conv_reference, folded_conv):
+        with FlopCounterMode(display=False) as counter:
+            function(x, weight)
+        flops.append(counter.get_total_flops())
+    assert flops[1] * 9 == flops[0] * 4
+
+
+def test_rounding_to_bf16_costs_no_more_folded() -> None:
+    torch.manual_seed(0)
+    x, weight = torch.randn(4, 64, 8, 8).bfloat16().double(), torch.randn(64, 64, 3, 3).double() / 24
+    exact = doubled_conv_reference(x, weight)
+    plain = doubled_conv_reference(x, weight.bfloat16().double()) - exact
+    folded = torch.nn.functional.conv_transpose2d(x, widen(weight).bfloat16().double(), stride=2, padding=1) - exact
+    assert folded.norm() < 1.2 * plain.norm()
+
+
+def test_autocast_widens_the_weight_in_float32() -> None:
+    torch.manual_seed(0)
+    x, weight = torch.randn(2, 8, 8, 8), torch.randn(8, 8, 3, 3)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert widen(weight).dtype == torch.float32
+        y = doubled_conv(x.bfloat16(), weight)
+    assert y.dtype == torch.bfloat16
+    torch.testing.assert_close(y.float(), doubled_conv_reference(x, weight), rtol=0.02, atol=0.3)
