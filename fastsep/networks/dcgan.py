@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from fastsep.networks.layers import Block, CodeConvTranspose2d, JoinConvTranspose2d
+from fastsep.networks.convolutions import CodeConvTranspose2d, Conv2d, ConvTranspose2d, JoinConvTranspose2d
+from fastsep.networks.layers import Block
 
 
 class DCGANEncoder(nn.Module):
@@ -19,10 +20,10 @@ class DCGANEncoder(nn.Module):
         f = filters
         self.stages = nn.ModuleList(
             [
-                Block(nn.Conv2d(channels, f, 4, stride=2, padding=1), norm=False),
-                Block(nn.Conv2d(f, 2 * f, 4, stride=2, padding=1)),
-                Block(nn.Conv2d(2 * f, 4 * f, 4, stride=2, padding=1)),
-                Block(nn.Conv2d(4 * f, 8 * f, 4, stride=2, padding=1)),
+                Block(Conv2d(channels, f, 4, stride=2, padding=1), norm=False),
+                Block(Conv2d(f, 2 * f, 4, stride=2, padding=1)),
+                Block(Conv2d(2 * f, 4 * f, 4, stride=2, padding=1)),
+                Block(Conv2d(4 * f, 8 * f, 4, stride=2, padding=1)),
             ]
         )
         self.last = nn.Linear(8 * f * 4 * 4, code_size)
@@ -69,4 +70,4 @@ class DCGANDecoder(nn.Module):
 
 def _double(size: int, out: int, skips: bool) -> nn.Module:
     """A 4x4 transposed convolution that doubles the image; with skips, as many skip channels as features join."""
-    return JoinConvTranspose2d(size, size, out) if skips else nn.ConvTranspose2d(size, out, 4, stride=2, padding=1)
+    return JoinConvTranspose2d(size, size, out) if skips else ConvTranspose2d(size, out, 4, stride=2, padding=1)

@@ -39,7 +39,7 @@ def _fold(owner: nn.Module, norm: str, conv: str) -> None:
     before: nn.Module = getattr(owner, conv)
     is_transposed = isinstance(before, nn.ConvTranspose2d)
     setattr(owner, conv, fuse_conv_bn_eval(before, getattr(owner, norm), transpose=is_transposed).requires_grad_(False))
-    setattr(owner, norm, _Activation())
+    setattr(owner, norm, _Activation().eval())
 
 
 class _Activation(nn.Module):

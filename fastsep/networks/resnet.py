@@ -10,7 +10,8 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fastsep.networks.layers import CallBatchNorm2d, conv3
+from fastsep.networks.convolutions import Conv2d, conv3
+from fastsep.networks.layers import CallBatchNorm2d, conv_norm
 
 
 class BasicBlock(nn.Module):
@@ -26,15 +27,15 @@ class BasicBlock(nn.Module):
         self.norm2 = CallBatchNorm2d(out)
         self.shortcut = None
         if stride > 1 or size != out:
-            self.shortcut = nn.Conv2d(size, out, 1, stride=stride)
+            self.shortcut = Conv2d(size, out, 1, stride=stride)
             self.shortcut_norm = CallBatchNorm2d(out)
 
     def forward(self, x: Tensor, calls: int) -> Tensor:
         """(K*B, C, H, W) -> (K*B, C', H/stride, W/stride)."""
-        y = self.norm1(self.conv1(x), calls, slope=0.0)
-        y = self.norm2(self.conv2(y), calls)
+        y = conv_norm(self.conv1, self.norm1, x, calls=calls, slope=0.0)
+        y = conv_norm(self.conv2, self.norm2, y, calls=calls)
         if self.shortcut is not None:
-            x = self.shortcut_norm(self.shortcut(x), calls)
+            x = conv_norm(self.shortcut, self.shortcut_norm, x, calls=calls)
         return F.relu(y + x)
 
 
@@ -46,13 +47,13 @@ class ResNetEncoder(nn.Module):
     def __init__(self, channels: int, code_size: int) -> None:
         """``channels`` is n * C: the conditioning frames are stacked on the channel axis."""
         super().__init__()
-        self.stem = nn.Conv2d(channels, 64, 5, stride=2, padding=3)
+        self.stem = Conv2d(channels, 64, 5, stride=2, padding=3)
         self.stem_norm = CallBatchNorm2d(64)
         sizes = [(64, 64, 1), (64, 128, 2), (128, 256, 2), (256, 512, 2)]
         self.blocks = nn.ModuleList(
             block for size, out, stride in sizes for block in (BasicBlock(size, out, stride), BasicBlock(out, out, 1))
         )
-        self.code = nn.Conv2d(512, code_size, 3)
+        self.code = Conv2d(512, code_size, 3)
         # The published network holds this layer and never calls it; it stays so that weights map by order.
         self.unused_norm = CallBatchNorm2d(code_size).requires_grad_(False)
 
@@ -60,7 +61,7 @@ class ResNetEncoder(nn.Module):
         """(K, B, n, C, 64, 64) -> code (K, B, code), and no skip features."""
         calls = frames.shape[0]
         x = frames.flatten(2, 3).flatten(0, 1)  # (K*B, n*C, 64, 64)
-        x = self.stem_norm(self.stem(x), calls, slope=0.0)  # (K*B, 64, 33, 33)
+        x = conv_norm(self.stem, self.stem_norm, x, calls=calls, slope=0.0)  # (K*B, 64, 33, 33)
         x = F.max_pool2d(x, 3, stride=2, padding=1)  # (K*B, 64, 17, 17)
         for block in self.blocks:
             x = block(x, calls)

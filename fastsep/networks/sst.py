@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fastsep.networks.layers import Block, conv3, conv3_stage, run_blocks
+from fastsep.networks.convolutions import conv3
+from fastsep.networks.layers import Block, conv3_stage, run_blocks
 
 
 class SSTEncoder(nn.Module):
@@ -48,22 +49,19 @@ class SSTDecoder(nn.Module):
         if skips:
             rest = [
                 conv3_stage([128, 128, 64, 64], skip=256, skip_first=True),
-                conv3_stage([64, 128, 64, 64], skip=128, skip_first=True),
-                conv3_stage([64, 64, 64, channels], skip=64, skip_first=True),
+                conv3_stage([64, 128, 64, 64], skip=128, skip_first=True, doubles=True),
+                conv3_stage([64, 64, 64, channels], skip=64, skip_first=True, doubles=True),
             ]
         else:
-            rest = [conv3_stage([128, 128, 128, 64]), conv3_stage([64, 64, channels])]
+            rest = [conv3_stage([128, 128, 128, 64], doubles=True), conv3_stage([64, 64, channels], doubles=True)]
         self.stages = nn.ModuleList([first, *rest])
-        self.doubled = (2, 3) if skips else (1, 2)  # stages in front of which the image is doubled
 
     def forward(self, static: Tensor, dynamic: Tensor, skips: tuple[Tensor, ...] = ()) -> Tensor:
         """Static code (B, s, h, w), dynamic codes (K, B, t, h, w), skips (B, c, ...) -> logits (K, B, C, 4h, 4w)."""
         calls = dynamic.shape[0]
         x = run_blocks(self.stages[0], dynamic.flatten(0, 1), calls, static)  # (K*B, 128, h, w)
-        for i, stage in enumerate(self.stages[1:], start=1):
-            if i in self.doubled:
-                x = F.interpolate(x, scale_factor=2, mode="nearest")
-            x = run_blocks(stage, x, calls, skips[i - 1] if skips else None)
+        for i, stage in enumerate(self.stages[1:]):
+            x = run_blocks(stage, x, calls, skips[i] if skips else None)
         return x.unflatten(0, (calls, -1))
 
 

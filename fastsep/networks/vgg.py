@@ -8,7 +8,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fastsep.networks.layers import Block, CodeConvTranspose2d, conv3_stage, run_blocks
+from fastsep.networks.convolutions import CodeConvTranspose2d, Conv2d, ConvTranspose2d
+from fastsep.networks.layers import Block, conv3_stage, run_blocks
 
 
 class VGGEncoder(nn.Module):
@@ -20,7 +21,7 @@ class VGGEncoder(nn.Module):
         f = filters
         widths = [[channels, f, f], [f, 2 * f, 2 * f], [2 * f, 4 * f, 4 * f, 4 * f], [4 * f, 8 * f, 8 * f, 8 * f]]
         self.stages = nn.ModuleList(conv3_stage(width) for width in widths)
-        self.last = Block(nn.Conv2d(8 * f, code_size, 4), activation=False)
+        self.last = Block(Conv2d(8 * f, code_size, 4), activation=False)
         self.pool_last = size == 64
         self.skips = skips
 
@@ -37,7 +38,7 @@ class VGGEncoder(nn.Module):
 
 
 class VGGDecoder(nn.Module):
-    """Codes to one frame each; nearest doubling after every stage but the last, [features, skip] joined before each."""
+    """Codes to one frame each; a stage doubles the image (the first of 64x64 frames only), joins [features, skip]."""
 
     def __init__(
         self, channels: int, size: int, filters: int, mixing: str, size_s: int, size_t: int, skips: bool = False
@@ -46,11 +47,13 @@ class VGGDecoder(nn.Module):
         super().__init__()
         f = filters
         self.mixing = mixing
-        self.double_first = size == 64
         self.first = Block(CodeConvTranspose2d(size_s if mixing == "concat" else 0, size_t, 8 * f))
         widths = [[8 * f, 8 * f, 8 * f, 4 * f], [4 * f, 4 * f, 4 * f, 2 * f], [2 * f, 2 * f, f], [f, f]]
-        self.stages = nn.ModuleList(conv3_stage(width, skip=width[0] if skips else 0) for width in widths)
-        self.last = nn.ConvTranspose2d(f, channels, 3, padding=1)
+        self.stages = nn.ModuleList(
+            conv3_stage(width, skip=width[0] if skips else 0, doubles=i > 0 or size == 64)
+            for i, width in enumerate(widths)
+        )
+        self.last = ConvTranspose2d(f, channels, 3, padding=1)
 
     def forward(self, static: Tensor, dynamic: Tensor, skips: tuple[Tensor, ...] = ()) -> Tensor:
         """Static code (B, s), dynamic codes (K, B, t), skips (B, c, h, w) -> logits (K, B, C, H, W)."""
@@ -58,7 +61,5 @@ class VGGDecoder(nn.Module):
         code = dynamic if self.mixing == "concat" else static * dynamic
         x = self.first(code.flatten(0, 1), calls, static)  # (K*B, 8f, 4, 4)
         for i, stage in enumerate(self.stages):
-            if i or self.double_first:
-                x = F.interpolate(x, scale_factor=2, mode="nearest")
             x = run_blocks(stage, x, calls, skips[i] if skips else None)
         return self.last(x).unflatten(0, (calls, -1))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fastsep import signals
 from fastsep.config import Config
@@ -74,6 +74,8 @@ class Trainer:
         batch = config.optim.batch_size
         if len(self.windows) < batch:
             raise UserError(f"a batch of {batch} does not fit {len(self.windows)} training windows: lower --batch-size")
+        if batch == 1 and any(isinstance(module, nn.BatchNorm2d) for module in self.model.modules()):
+            raise UserError("batch norm cannot learn from one sequence at a time: set --batch-size to 2 or more")
         self.steps_per_epoch = len(self.windows) // batch
         self.total_steps = config.optim.steps or config.optim.epochs * self.steps_per_epoch
         self.done = 0

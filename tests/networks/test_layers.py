@@ -1,4 +1,4 @@
-"""Batch norm per call, and convolutions that do static work once."""
+"""Batch norm per call, and blocks that leave the bias in front of it out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fastsep.networks.layers import CallBatchNorm2d, CodeConvTranspose2d, JoinConv2d, JoinConvTranspose2d
+from fastsep.networks.convolutions import (
+    CodeConvTranspose2d,
+    Conv2d,
+    ConvTranspose2d,
+    DoublingConv2d,
+    JoinConv2d,
+    JoinConvTranspose2d,
+    conv3,
+)
+from fastsep.networks.layers import Block, CallBatchNorm2d
 
 FORMS = ("_call_by_call", "_grouped")
 
@@ -32,7 +41,8 @@ def test_calls_at_once_equal_calls_in_order(form: str, calls: int, slope: float)
     ours, theirs = pair(5)
     x = (torch.randn(calls * 3, 5, 3, 2, dtype=torch.float64) * 3 + 1).requires_grad_()
     grad = torch.randn_like(x)
-    y, expected = getattr(ours, form)(x, calls, slope), one_by_one(theirs, x, calls, slope)
+    (y, mean, var), expected = getattr(ours, form)(x, calls, slope), one_by_one(theirs, x, calls, slope)
+    ours._follow(mean, var, 18, None)
     torch.testing.assert_close(y, expected, rtol=1e-12, atol=1e-12)
     gradients = torch.autograd.grad(y, [x, ours.weight, ours.bias], grad)
     torch.testing.assert_close(
@@ -62,10 +72,10 @@ def test_evaluation_uses_running_statistics() -> None:
 def test_half_precision_keeps_statistics_in_float32(form: str) -> None:
     norm = CallBatchNorm2d(4)
     x = torch.randn(6, 4, 8, 8) * 2 + 5
-    expected = getattr(CallBatchNorm2d(4), form)(x, 2, 0.2)
-    y = getattr(norm, form)(x.bfloat16(), 2, 0.2)
+    expected, *_ = getattr(CallBatchNorm2d(4), form)(x, 2, 0.2)
+    y, mean, var = getattr(norm, form)(x.bfloat16(), 2, 0.2)
     assert y.dtype == torch.bfloat16
-    assert norm.running_var.dtype == torch.float32
+    assert mean.dtype == var.dtype == torch.float32
     torch.testing.assert_close(y.float(), expected, rtol=0.02, atol=0.05)
 
 
@@ -73,32 +83,59 @@ def test_half_precision_keeps_statistics_in_float32(form: str) -> None:
 def test_traces_as_one_graph(form: str) -> None:
     ours, theirs = pair(4)
     x = torch.randn(6, 4, 2, 2, dtype=torch.float64)
-    y = torch.compile(getattr(ours, form), backend="aot_eager", fullgraph=True)(x, 3, 0.2)
+    normalise = torch.compile(getattr(ours, form), backend="aot_eager", fullgraph=True)
+    y, mean, _ = normalise(x, 3, 0.2)
     torch.testing.assert_close(y, one_by_one(theirs, x, 3, 0.2))
+    torch.testing.assert_close(mean, x.unflatten(0, (3, 2)).mean((1, 3, 4)))
+    ours.compile(backend="aot_eager", fullgraph=True)
+    theirs.load_state_dict(ours.state_dict())
+    torch.testing.assert_close(ours(x, 3, 0.2), one_by_one(theirs, x, 3, 0.2))
     torch.testing.assert_close(ours.running_mean, theirs.running_mean)
 
 
-@pytest.mark.parametrize("static_first", [False, True])
-def test_join_equals_convolution_of_all_channels(static_first: bool) -> None:
-    conv = JoinConv2d(3, 5, 4, static_first).double()
-    dynamic, static = torch.randn(6, 3, 8, 8, dtype=torch.float64), torch.randn(2, 5, 8, 8, dtype=torch.float64)
-    repeated = static.repeat(3, 1, 1, 1)
-    channels = [repeated, dynamic] if static_first else [dynamic, repeated]
-    expected = F.conv2d(torch.cat(channels, 1), conv.weight, conv.bias, padding=1)
-    torch.testing.assert_close(conv(dynamic, static, 3), expected)
+LAYERS = {
+    "conv": lambda: conv3(3, 5),
+    "strided": lambda: Conv2d(3, 5, 4, stride=2, padding=1),
+    "transposed": lambda: ConvTranspose2d(3, 5, 4, stride=2, padding=1),
+    "doubling": lambda: DoublingConv2d(3, 5),
+    "join": lambda: JoinConv2d(3, 2, 5),
+    "doubling join": lambda: JoinConv2d(3, 2, 5, static_first=True, doubles=True),
+    "transposed join": lambda: JoinConvTranspose2d(3, 2, 5),
+    "code": lambda: CodeConvTranspose2d(2, 3, 5),
+}
 
 
-def test_transposed_join_equals_convolution_of_all_channels() -> None:
-    conv = JoinConvTranspose2d(3, 5, 4).double()
-    dynamic, static = torch.randn(6, 3, 8, 8, dtype=torch.float64), torch.randn(2, 5, 8, 8, dtype=torch.float64)
-    joined = torch.cat([dynamic, static.repeat(3, 1, 1, 1)], 1)
-    expected = F.conv_transpose2d(joined, conv.weight, conv.bias, stride=2, padding=1)
-    torch.testing.assert_close(conv(dynamic, static, 3), expected)
+@pytest.mark.parametrize("kind", LAYERS)
+def test_a_block_trains_as_if_its_bias_stood_in_front_of_the_norm(kind: str) -> None:
+    torch.manual_seed(0)
+    calls, batch = 3, 2
+    block = Block(LAYERS[kind]()).double()
+    nn.init.normal_(block.conv.bias, std=3.0)
+    norm = nn.BatchNorm2d(5).double()
+    x = torch.randn(calls * batch, 3, 4, 4, dtype=torch.float64)
+    x = (x[..., 0, 0] if kind == "code" else x).requires_grad_()
+    static = None
+    if "join" in kind or kind == "code":
+        static = torch.randn(batch, 2, *[8 if "doubling" in kind else 4] * 2, dtype=torch.float64)
+        static = (static[..., 0, 0] if kind == "code" else static).requires_grad_()
+    inputs = (x,) if static is None else (x, static)
+    wanted = [*inputs, block.conv.weight]
 
+    y = block(x, calls, static)
+    expected = one_by_one(norm, block.conv(*inputs, *[calls] * (static is not None)), calls, 0.2)
+    torch.testing.assert_close(y, expected)
+    grad = torch.randn_like(y)
+    torch.testing.assert_close(
+        torch.autograd.grad(y, wanted, grad, retain_graph=True), torch.autograd.grad(expected, wanted, grad)
+    )
+    y.backward(grad)
+    assert block.conv.bias.grad is None
+    torch.testing.assert_close(block.norm.running_mean, norm.running_mean)
+    torch.testing.assert_close(block.norm.running_var, norm.running_var)
 
-@pytest.mark.parametrize("static_size", [0, 5])
-def test_code_layer_equals_transposed_convolution(static_size: int) -> None:
-    conv = CodeConvTranspose2d(static_size, 3, 4).double()
-    dynamic, static = torch.randn(6, 3, dtype=torch.float64), torch.randn(2, static_size, dtype=torch.float64)
-    code = torch.cat([static.repeat(3, 1), dynamic], 1)[..., None, None]
-    torch.testing.assert_close(conv(dynamic, static, 3), F.conv_transpose2d(code, conv.weight, conv.bias))
+    block.eval(), norm.eval()
+    convolved = block.conv(*inputs, *[calls] * (static is not None))
+    torch.testing.assert_close(block(x, calls, static), F.leaky_relu(norm(convolved), 0.2))
+    with torch.no_grad():
+        block.conv.bias.add_(1.0)
+    assert not torch.allclose(block(x, calls, static), F.leaky_relu(norm(convolved), 0.2))

@@ -147,3 +147,11 @@ def test_a_batch_larger_than_the_data_is_refused_before_anything_is_written(conf
     with pytest.raises(UserError, match="lower --batch-size"):
         train(replace(config, optim=replace(config.optim, batch_size=10_000)), tmp_path / "run", False)
     assert not (tmp_path / "run").exists()
+
+
+def test_batch_norm_on_one_sequence_is_refused_before_anything_is_written(config, tmp_path):
+    model = replace(config.model, shape=(1, 64, 64), encoder="dcgan", decoder="dcgan", enc_hidden_size=2)
+    with pytest.raises(UserError, match="set --batch-size to 2 or more"):
+        train(replace(config, model=model, optim=replace(config.optim, batch_size=1)), tmp_path / "run", False)
+    assert not (tmp_path / "run").exists()
+    train(replace(config, optim=replace(config.optim, batch_size=1, steps=1)), tmp_path / "run", False)

@@ -1,3 +1,4 @@
+import copy
 from dataclasses import replace
 
 import pytest
@@ -102,6 +103,29 @@ def test_reading_the_losses_starts_a_new_mean():
     step(torch.arange(4), 0.0)
     assert step.read_losses().total > 0
     assert step.read_losses().total == 0
+
+
+def test_moments_of_biases_in_front_of_batch_norm_may_be_missing_or_left_over():
+    model = ModelConfig(nt_cond=2, offset=2, enc_hidden_size=2, dec_hidden_size=2, res_hidden_size=8)
+    ours, resumed = (make_step(config=replace(CONFIG, model=model)) for _ in range(2))
+    bias = ours.model.encoder_t.stages[1].conv.bias
+    for step in (ours, resumed):
+        step.model.encoder_t.stages[1].conv.bias.data.fill_(0.5)
+        torch.manual_seed(0)
+        step(torch.arange(4), 1e-3)
+    state = copy.deepcopy(ours.state())
+    assert len(state["optimizer"]["state"]) < len(list(ours.model.parameters()))
+    for number, parameter in enumerate(ours.model.parameters()):
+        if parameter not in ours.optimizer.state:  # as left by an Adam that moved these biases too
+            moments = {name: torch.ones_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
+            state["optimizer"]["state"][number] = {"step": torch.tensor(1.0), **moments}
+    resumed.load_state(state)
+    for step in (ours, resumed):
+        torch.manual_seed(1)
+        step(torch.arange(4), 1e-3)
+    assert (bias == 0.5).all()
+    for one, other in zip(ours.model.parameters(), resumed.model.parameters(), strict=True):
+        assert torch.equal(one, other)
 
 
 def test_bf16_stays_near_float32():
