@@ -9,7 +9,6 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import ClassVar
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -27,51 +26,24 @@ class CallBatchNorm2d(nn.BatchNorm2d):
     ``nn.BatchNorm2d``.
     """
 
-    def forward(self, x: Tensor, calls: int = 1, slope: float = 1.0, shift: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, calls: int = 1, slope: float = 1.0, conv_bias: Tensor | None = None) -> Tensor:
         """Normalise and activate ``x``.
 
         Args:
             x: (K*B, C, H, W), calls outermost; float64, float32 or a half type (statistics are then float32).
             calls: K.
             slope: of the activation below zero: 1 is none, 0 is ReLU.
-            shift: (C,), what the convolution in front has left out in training: it moves the running mean alone.
+            conv_bias: (C,), in training only: the bias that the convolution in front left out (see ``call_norm``).
 
         Returns:
             (K*B, C, H, W) in the type of ``x``.
         """
+        statistics = self.running_mean, self.running_var
         if not self.training:
-            y = F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
-            return activate(y, slope)
+            return activate(F.batch_norm(x, *statistics, self.weight, self.bias, False, 0.0, self.eps), slope)
         self.num_batches_tracked.add_(calls)
-        normalise = self._call_by_call if x.device.type == "cpu" else self._grouped
-        y, mean, var = normalise(x, calls, slope)
-        self._follow(mean, var, x[:, 0].numel() // calls, shift)
-        return y
-
-    def _call_by_call(self, x: Tensor, calls: int, slope: float) -> tuple[Tensor, Tensor, Tensor]:
-        """One native batch norm a call: on a CPU slices are free to take, and the native kernel is fast."""
-        rest = self.weight, self.bias, None, None, True, 0.0, self.eps
-        parts, means, rstds = zip(*(torch.native_batch_norm(call, *rest) for call in x.chunk(calls)), strict=True)
-        y = activate(torch.cat(parts) if calls > 1 else parts[0], slope)
-        mean, rstd = torch.stack(means).detach(), torch.stack(rstds).detach()  # (K, C)
-        return y, mean, (rstd**-2 - self.eps).clamp(min=0.0)
-
-    def _grouped(self, x: Tensor, calls: int, slope: float) -> tuple[Tensor, Tensor, Tensor]:
-        """All calls in one reduction, and the activation with it."""
-        return call_norm(x, self.weight, self.bias, calls, eps=self.eps, slope=slope)
-
-    @torch.no_grad()
-    def _follow(self, mean: Tensor, var: Tensor, count: int, shift: Tensor | None) -> None:
-        """Move the running statistics as K updates in order would, from per-call ``mean`` and biased ``var`` (K, C).
-
-        r <- (1-m)^K r + sum_k m (1-m)^(K-1-k) x_k, with the unbiased variance as in ``nn.BatchNorm2d``.
-        """
-        calls, keep = mean.shape[0], 1.0 - self.momentum
-        age = torch.arange(calls - 1, -1, -1, device=mean.device, dtype=mean.dtype)
-        weight = (self.momentum * keep**age)[:, None]  # (K, 1); made on the device, so that a graph can capture it
-        mean = mean if shift is None else mean + shift
-        self.running_mean.mul_(keep**calls).add_((weight * mean).sum(0))
-        self.running_var.mul_(keep**calls).add_((weight * var).sum(0) * (count / (count - 1)))
+        settings = {"momentum": self.momentum, "eps": self.eps, "slope": slope, "conv_bias": conv_bias}
+        return call_norm(x, self.weight, self.bias, *statistics, calls, **settings)
 
 
 class Block(nn.Module):

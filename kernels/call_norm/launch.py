@@ -1,7 +1,9 @@
-"""Launch the Triton kernels: shapes of tiles, grids, buffers. Letters as in kernel.py."""
+"""Launch the Triton kernels: shapes of tiles, grids, buffers. Letters as in forward.py."""
 
 from __future__ import annotations
 
+import functools
+import math
 import os
 from typing import NamedTuple
 
@@ -10,32 +12,38 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from kernels.call_norm import kernel
+from kernels.call_norm import adjoint
+from kernels.call_norm import forward as kernels
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 
 TILE = 4096
 """Elements that a program holds of each matrix at a time."""
 MAX_BLOCK_C = 64
-PROGRAMS = 1024
-"""About as many programs as fill the largest GPU a few times over."""
-MAX_SPLITS = 64
+PROGRAMS_PER_SM = 8
+"""Enough loads in flight to keep the memory busy, whatever the number of calls."""
+MAX_SPLITS = 512
+"""The kernels between hold one partial sum of each chunk at once."""
+FINISH_BLOCK_C = 16
 
 
 class Plan(NamedTuple):
-    """How one matrix is cut up."""
+    """How one matrix is cut up: for the kernels that pass over it, and for those that add up partial sums."""
 
     grid: tuple[int, int, int]
+    finish_grid: tuple[int, int]
     rows: int
     chunk: int
     splits: int
     constants: dict[str, object]
+    finish: dict[str, object]
 
 
 def tile_shape(channels: int) -> tuple[int, int]:
     """BLOCK_M and BLOCK_C for a number of channels."""
     block_c = min(MAX_BLOCK_C, triton.next_power_of_2(channels))
-    return TILE // block_c, block_c
+    # Few channels: addresses and masks of single elements take the registers.
+    return (TILE if block_c >= 16 else TILE // 4) // block_c, block_c
 
 
 def plan(x: Tensor, calls: int) -> Plan:
@@ -44,41 +52,73 @@ def plan(x: Tensor, calls: int) -> Plan:
     rows = images // calls * height * width
     block_m, block_c = tile_shape(channels)
     channel_blocks = triton.cdiv(channels, block_c)
-    splits = min(triton.cdiv(rows, block_m), triton.cdiv(PROGRAMS, calls * channel_blocks), MAX_SPLITS)
+    wanted = triton.cdiv(_programs(x.device), calls * channel_blocks)
+    splits = min(triton.cdiv(rows, block_m), wanted, MAX_SPLITS)
     chunk = triton.cdiv(triton.cdiv(rows, splits), block_m) * block_m
     splits = triton.cdiv(rows, chunk)  # no chunk is empty
-    acc = tl.float64 if x.dtype == torch.float64 else tl.float32
-    constants = {"C": channels, "BLOCK_M": block_m, "BLOCK_C": block_c, "ACC": acc}
-    return Plan((channel_blocks, splits, calls), rows, chunk, splits, constants)
+    double = x.dtype == torch.float64
+    acc = tl.float64 if double else tl.float32
+    tile = {"BLOCK_M": block_m, "BLOCK_C": block_c, "STAGES": 1 if double else 3}
+    finish = {"BLOCK_C": FINISH_BLOCK_C, "BLOCK_S": triton.next_power_of_2(splits)}
+    return Plan(
+        (channel_blocks, splits, calls),
+        (triton.cdiv(channels, FINISH_BLOCK_C), calls),
+        rows,
+        chunk,
+        splits,
+        {"C": channels, "ACC": acc, "num_warps": 4, **tile},
+        {"C": channels, "ACC": acc, "num_warps": 4, **finish},
+    )
 
 
 def forward(
-    x: Tensor, weight: Tensor, bias: Tensor, calls: int, eps: float, slope: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """y like ``x``, mean and biased variance (K, C); ``x`` lies channels last."""
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+    conv_bias: Tensor | None,
+    calls: int,
+    momentum: float,
+    eps: float,
+    slope: float,
+) -> tuple[Tensor, Tensor]:
+    """y like ``x``, which lies channels last, and (4, K, C): mean, biased variance, scale and shift."""
     p = plan(x, calls)
-    means, m2s = _sums(x, weight, calls, p), _sums(x, weight, calls, p)
-    mean, var = weight.new_empty(calls, x.shape[1]), weight.new_empty(calls, x.shape[1])
-    y = torch.empty_like(x)
-    kernel.statistics_kernel[p.grid](x, means, m2s, p.rows, p.chunk, **p.constants, num_warps=4)
-    kernel.normalise_kernel[p.grid](
-        x, means, m2s, weight, bias, y, mean, var, p.rows, p.chunk, EPS=eps, SLOPE=slope, **p.constants, num_warps=4
+    y, stats = torch.empty_like(x), weight.new_empty(4, calls, x.shape[1])
+    means, m2s = weight.new_empty(2, calls, p.splits, x.shape[1])
+    kernels.statistics_kernel[p.grid](x, means, m2s, p.rows, p.chunk, **p.constants)
+    kernels.finish_statistics_kernel[p.finish_grid](
+        means, m2s, weight, bias, stats, p.rows, p.chunk, p.splits, EPS=eps, **p.finish
     )
-    return y, mean, var
+    kernels.normalise_kernel[p.grid](
+        x, stats, y, weight if conv_bias is None else conv_bias, running_mean, running_var, p.rows, p.chunk, calls,
+        MOMENTUM=momentum, LOG_KEEP=math.log2(1.0 - momentum), HAS_BIAS=conv_bias is not None, SLOPE=slope,
+        BLOCK_K=triton.next_power_of_2(calls), **p.constants,
+    )  # fmt: skip
+    return y, stats
 
 
 def backward(
-    grad: Tensor, x: Tensor, y: Tensor, mean: Tensor, var: Tensor, weight: Tensor, calls: int, eps: float, slope: float
+    grad: Tensor, x: Tensor, stats: Tensor, calls: int, eps: float, slope: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Derivatives by x, weight and bias; ``grad``, ``x`` and ``y`` lie channels last."""
+    """Derivatives by x, weight and bias; ``grad`` and ``x`` lie channels last."""
     p = plan(x, calls)
-    weight_sums, bias_sums = _sums(x, weight, calls, p), _sums(x, weight, calls, p)
-    by_x = torch.empty_like(x)
-    rest = {"EPS": eps, "SLOPE": slope, **p.constants, "num_warps": 4}
-    kernel.gradient_sums_kernel[p.grid](grad, x, y, mean, var, weight_sums, bias_sums, p.rows, p.chunk, **rest)
-    kernel.gradient_kernel[p.grid](grad, x, y, mean, var, weight, weight_sums, bias_sums, by_x, p.rows, p.chunk, **rest)
-    return by_x, weight_sums.sum((0, 1)), bias_sums.sum((0, 1))
+    channels = x.shape[1]
+    by_x, factors = torch.empty_like(x), torch.empty_like(stats)
+    by_weight, by_bias = stats.new_empty(channels), stats.new_empty(channels)
+    dz, dzx = stats.new_empty(2, calls, p.splits, channels)
+    adjoint.gradient_sums_kernel[p.grid](grad, x, stats, dz, dzx, p.rows, p.chunk, calls, SLOPE=slope, **p.constants)
+    adjoint.finish_gradient_sums_kernel[p.finish_grid](dz, dzx, stats, factors, p.rows, p.splits, EPS=eps, **p.finish)
+    adjoint.gradient_kernel[p.grid](
+        grad, x, stats, factors, by_x, by_weight, by_bias, p.rows, p.chunk, calls,
+        SLOPE=slope, BLOCK_K=triton.next_power_of_2(calls), **p.constants,
+    )  # fmt: skip
+    return by_x, by_weight, by_bias
 
 
-def _sums(x: Tensor, weight: Tensor, calls: int, p: Plan) -> Tensor:
-    return weight.new_empty(calls, p.splits, x.shape[1])
+@functools.cache
+def _programs(device: torch.device) -> int:
+    if device.type == "cpu":
+        return PROGRAMS_PER_SM
+    return PROGRAMS_PER_SM * torch.cuda.get_device_properties(device).multi_processor_count

@@ -7,63 +7,91 @@ import os
 import torch
 from torch import Tensor, library
 
-from kernels.call_norm.reference import call_norm_reference
+from kernels.call_norm.reference import call_by_call, grouped
 
-BACKENDS = ("auto", "reference", "triton")
+BACKENDS = ("auto", "call by call", "grouped", "triton")
 
 _KERNELS = os.environ.get("FASTSEP_KERNELS", "auto") != "torch"
 
 
 def call_norm(
-    x: Tensor, weight: Tensor, bias: Tensor, calls: int, *, eps: float = 1e-5, slope: float = 1.0, backend: str = "auto"
-) -> tuple[Tensor, Tensor, Tensor]:
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+    calls: int,
+    *,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    slope: float = 1.0,
+    conv_bias: Tensor | None = None,
+    backend: str = "auto",
+) -> Tensor:
     """Batch norm of K network calls at once, each with its own statistics, then LeakyReLU.
+
+    The running statistics move, in place, as if the calls came in order, by the mean and the unbiased variance of each.
 
     Args:
         x: (K*B, C, H, W), calls outermost, any float type; differentiable. Channels last is the fast layout.
         weight: (C,) float32 (float64 with a float64 ``x``); differentiable.
         bias: like ``weight``.
+        running_mean: like ``weight``, not differentiable.
+        running_var: like ``running_mean``.
         calls: K, a divisor of the number of images.
+        momentum: share of a new call in the running statistics, in [0, 1).
         slope: of the activation below zero; 1 is none, 0 is ReLU.
-        backend: ``auto`` (Triton on a GPU where it is installed), ``reference`` (plain PyTorch) or ``triton``.
-            ``FASTSEP_KERNELS=torch``, read at import, makes ``auto`` mean ``reference``.
+        conv_bias: like ``running_mean``: what the convolution in front left out. The norm takes any constant away
+            again, so ``y`` and all derivatives are the same without it; only the running mean must have it.
+        backend: ``auto`` (``triton`` on a GPU where it is installed, ``call by call`` on a CPU, ``grouped`` elsewhere),
+            ``call by call`` or ``grouped`` (plain PyTorch) or ``triton``. ``FASTSEP_KERNELS=torch``, read at import,
+            keeps ``auto`` to plain PyTorch.
 
     Returns:
-        y (K*B, C, H, W) in the type of ``x``; per call and channel mean and biased variance (K, C), in the type of
-        ``weight``, not differentiable.
+        (K*B, C, H, W) in the type of ``x``.
 
     Raises:
-        ValueError: shapes, types or backend that do not fit.
+        ValueError: shapes, types, momentum or backend that do not fit, or a single value a call and channel.
     """
     if backend not in BACKENDS:
         raise ValueError(f"backend {backend!r}: choose one of {', '.join(BACKENDS)}")
     if x.dim() != 4 or calls < 1 or x.shape[0] % calls:
         raise ValueError(f"x has shape {tuple(x.shape)}: (calls * batch, C, H, W) with {calls} calls is needed")
+    if x.shape[0] // calls * x.shape[2] * x.shape[3] < 2:
+        raise ValueError(f"x has shape {tuple(x.shape)}: more than one value a channel and call is needed")
     wanted = torch.float64 if x.dtype == torch.float64 else torch.float32
-    for tensor in (weight, bias):
+    for tensor in (weight, bias, running_mean, running_var, *([] if conv_bias is None else [conv_bias])):
         if tensor.shape != (x.shape[1],) or tensor.dtype != wanted:
-            raise ValueError(f"weight and bias must be {wanted} of shape ({x.shape[1]},)")
-    if backend == "triton" or (backend == "auto" and x.device.type == "cuda" and _KERNELS and _has_triton()):
-        return _CallNorm.apply(x, weight, bias, calls, eps, slope)
-    return call_norm_reference(x, weight, bias, calls, eps, slope)
+            raise ValueError(f"weight, biases and running statistics must be {wanted} of shape ({x.shape[1]},)")
+    if not 0.0 <= momentum < 1.0:
+        raise ValueError(f"momentum is {momentum}: it must lie in [0, 1)")
+    conv_bias = None if conv_bias is None else conv_bias.detach()
+    arguments = x, weight, bias, running_mean, running_var, conv_bias, calls, momentum, eps, slope
+    if backend == "auto":
+        on_gpu = x.device.type == "cuda"
+        plain = "call by call" if x.device.type == "cpu" else "grouped"
+        backend = "triton" if on_gpu and _KERNELS and _has_triton() else plain
+    if backend == "triton":
+        return _CallNorm.apply(*arguments)
+    return (grouped if backend == "grouped" else call_by_call)(*arguments)
 
 
 class _CallNorm(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor, calls: int, eps: float, slope: float):
+    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor, *rest) -> Tensor:
         x = x.contiguous(memory_format=torch.channels_last)
-        y, mean, var = torch.ops.fastsep.call_norm(x, weight, bias, calls, eps, slope)
-        ctx.save_for_backward(x, y, mean, var, weight)
+        y, stats = torch.ops.fastsep.call_norm(x, weight, bias, *rest)
+        ctx.save_for_backward(x, stats)
+        calls, _, eps, slope = rest[3:]
         ctx.settings = calls, eps, slope
-        ctx.mark_non_differentiable(mean, var)
-        return y, mean, var
+        return y
 
     @staticmethod
-    def backward(ctx, grad: Tensor, _mean, _var):
-        x, y, mean, var, weight = ctx.saved_tensors
+    def backward(ctx, grad: Tensor):
+        x, stats = ctx.saved_tensors
         grad = grad.contiguous(memory_format=torch.channels_last)
-        grads = torch.ops.fastsep.call_norm_backward(grad, x, y, mean, var, weight, *ctx.settings)
-        return *grads, None, None, None
+        grads = torch.ops.fastsep.call_norm_backward(grad, x, stats, *ctx.settings)
+        return *grads, *[None] * 7
 
 
 def _has_triton() -> bool:
@@ -85,34 +113,30 @@ def _launch(x: Tensor):
 
 library.define(
     "fastsep::call_norm",
-    "(Tensor x, Tensor weight, Tensor bias, int calls, float eps, float slope) -> (Tensor, Tensor, Tensor)",
+    "(Tensor x, Tensor weight, Tensor bias, Tensor(a!) running_mean, Tensor(b!) running_var, Tensor? conv_bias,"
+    " int calls, float momentum, float eps, float slope) -> (Tensor, Tensor)",
 )
 library.define(
     "fastsep::call_norm_backward",
-    "(Tensor grad, Tensor x, Tensor y, Tensor mean, Tensor var, Tensor weight, int calls, float eps, float slope)"
-    " -> (Tensor, Tensor, Tensor)",
+    "(Tensor grad, Tensor x, Tensor stats, int calls, float eps, float slope) -> (Tensor, Tensor, Tensor)",
 )
 
 
 @library.impl("fastsep::call_norm", ("cpu", "cuda"))
-def _forward(x: Tensor, weight: Tensor, bias: Tensor, calls: int, eps: float, slope: float):
-    return _launch(x).forward(x, weight, bias, calls, eps, slope)
+def _forward(x: Tensor, *rest) -> tuple[Tensor, Tensor]:
+    return _launch(x).forward(x, *rest)
 
 
 @library.impl("fastsep::call_norm_backward", ("cpu", "cuda"))
-def _backward(
-    grad: Tensor, x: Tensor, y: Tensor, mean: Tensor, var: Tensor, weight: Tensor, calls: int, eps: float, slope: float
-):
-    return _launch(x).backward(grad, x, y, mean, var, weight, calls, eps, slope)
+def _backward(grad: Tensor, x: Tensor, stats: Tensor, calls: int, eps: float, slope: float):
+    return _launch(x).backward(grad, x, stats, calls, eps, slope)
 
 
 @library.register_fake("fastsep::call_norm")
-def _(x: Tensor, weight: Tensor, bias: Tensor, calls: int, eps: float, slope: float):
-    return torch.empty_like(x), weight.new_empty(calls, x.shape[1]), weight.new_empty(calls, x.shape[1])
+def _(x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, var: Tensor, conv_bias: Tensor | None, calls: int, *rest):
+    return torch.empty_like(x), weight.new_empty(4, calls, x.shape[1])
 
 
 @library.register_fake("fastsep::call_norm_backward")
-def _(
-    grad: Tensor, x: Tensor, y: Tensor, mean: Tensor, var: Tensor, weight: Tensor, calls: int, eps: float, slope: float
-):
-    return torch.empty_like(x), torch.empty_like(weight), torch.empty_like(weight)
+def _(grad: Tensor, x: Tensor, stats: Tensor, calls: int, eps: float, slope: float):
+    return torch.empty_like(x), stats.new_empty(x.shape[1]), stats.new_empty(x.shape[1])

@@ -6,35 +6,31 @@ import torch
 from torch import library
 
 from kernels.call_norm import call_norm, launch
-from kernels.call_norm.reference import call_norm_reference
 
 # calls, batch, channels, height, width: odd sizes, one channel, more than one block of channels, several chunks
-SHAPES = [(1, 1, 3, 2, 2), (3, 5, 7, 3, 1), (2, 2, 1, 5, 7), (2, 3, 130, 2, 3), (2, 2, 48, 8, 9)]
+SHAPES = [(1, 1, 3, 2, 2), (3, 5, 7, 3, 1), (2, 2, 1, 5, 7), (2, 3, 130, 2, 3), (16, 1, 20, 5, 7), (2, 2, 48, 8, 9)]
 
 
-def check(calls: int, batch: int, channels: int, height: int, width: int, dtype: torch.dtype, slope: float) -> None:
+def check(shape: tuple[int, ...], dtype: torch.dtype, slope: float, mean: float = 3.0, has_bias: bool = True) -> None:
+    calls, batch, channels, height, width = shape
     torch.manual_seed(0)
-    exact = (torch.randn(calls * batch, channels, height, width, dtype=torch.float64) * 2 + 3).to(dtype).double()
-    weight = torch.rand(channels, dtype=torch.float64) + 0.5
-    bias, target = torch.randn(channels, dtype=torch.float64), torch.randn(exact.shape, dtype=torch.float64)
-    state = torch.float64 if dtype == torch.float64 else torch.float32
+    exact = torch.randn(calls * batch, channels, height, width, dtype=torch.float64) * 2 + mean
+    exact = exact.to(dtype).double()
+    weight, running_var = (torch.rand(channels, dtype=torch.float64) + 0.5 for _ in range(2))
+    bias, running_mean, conv_bias = (torch.randn(channels, dtype=torch.float64) for _ in range(3))
+    target = torch.randn(exact.shape, dtype=torch.float64)
 
-    def run(function, *inputs):
-        inputs = [t.detach().requires_grad_() for t in inputs]
-        y, mean, var = function(*inputs)
-        grads = torch.autograd.grad((y.double() * target).sum(), inputs)
-        return y, mean, var, *grads
+    def run(dtype: torch.dtype, backend: str) -> list[torch.Tensor]:
+        state = torch.float64 if dtype == torch.float64 else torch.float32
+        x, w, b = (t.to(kind).requires_grad_() for t, kind in ((exact, dtype), (weight, state), (bias, state)))
+        running = [t.to(state, copy=True) for t in (running_mean, running_var)]
+        settings = {"momentum": 0.3, "slope": slope, "conv_bias": conv_bias.to(state) if has_bias else None}
+        y = call_norm(x, w, b, *running, calls, backend=backend, **settings)
+        grads = torch.autograd.grad((y.double() * target).sum(), (x, w, b))
+        assert y.dtype == grads[0].dtype == dtype and running[0].dtype == state
+        return [y, *running, *grads]
 
-    def triton(x, w, b):
-        return call_norm(x, w, b, calls, slope=slope, backend="triton")
-
-    def definition(x, w, b):
-        return call_norm_reference(x, w, b, calls, 1e-5, slope)
-
-    wanted = run(definition, exact, weight, bias)
-    low = exact.to(dtype), weight.to(state), bias.to(state)
-    found, plain = run(triton, *low), run(definition, *low)
-    assert found[0].dtype == found[3].dtype == dtype and found[1].dtype == state
+    wanted, plain, found = run(torch.float64, "call by call"), run(dtype, "grouped"), run(dtype, "triton")
     for ours, theirs, truth in zip(found, plain, wanted, strict=True):
         error, allowed = (ours.double() - truth).norm(), (theirs.double() - truth).norm()
         floor = {torch.float64: 1e-13, torch.float32: 2e-6}.get(dtype, 1e-3)
@@ -42,34 +38,41 @@ def check(calls: int, batch: int, channels: int, height: int, width: int, dtype:
 
 
 def check_op() -> None:
-    """The op's schema, fake and aliasing are right, and it traces as part of one graph."""
+    """The op's schema, fake and aliasing are right, and it traces as part of one graph that moves the buffers."""
     x = torch.randn(6, 4, 3, 2).contiguous(memory_format=torch.channels_last)
-    weight, bias = torch.rand(4) + 0.5, torch.randn(4)
-    arguments = (x, weight, bias, 3, 1e-5, 0.2)
-    library.opcheck(torch.ops.fastsep.call_norm, arguments)
-    y, mean, var = torch.ops.fastsep.call_norm(*arguments)
-    library.opcheck(torch.ops.fastsep.call_norm_backward, (torch.randn_like(x), x, y, mean, var, weight, 3, 1e-5, 0.2))
-
-    def loss(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        return call_norm(x, weight, bias, 3, slope=0.2, backend="triton")[0].square().sum()
+    weight, bias, conv_bias = torch.rand(4) + 0.5, torch.randn(4), torch.randn(4)
+    state = torch.zeros(4), torch.ones(4)
+    for last in (conv_bias, None):
+        library.opcheck(torch.ops.fastsep.call_norm, (x, weight, bias, *state, last, 3, 0.1, 1e-5, 0.2))
+    _, stats = torch.ops.fastsep.call_norm(x, weight, bias, *state, None, 3, 0.1, 1e-5, 0.2)
+    library.opcheck(torch.ops.fastsep.call_norm_backward, (torch.randn_like(x), x, stats, 3, 1e-5, 0.2))
 
     results = []
-    for function in (loss, torch.compile(loss, backend="aot_eager", fullgraph=True)):
+    for compiled in (False, True):
+        running = torch.zeros(4), torch.ones(4)
         inputs = [x.clone().requires_grad_(), weight.clone().requires_grad_()]
-        results.append(torch.autograd.grad(function(*inputs), inputs))
+
+        def loss(x: torch.Tensor, weight: torch.Tensor, running: tuple[torch.Tensor, ...] = running) -> torch.Tensor:
+            y = call_norm(x, weight, bias, *running, 3, slope=0.2, conv_bias=conv_bias, backend="triton")
+            return y.square().sum()
+
+        function = torch.compile(loss, backend="aot_eager", fullgraph=True) if compiled else loss
+        results.append([*torch.autograd.grad(function(*inputs), inputs), *running])
+    assert not torch.equal(running[0], torch.zeros(4))
     torch.testing.assert_close(*results)
 
 
 def main() -> None:
     check_op()
-    launch.TILE, launch.PROGRAMS = 2048, 64  # several chunks and tiles a call on small data
+    launch.TILE, launch.PROGRAMS_PER_SM = 2048, 64  # several chunks and tiles a call on small data
     for shape in SHAPES:
         # No bfloat16: the interpreter truncates where GPUs round to nearest.
-        check(*shape, torch.float32, slope=0.2)
+        check(shape, torch.float32, slope=0.2)
     for dtype in (torch.float64, torch.float16):
-        check(*SHAPES[-1], dtype, slope=0.2)
-    for slope in (0.0, 1.0):
-        check(*SHAPES[1], torch.float32, slope)
+        check(SHAPES[-1], dtype, slope=0.2)
+    check(SHAPES[-1], torch.float32, slope=0.2, mean=300.0)
+    check(SHAPES[1], torch.float32, slope=0.0)
+    check(SHAPES[1], torch.float32, slope=1.0, has_bias=False)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Batch norm per call: definition, derivatives by hand, Triton kernels under the interpreter and compiled."""
+"""Batch norm per call: the definitions against PyTorch's layer, Triton kernels under the interpreter and compiled."""
 
 from __future__ import annotations
 
@@ -13,38 +13,57 @@ import torch
 import torch.nn.functional as F
 
 from kernels.call_norm import call_norm
-from kernels.call_norm.reference import call_norm_backward_reference, call_norm_reference
 
 INTERPRETED = Path(__file__).parent / "interpreted_call_norm.py"
+PLAIN = ("call by call", "grouped")
 
 
-def inputs(calls: int, batch: int, channels: int) -> list[torch.Tensor]:
+def inputs(calls: int, batch: int, channels: int) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """x, weight, bias; running mean and variance."""
     x = torch.randn(calls * batch, channels, 3, 2, dtype=torch.float64) * 2 + 1
-    weight, bias = torch.rand(channels, dtype=torch.float64) + 0.5, torch.randn(channels, dtype=torch.float64)
-    return [t.requires_grad_() for t in (x, weight, bias)]
+    weight, bias, mean, var = (torch.rand(channels, dtype=torch.float64) + 0.5 for _ in range(4))
+    return [t.requires_grad_() for t in (x, weight, bias)], [mean, var]
 
 
+def native(
+    tensors: list[torch.Tensor], running: list[torch.Tensor], calls: int, slope: float, momentum: float
+) -> torch.Tensor:
+    """PyTorch's norm, one call after another."""
+    x, weight, bias = tensors
+    parts = [F.batch_norm(part, *running, weight, bias, True, momentum) for part in x.chunk(calls)]
+    return F.leaky_relu(torch.cat(parts), slope)
+
+
+@pytest.mark.parametrize("backend", PLAIN)
 @pytest.mark.parametrize("slope", [0.2, 0.0, 1.0])
 @pytest.mark.parametrize(("calls", "batch", "channels"), [(1, 1, 1), (3, 5, 7)])
-def test_definition_is_native_batch_norm_per_call(calls: int, batch: int, channels: int, slope: float) -> None:
-    x, weight, bias = inputs(calls, batch, channels)
-    y, mean, var = call_norm(x, weight, bias, calls, slope=slope)
-    parts = [F.batch_norm(part, None, None, weight, bias, True) for part in x.chunk(calls)]
-    torch.testing.assert_close(y, F.leaky_relu(torch.cat(parts), slope))
-    torch.testing.assert_close(mean, torch.stack([part.mean((0, 2, 3)) for part in x.chunk(calls)]))
-    torch.testing.assert_close(var, torch.stack([part.var((0, 2, 3), correction=0) for part in x.chunk(calls)]))
-
-
-@pytest.mark.parametrize("slope", [0.2, 0.0, 1.0])
-def test_derivatives_by_hand_equal_autograd(slope: float) -> None:
-    calls = 3
-    x, weight, bias = inputs(calls, 5, 7)
-    y, mean, var = call_norm_reference(x, weight, bias, calls, 1e-5, slope)
+def test_definitions_are_native_batch_norms_in_order(
+    calls: int, batch: int, channels: int, slope: float, backend: str
+) -> None:
+    tensors, running = inputs(calls, batch, channels)
+    expected_running = [t.clone() for t in running]
+    y = call_norm(*tensors, *running, calls, slope=slope, momentum=0.3, backend=backend)
+    expected = native(tensors, expected_running, calls, slope, 0.3)
+    torch.testing.assert_close(y, expected)
+    torch.testing.assert_close(running, expected_running, rtol=1e-13, atol=0)
     grad = torch.randn_like(y)
-    expected = torch.autograd.grad(y, [x, weight, bias], grad)
-    with torch.no_grad():
-        found = call_norm_backward_reference(grad, x, y, mean, var, weight, calls, 1e-5, slope)
-    torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-12)
+    found, wanted = (torch.autograd.grad(result, tensors, grad) for result in (y, expected))
+    torch.testing.assert_close(found, wanted, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("backend", PLAIN)
+def test_left_out_bias_moves_the_running_mean_alone(backend: str) -> None:
+    calls, conv_bias = 3, torch.randn(7, dtype=torch.float64, requires_grad=True)
+    tensors, running = inputs(calls, 5, 7)
+    x, *rest = tensors
+    settings, grad = {"slope": 0.2, "backend": backend}, torch.randn_like(x)
+    results = []
+    # Twice in a row before the gradient, as an integrator does.
+    for images, left_out in ((x + conv_bias.detach()[:, None, None], None), (x, conv_bias)):
+        moved = [t.clone() for t in running]
+        y, _ = (call_norm(images, *rest, *moved, calls, conv_bias=left_out, **settings) for _ in range(2))
+        results.append([y, *moved, *torch.autograd.grad(y, tensors, grad)])
+    torch.testing.assert_close(*results, rtol=1e-11, atol=1e-11)
 
 
 def test_kernels_agree_with_the_definition_under_the_interpreter() -> None:
@@ -55,79 +74,90 @@ def test_kernels_agree_with_the_definition_under_the_interpreter() -> None:
 
 
 def test_wrong_arguments_are_refused() -> None:
-    x, weight, bias = torch.zeros(6, 4, 2, 2), torch.ones(4), torch.zeros(4)
-    for arguments, message in (
-        ((x, weight, bias, 4), "4 calls"),
-        ((x[0], weight, bias, 1), "shape"),
-        ((x, weight[:3], bias, 2), "weight and bias"),
-        ((x, weight.double(), bias, 2), "float32"),
+    x, ones = torch.zeros(6, 4, 2, 2), [torch.ones(4) for _ in range(4)]
+    for arguments, settings, message in (
+        ((x, *ones, 4), {}, "4 calls"),
+        ((x[0], *ones, 1), {}, "shape"),
+        ((x[..., :1, :1], *ones, 6), {}, "more than one value"),
+        ((x, ones[0][:3], *ones[1:], 2), {}, r"shape \(4,\)"),
+        ((x, ones[0].double(), *ones[1:], 2), {}, "float32"),
+        ((x, *ones, 2), {"conv_bias": ones[0][:3]}, r"shape \(4,\)"),
+        ((x, *ones, 2), {"momentum": 1.0}, "momentum"),
+        ((x, *ones, 2), {"backend": "cuda"}, "backend"),
     ):
         with pytest.raises(ValueError, match=message):
-            call_norm(*arguments)
-    with pytest.raises(ValueError, match="backend"):
-        call_norm(x, weight, bias, 2, backend="cuda")
+            call_norm(*arguments, **settings)
 
 
-QUICK = [(80, "bf16", 64), (90, "bf16", 64), (90, "fp32", 1)]
-REST = [case for case in itertools.product((80, 90), ("fp32", "bf16", "fp16"), (1, 64, 512)) if case not in QUICK]
+# target, operands, channels, partial sums
+QUICK = [(80, "bf16", 64, 512), (90, "bf16", 64, 512), (90, "fp32", 1, 16)]
+REST = [(*case, 512) for case in itertools.product((80, 90), ("fp32", "bf16", "fp16"), (1, 64, 512))]
 
 
 @pytest.mark.parametrize(
-    ("arch", "dtype", "channels"), QUICK + [pytest.param(*case, marks=pytest.mark.slow) for case in REST]
+    ("arch", "dtype", "channels", "splits"),
+    QUICK + [pytest.param(*case, marks=pytest.mark.slow) for case in REST if case not in QUICK],
 )
-def test_kernels_compile_without_spills(arch: int, dtype: str, channels: int, tmp_path: Path) -> None:
+def test_kernels_compile_without_spills(arch: int, dtype: str, channels: int, splits: int, tmp_path: Path) -> None:
     triton = pytest.importorskip("triton")
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from kernels.call_norm import kernel, launch
+    from kernels.call_norm import adjoint, forward, launch
 
     tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
     block_m, block_c = launch.tile_shape(channels)
-    constants = {"C": channels, "EPS": 1e-5, "SLOPE": 0.2, "BLOCK_M": block_m, "BLOCK_C": block_c}
-    constants["ACC"] = triton.language.float32
-    tensors = {"x", "y", "grad", "by_x"}
-    for function in (
-        kernel.statistics_kernel,
-        kernel.normalise_kernel,
-        kernel.gradient_sums_kernel,
-        kernel.gradient_kernel,
-    ):
+    every = {"C": channels, "EPS": 1e-5, "SLOPE": 0.2, "MOMENTUM": 0.1, "LOG_KEEP": -0.152, "HAS_BIAS": True}
+    every |= {"BLOCK_M": block_m, "BLOCK_C": block_c, "BLOCK_K": 16, "BLOCK_S": splits, "STAGES": 3}
+    every["ACC"] = triton.language.float32
+    functions = {
+        forward.statistics_kernel: {},
+        forward.finish_statistics_kernel: {"BLOCK_C": launch.FINISH_BLOCK_C},
+        forward.normalise_kernel: {},
+        adjoint.gradient_sums_kernel: {},
+        adjoint.finish_gradient_sums_kernel: {"BLOCK_C": launch.FINISH_BLOCK_C},
+        adjoint.gradient_kernel: {},
+    }
+    for function, own in functions.items():
         names = function.arg_names
-        signature = {
-            name: "constexpr"
-            if name in constants
-            else "i32"
-            if name in ("rows", "chunk")
-            else f"*{dtype}"
-            if name in tensors
-            else "*fp32"
-            for name in names
-        }
-        used = {(names.index(name),): value for name, value in constants.items() if name in names}
-        source = ASTSource(function, signature, used)
+        signature = {name: "*fp32" for name in names}
+        signature |= {name: f"*{dtype}" for name in names if name in ("x", "y", "grad", "by_x")}
+        signature |= {name: "i32" for name in names if name in ("rows", "chunk", "calls", "splits")}
+        signature |= {name: "constexpr" for name in names if name in every}
+        values = {(names.index(name),): value for name, value in (every | own).items() if name in names}
+        aligned = {(i,): [["tt.divisibility", 16]] for i, name in enumerate(names) if signature[name][0] == "*"}
+        source = ASTSource(function, signature, values, aligned)
         compiled = triton.compile(source, target=GPUTarget("cuda", arch, 32), options={"num_warps": 4})
         assert "f64" not in compiled.asm["ptx"]
         (tmp_path / "k.cubin").write_bytes(compiled.asm["cubin"])
         usage = subprocess.run([tool, "-res-usage", tmp_path / "k.cubin"], capture_output=True, text=True).stdout
+        print(function.__name__, usage, compiled.metadata.shared)
         assert "STACK:0" in usage, usage
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_kernels_agree_with_the_definition_on_a_gpu(dtype: torch.dtype) -> None:
-    x = (torch.randn(6 * 8, 96, 16, 15, device="cuda") * 2 + 3).to(dtype).requires_grad_()
-    weight, bias = torch.rand(96, device="cuda").requires_grad_(), torch.randn(96, device="cuda").requires_grad_()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("calls, batch, channels, side", [(6, 8, 96, 15), (1, 128, 64, 64), (16, 2, 1, 64)])
+def test_kernels_agree_with_the_definition_on_a_gpu(
+    dtype: torch.dtype, calls: int, batch: int, channels: int, side: int
+) -> None:
+    x = (torch.randn(calls * batch, channels, side, side, device="cuda") * 2 + 3).to(dtype)
+    weight, bias, mean, var = (torch.rand(channels, device="cuda") + 0.5 for _ in range(4))
     grad = torch.randn_like(x)
-    exact = [t.detach().double().requires_grad_() for t in (x, weight, bias)]
 
-    def run(tensors: list[torch.Tensor], backend: str) -> list[torch.Tensor]:
-        y, mean, var = call_norm(*tensors, 6, slope=0.2, backend=backend)
-        return [y, mean, var, *torch.autograd.grad(y, tensors, grad.to(y.dtype))]
+    def run(backend: str, double: bool = False, compiled: bool = False) -> list[torch.Tensor]:
+        tensors = [t.detach().clone(memory_format=torch.preserve_format).requires_grad_() for t in (x, weight, bias)]
+        running = [mean.clone(), var.clone()]
+        if double:
+            tensors = [t.detach().double().requires_grad_() for t in tensors]
+            running = [t.double() for t in running]
+        function = torch.compile(call_norm, fullgraph=True, backend="aot_eager") if compiled else call_norm
+        conv_bias = bias.to(running[0].dtype)
+        y = function(*tensors, *running, calls, slope=0.2, conv_bias=conv_bias, backend=backend)
+        return [y, *running, *torch.autograd.grad(y, tensors, grad.to(y.dtype))]
 
-    truth, plain = run(exact, "reference"), run([x, weight, bias], "reference")
-    found = run([x, weight, bias], "triton")
-    again = run([x, weight, bias], "triton")
-    for ours, repeat, theirs, true in zip(found, again, plain, truth, strict=True):
-        assert torch.equal(ours, repeat)
+    truth, plain = run("call by call", double=True), run("call by call")
+    found, again, compiled = run("triton"), run("triton"), run("triton", compiled=True)
+    for ours, repeat, other, theirs, true in zip(found, again, compiled, plain, truth, strict=True):
+        assert torch.equal(ours, repeat) and torch.equal(ours, other)
         assert (ours - true).norm() <= 2 * (theirs - true).norm() + 1e-6 * true.norm()
