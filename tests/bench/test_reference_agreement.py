@@ -29,7 +29,9 @@ def test_losses_gradients_and_forecasts_agree(preset: str) -> None:
     slow_losses.total.backward()
     fast_losses.total.backward()
     for ours, theirs in zip(fast.parameters(), naive.parameters(), strict=True):
-        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-7, atol=1e-10)
+        # A bias in front of a batch norm, left out by us, has none but rounding noise.
+        gradient = torch.zeros_like(theirs) if ours.grad is None else ours.grad
+        torch.testing.assert_close(gradient, theirs.grad, rtol=1e-7, atol=1e-10)
 
     cond = video[:, : config.model.nt_cond]
     with torch.no_grad():
