@@ -5,10 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from kernels.doubled_conv.reference import doubled_conv_reference, folded_conv
+from kernels.choose import chosen, register
+from kernels.doubled_conv.candidates import FORMS, make_task
 
 _SMALL = 4
 """Side of an image up to which a CPU's transposed convolution in bf16 loses more than the arithmetic saves."""
+
+register("doubled_conv", make_task)
 
 
 def doubled_conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -22,5 +25,7 @@ def doubled_conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tenso
     Returns:
         (N, F, 2H, 2W).
     """
-    small = x.device.type == "cpu" and x.dtype == torch.bfloat16 and min(x.shape[2:]) <= _SMALL
-    return (doubled_conv_reference if small else folded_conv)(x, weight, bias)
+    n, c, h, w = x.shape
+    small = x.device.type == "cpu" and x.dtype == torch.bfloat16 and min(h, w) <= _SMALL
+    form = chosen("doubled_conv", "forward+backward", n=n, c=c, h=h, w=w, f=weight.shape[0], dtype=x.dtype)
+    return FORMS[form or ("doubled" if small else "folded")](x, weight, bias)

@@ -6,6 +6,9 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from kernels.choose import asked_for, use
+from kernels.choose.cases import make_task
+from kernels.choose.measure import judge
 from kernels.doubled_conv import doubled_conv
 from kernels.doubled_conv.reference import doubled_conv_reference, folded_conv, widen
 
@@ -52,3 +55,21 @@ def test_autocast_widens_the_weight_in_float32() -> None:
         y = doubled_conv(x.bfloat16(), weight)
     assert y.dtype == torch.bfloat16
     torch.testing.assert_close(y.float(), doubled_conv_reference(x, weight), rtol=0.02, atol=0.3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_both_forms_are_candidates_and_agree(dtype: torch.dtype) -> None:
+    x, weight = torch.randn(2, 16, 8, 8, dtype=dtype), torch.randn(8, 16, 3, 3, dtype=dtype)
+    with asked_for() as cases:
+        expected = doubled_conv(x, weight)
+    (case,) = cases
+    found = judge(make_task(case, torch.device("cpu")), torch.device("cpu"), lambda call, device: 1.0)
+    assert set(found.us) == {"doubled", "folded"} and not found.out
+    try:
+        for form in found.us:
+            use({case: form})
+            with FlopCounterMode(display=False) as counter:
+                torch.testing.assert_close(doubled_conv(x, weight), expected, rtol=0.05, atol=0.2)
+            assert counter.get_total_flops() == 2 * 2 * 16 * 16 * 8 * 16 * {"doubled": 9, "folded": 4}[form]
+    finally:
+        use({})

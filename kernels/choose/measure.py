@@ -1,0 +1,130 @@
+"""Run every candidate of a task once: those that agree with the exact result are timed, the others are out."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from kernels.choose.cases import Task
+
+TOLERANCE = 4.0
+"""How many times the library's own error a candidate may have."""
+ROUNDING = 1e-6
+"""Relative error that is never held against a candidate."""
+MARGIN = 0.03
+"""What a candidate must gain before it replaces the library: less is noise."""
+ROUNDS = 15
+SECONDS = 0.3
+"""After so long the remaining rounds of a slow candidate are left out (three are always timed)."""
+_COLD_BYTES = 256 * 2**20
+"""Written between rounds: larger than any GPU's cache."""
+
+
+class Verdict(NamedTuple):
+    """What came of a task."""
+
+    use: str
+    us: dict[str, float]
+    """Median microseconds of the candidates that agree."""
+    out: dict[str, str]
+    """Why the others are out."""
+
+
+def judge(task: Task, device: torch.device, seconds: Callable[..., float] | None = None) -> Verdict:
+    """Verify and time all candidates; the fastest is used, or the library unless another gains more than 3%.
+
+    Args:
+        seconds: ``(call, device) -> float``, how to time a call. Default: ``median_seconds``.
+    """
+    seconds = seconds or median_seconds
+    library = next(iter(task.candidates))
+    us: dict[str, float] = {}
+    out: dict[str, str] = {}
+    try:
+        with exact_arithmetic():
+            truth = list(task.exact())
+        limits = [TOLERANCE * error + ROUNDING for error in _errors(task.candidates[library](), truth)]
+        us[library] = 1e6 * seconds(task.candidates[library], device)
+    except Exception as error:  # too large to compare, perhaps: nothing can be verified, so nothing is replaced
+        return Verdict(library, {}, {library: _reason(error)})
+    for name, call in list(task.candidates.items())[1:]:
+        try:
+            wrong = _disagreement(call(), truth, limits)
+            if wrong:
+                out[name] = wrong
+            else:
+                us[name] = 1e6 * seconds(call, device)
+        except Exception as error:  # a compiler's refusal, no memory: the library is still there
+            out[name] = _reason(error)
+    best = min(us, key=us.__getitem__)
+    return Verdict(best if us[best] < (1.0 - MARGIN) * us[library] else library, us, out)
+
+
+def median_seconds(call: Callable[[], object], device: torch.device) -> float:
+    """Median time of ``call``, on a GPU with cold caches between events."""
+    on_gpu = device.type == "cuda"
+    cold = torch.empty(_COLD_BYTES // 4, dtype=torch.int32, device=device) if on_gpu else None
+    times: list[float] = []
+    begin = time.perf_counter()
+    while len(times) < 3 or (len(times) < ROUNDS and time.perf_counter() - begin < SECONDS):
+        if cold is None:
+            start = time.perf_counter()
+            call()
+            times.append(time.perf_counter() - start)
+        else:
+            cold.zero_()
+            first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            first.record()
+            call()
+            last.record()
+            last.synchronize()
+            times.append(first.elapsed_time(last) / 1e3)
+    return statistics.median(times)
+
+
+@contextmanager
+def exact_arithmetic() -> Iterator[None]:
+    """float32 as such, without TF32."""
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = matmul.allow_tf32
+    flags = {"enabled": cudnn.enabled, "benchmark": False, "deterministic": cudnn.deterministic, "allow_tf32": False}
+    try:
+        matmul.allow_tf32 = False
+        with cudnn.flags(**flags):
+            yield
+    finally:
+        matmul.allow_tf32 = before
+
+
+def _errors(got: Sequence[Tensor], truth: Sequence[Tensor]) -> list[float]:
+    """Relative error of each output, in the norm of the whole."""
+    errors = []
+    for ours, exact in zip(got, truth, strict=True):
+        if ours.shape != exact.shape:
+            raise ValueError(f"shape {tuple(ours.shape)} instead of {tuple(exact.shape)}")
+        difference = (ours.to(exact.dtype) - exact).norm() / exact.norm().clamp_min(1e-30)
+        errors.append(difference.item())
+    return errors
+
+
+def _disagreement(got: Sequence[Tensor], truth: Sequence[Tensor], limits: list[float]) -> str | None:
+    if not all(bool(torch.isfinite(output).all()) for output in got):
+        return "not finite"
+    errors = _errors(got, truth)
+    for error, limit in zip(errors, limits, strict=True):
+        if not error <= limit:
+            return f"relative error {error:.1e}, allowed {limit:.1e}"
+    return None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
+        return "out of memory"
+    text = (str(error).strip().splitlines() or [""])[0]
+    return f"{type(error).__name__}: {text}"[:200]
