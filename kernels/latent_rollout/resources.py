@@ -18,6 +18,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from kernels.latent_rollout import configs, launch
+from kernels.latent_rollout.banks import WARP, Traffic, loop_traffic
 from kernels.latent_rollout.configs import Problem, Stationary, Streaming
 from kernels.latent_rollout.stationary import stationary_kernel
 from kernels.latent_rollout.streaming import streaming_kernel
@@ -32,13 +33,14 @@ _CUOBJDUMP = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
 @dataclass(frozen=True)
 class Resources:
     """Registers a thread, bytes of local memory a thread (spills), bytes of shared memory a program, and what the PTX
-    holds."""
+    holds; ``loop`` is what the loop over block-steps does with shared memory."""
 
     registers: int
     spilled: int
     shared: int
     tensor_core: int
     float64: bool
+    loop: Traffic
 
 
 def compile_only(problem: Problem, config: Streaming | Stationary, architecture: int) -> Resources:
@@ -69,6 +71,7 @@ def compile_only(problem: Problem, config: Streaming | Stationary, architecture:
         shared=compiled.metadata.shared,
         tensor_core=len(re.findall(r"mma\.sync|wgmma\.mma_async", ptx)),
         float64="f64" in ptx,
+        loop=loop_traffic(ptx, WARP * config.warps),
     )
 
 
@@ -98,6 +101,7 @@ def row(problem: Problem, config: Streaming | Stationary, architecture: int, fou
         found.spilled,
         f"{found.shared / 1024:.0f}",
         found.tensor_core,
+        found.loop.conflicts if isinstance(config, Stationary) else "-",
     )
     return "| " + " | ".join(str(cell) for cell in cells) + " |"
 
@@ -108,10 +112,12 @@ def main() -> None:
         "# What the shipped cuts need",
         "",
         f"Written by `python -m kernels.latent_rollout.resources` with Triton {triton.__version__}; not to be edited.",
-        "Registers a thread, bytes spilled a thread, KiB of shared memory a program, tensor-core instructions.",
+        "Registers a thread, bytes spilled a thread, KiB of shared memory a program, tensor-core instructions; cycles",
+        "that bank conflicts cost a program, all blocks together.",
         "",
-        "| target | kernel | direction | operands | H | L | blocks | weights | registers | spilled | shared | mma |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "| target | kernel | direction | operands | H | L | blocks | weights | registers | spilled | shared | mma "
+        "| conflicts |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for architecture in SHARED_LIMIT:
         for problem, config in shipped(architecture):

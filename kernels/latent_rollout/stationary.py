@@ -21,12 +21,23 @@ SPIN_LIMIT = tl.constexpr(1 << 20)  # about a second; a rollout that waits longe
 
 
 @triton.jit
+def _some_multiple_of(n: tl.constexpr):
+    """0, which the compiler takes for some multiple of ``n``, so that what is added to it is read by ``n`` at a time.
+
+    Read by eights, a thread would have no two numbers of the same part but neighbours, and from Triton 3.7 on that puts
+    the axis of parts second in shared memory: every read of a weight then has 8-way bank conflicts.
+    """
+    return tl.program_id(2) * n
+
+
+@triton.jit
 def _lift(w_lift, block, L: tl.constexpr, LP: tl.constexpr, H: tl.constexpr, PARTS: tl.constexpr, PART: tl.constexpr,
           ADJOINT: tl.constexpr):  # fmt: skip
     """All of the lift (PARTS, LP, PART), zero beyond L and H."""
     lat = tl.arange(0, LP)[None, :, None]
     hid = tl.arange(0, PARTS)[:, None, None] * PART + tl.arange(0, PART)[None, None, :]
-    return tl.load(w_lift + lift_offsets(block, lat, hid, L, H, ADJOINT), mask=(lat < L) & (hid < H), other=0.0)
+    at = lift_offsets(block, lat, hid, L, H, ADJOINT) + _some_multiple_of(4)
+    return tl.load(w_lift + at, mask=(lat < L) & (hid < H), other=0.0)
 
 
 @triton.jit
@@ -35,11 +46,8 @@ def _mix_drop(w_mix, w_drop, block, L: tl.constexpr, LP: tl.constexpr, H: tl.con
     """This program's slices of the mix (PARTS, PART, SLICE) and of the drop (SLICE, LP), zero beyond H and L."""
     src = tl.arange(0, PARTS)[:, None, None] * PART + tl.arange(0, PART)[None, :, None]
     dst = tl.program_id(0) * SLICE + tl.arange(0, SLICE)
-    mix = tl.load(
-        w_mix + mix_offsets(block, src, dst[None, None, :], H, ADJOINT),
-        mask=(src < H) & (dst[None, None, :] < H),
-        other=0.0,
-    )
+    at = mix_offsets(block, src, dst[None, None, :], H, ADJOINT) + _some_multiple_of(4 if SLICE >= 32 else 2)
+    mix = tl.load(w_mix + at, mask=(src < H) & (dst[None, None, :] < H), other=0.0)
     lat = tl.arange(0, LP)[None, :]
     drop = tl.load(
         w_drop + drop_offsets(block, dst[:, None], lat, L, H, ADJOINT), mask=(dst[:, None] < H) & (lat < L), other=0.0
@@ -53,7 +61,7 @@ def _lift_gate(gate_lift, block, step, transitions, batch, H: tl.constexpr, PART
     """What the lift meets (PARTS, BLOCK_B, PART): the mask's source, or the bias for its accumulator to start from.
 
     The bias is made by a product, ones times a matrix whose first row is the bias, so that it is born in an
-    accumulator's layout: a loaded bias would pass through shared memory every turn, with 8-way bank conflicts.
+    accumulator's layout: a loaded bias would pass through shared memory every turn.
     """
     hid = tl.arange(0, PARTS)[:, None, None] * PART + tl.arange(0, PART)[None, None, :]
     if ADJOINT:
@@ -62,7 +70,8 @@ def _lift_gate(gate_lift, block, step, transitions, batch, H: tl.constexpr, PART
         return tl.load(gate_lift + at, mask=(row < batch) & (hid < H) & (step >= 0), other=0.0)
     else:
         k = tl.arange(0, 16)[None, :, None]
-        bias = tl.load(gate_lift + block * H + hid + tl.zeros_like(k), mask=(k == 0) & (hid < H), other=0.0)
+        at = block * H + hid + tl.zeros_like(k) + _some_multiple_of(2)
+        bias = tl.load(gate_lift + at, mask=(k == 0) & (hid < H), other=0.0)
         return tl.dot(tl.full((PARTS, BLOCK_B, 16), 1.0, bias.dtype), bias, input_precision="ieee")
 
 

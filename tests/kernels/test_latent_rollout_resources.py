@@ -25,7 +25,17 @@ def check(architecture, problem, config):
     assert found.shared <= resources.SHARED_LIMIT[architecture]
     assert not found.float64
     assert bool(found.tensor_core) == problem.low_precision
+    if isinstance(config, configs.Stationary):
+        check_loop(found.loop, configs.holds_weights(config, problem))
     return resources.row(problem, config, architecture, found)
+
+
+def check_loop(loop, held):
+    """A sum over warps by ``tl.sum``, a loaded bias or an unfortunate order of axes cost more than all products do."""
+    assert loop.cycles and not loop.unknown
+    assert loop.conflicts == 0 if held else loop.conflicts <= loop.cycles // 6
+    assert loop.shuffles <= 2
+    assert loop.barriers <= 23
 
 
 @pytest.mark.parametrize("architecture, problem, config", QUICK, ids=str)
