@@ -13,6 +13,7 @@ from fastsep.errors import UserError
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Switch = Literal["auto", "on", "off"]
+Tune = Literal["auto", "off", "again"]
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,8 @@ class RunConfig:
     """torch.compile of forward and loss; auto is on for GPUs."""
     capture: Switch = "auto"
     """Replay the whole step as one CUDA graph; auto is on for GPUs."""
+    tune: Tune = "auto"
+    """Time kernels on the GPU and take the fastest: known ones (auto) or anew (again); off is bitwise repeatable."""
     seed: int = 0
     """Seed of weights, batches and windows."""
     log_every: int = 50

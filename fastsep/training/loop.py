@@ -31,6 +31,7 @@ from fastsep.training.log import Log
 from fastsep.training.precision import resolve_device, resolve_precision
 from fastsep.training.schedule import learning_rate
 from fastsep.training.step import TrainStep, resolve_ways
+from fastsep.training.tuning import tune
 
 _VALIDATION_WINDOWS = 64
 
@@ -65,7 +66,7 @@ class Trainer:
         self.show_progress = show_progress
         self.device = resolve_device(config.run.device)
         dtype = resolve_precision(config.run.precision, self.device)
-        ways = resolve_ways(config.run.compile, config.run.capture, self.device)
+        ways = resolve_ways(config.run.compile, config.run.capture, self.device, config.run.tune)
         torch.manual_seed(config.run.seed)
         self.model = build_model(config, self.device)
         spans = config.model.nt_cond, config.objective.nt_pred
@@ -111,6 +112,7 @@ class Trainer:
     def _fit(self, request: signals.Request) -> None:
         """The steps that remain, or up to the one that ends after ``request``; the last one taken is saved."""
         run = self.config.run
+        tune(self.take_step, run.tune, self.run)
         log = Log(self.run, self.done, self.total_steps, self.show_progress)
         self.model.train()
         row_step, row_time = self.done, time.perf_counter()

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.utils.stateless import _reparametrize_module
 
-from fastsep.config import Config, Switch
+from fastsep.config import Config, Switch, Tune
 from fastsep.data.windows import Windows
 from fastsep.errors import UserError
 from fastsep.model import SeparableModel
 from fastsep.objective import Losses, losses, run_networks, window_ends
 from fastsep.training.memory import keep_freed_memory
 from fastsep.training.precision import autocast
+from kernels.choose import Case, asked_for
 
 _WARM_UP_STEPS = 3
 
@@ -24,10 +28,14 @@ class Ways(NamedTuple):
 
     compile: bool
     capture: bool
+    benchmark: bool = False
+    """cuDNN times its algorithms instead of guessing; which one wins may differ from run to run."""
 
 
-def resolve_ways(compile: Switch, capture: Switch, device: torch.device) -> Ways:
-    """``auto`` compiles and captures on GPUs. On a CPU compiling costs a minute and gains little.
+def resolve_ways(compile: Switch, capture: Switch, device: torch.device, tune: Tune = "off") -> Ways:
+    """``auto`` compiles and captures on GPUs, where cuDNN times its algorithms unless ``tune`` is off.
+
+    On a CPU compiling costs a minute and gains little.
 
     Raises:
         UserError: capture asked for on a CPU.
@@ -35,7 +43,8 @@ def resolve_ways(compile: Switch, capture: Switch, device: torch.device) -> Ways
     on_gpu = device.type == "cuda"
     if capture == "on" and not on_gpu:
         raise UserError("CUDA graphs need a GPU: leave out --capture on, or add --device cuda")
-    return Ways(*(switch == "on" or (switch == "auto" and on_gpu) for switch in (compile, capture)))
+    chosen = (switch == "on" or (switch == "auto" and on_gpu) for switch in (compile, capture))
+    return Ways(*chosen, benchmark=on_gpu and tune != "off")
 
 
 class TrainStep:
@@ -79,6 +88,7 @@ class TrainStep:
         if ways.compile:
             self._forward = torch.compile(self._compute_losses)
         self._graph: torch.cuda.CUDAGraph | None = None
+        self.benchmark = ways.benchmark
         self._captures = ways.capture and windows.resident  # windows on the host are read, which no graph can replay
         self._warm_up_left = _WARM_UP_STEPS
 
@@ -88,14 +98,9 @@ class TrainStep:
         self.lr.fill_(lr)
         if self._graph is not None:
             self._graph.replay()
-        elif self._captures and self._warm_up_left == 0:
-            self._capture()
-            self._graph.replay()
-        elif self._captures:
-            self._warm_up_left -= 1
-            self._on_side_stream()
         else:
-            self._run()
+            with _cudnn_benchmark(self.benchmark):
+                self._first_steps()
         self._count += 1
 
     def read_losses(self) -> Losses:
@@ -115,6 +120,28 @@ class TrainStep:
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr
         self.scaler.load_state_dict(state["scaler"])
+
+    def cases(self) -> list[Case]:
+        """What the ops of a step may choose for. They are asked on fake tensors: nothing is computed or changed."""
+        fake = FakeTensorMode(allow_non_fake_inputs=True)
+        state = {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
+        stand_ins = {name: fake.from_tensor(tensor) for name, tensor in state.items()}
+        with fake, _reparametrize_module(self.model, stand_ins), asked_for() as cases:
+            frames = self.model.config.nt_cond + self.objective_config.nt_pred
+            video = torch.empty(len(self._index), frames, *self.model.config.shape, device=self.device)
+            self._compute_losses(video, torch.zeros((), dtype=torch.int64, device=self.device))
+        return list(cases)
+
+    def _first_steps(self) -> None:
+        """Steps without a graph; the last of them, where one is wanted, records it (all choices are made by then)."""
+        if not self._captures:
+            self._run()
+        elif self._warm_up_left:
+            self._warm_up_left -= 1
+            self._on_side_stream()
+        else:
+            self._capture()
+            self._graph.replay()
 
     def _compute_losses(self, video: Tensor, end: Tensor) -> Losses:
         with autocast(self.device, self.dtype):
@@ -153,3 +180,14 @@ class TrainStep:
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph):
             self._run()
+
+
+@contextmanager
+def _cudnn_benchmark(on: bool) -> Iterator[None]:
+    """Let cuDNN time its algorithms the first time it meets a shape, or leave the setting as it is."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = before or on
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before

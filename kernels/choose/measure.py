@@ -91,15 +91,15 @@ def median_seconds(call: Callable[[], object], device: torch.device) -> float:
 @contextmanager
 def exact_arithmetic() -> Iterator[None]:
     """float32 as such, without TF32."""
-    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-    before = matmul.allow_tf32
-    flags = {"enabled": cudnn.enabled, "benchmark": False, "deterministic": cudnn.deterministic, "allow_tf32": False}
+    places = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = [place.allow_tf32 for place in places]
     try:
-        matmul.allow_tf32 = False
-        with cudnn.flags(**flags):
-            yield
+        for place in places:
+            place.allow_tf32 = False
+        yield
     finally:
-        matmul.allow_tf32 = before
+        for place, allowed in zip(places, before, strict=True):
+            place.allow_tf32 = allowed
 
 
 def _errors(got: Sequence[Tensor], truth: Sequence[Tensor]) -> list[float]:

@@ -1,0 +1,69 @@
+"""Before the first step on a GPU: which kernels run, measured there and written into the run as ``choices.json``."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fastsep.config import Tune
+from fastsep.files import write_problem, write_text
+from fastsep.training.step import TrainStep
+from kernels import choose
+from kernels.choose import cache
+
+
+def tune(take_step: TrainStep, mode: Tune, run: Path | None = None) -> None:
+    """On a GPU choose for every case of a step; on a CPU, or with ``mode`` off, the ops' own defaults hold.
+
+    Raises:
+        UserError: the choices cannot be written into ``run``.
+    """
+    if take_step.device.type == "cuda" and mode != "off":
+        settle(take_step, mode == "again", run)
+    else:
+        choose.use({})
+
+
+def settle(take_step: TrainStep, again: bool, run: Path | None) -> None:
+    """Choose for every case of a step, put the choices in force and write them into ``run``.
+
+    A run that has choices of this machine keeps them: it goes on computing what it computed.
+    """
+    path = run / "choices.json" if run else None
+    known = _read(path, cache.machine(take_step.device)) if path else {}
+    choices = choose.decide(take_step.cases(), take_step.device, known, again)
+    if take_step.device.type == "cuda":
+        torch.cuda.empty_cache()
+    choose.use({case: choice.use for case, choice in choices.items()})
+    if path:
+        _write(path, take_step, {case.name: choice.to_json() for case, choice in choices.items()})
+
+
+def _read(path: Path, machine: dict[str, str]) -> dict[str, Any]:
+    """The choices of an earlier part of the run; none, with a warning, where they are another machine's or damaged."""
+    try:
+        value = json.loads(path.read_text())
+        if value["machine"] != machine:
+            raise ValueError("they were made on another machine or with other versions")
+        return {name: cache.check(choice) for name, choice in value["choices"].items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        warnings.warn(f"the choices in {path} are not used ({error}): they are made anew", stacklevel=3)
+        return {}
+
+
+def _write(path: Path, take_step: TrainStep, choices: dict[str, Any]) -> None:
+    value = {
+        "machine": cache.machine(take_step.device),
+        "cudnn_benchmark": take_step.benchmark,
+        "choices": choices,
+    }
+    try:
+        write_text(path, json.dumps(value, indent=1) + "\n")
+    except OSError as error:
+        raise write_problem(path, error, "choose another --out") from None
