@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import DTypeLike
 from torch import Tensor
 
+from fastsep.data.host_memory import host_free_bytes
+from fastsep.errors import UserError
+
 _SHARE = 0.5  # of the free memory; networks, activations and the optimiser want the rest
+_NOT_SUPPORTED = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory free now on ``device``, in bytes."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    meminfo = Path("/proc/meminfo")
-    if meminfo.exists():
-        for line in meminfo.read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    """Memory that this process may still take on ``device``, in bytes."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else host_free_bytes()
 
 
 def fits(size: int, device: torch.device) -> bool:
@@ -32,16 +29,46 @@ def fits(size: int, device: torch.device) -> bool:
     return size <= _SHARE * free_bytes(device)
 
 
+def require_memory(size: int, what: str, remedy: str) -> None:
+    """Raise ``UserError`` if ``what`` of ``size`` bytes cannot be held in host memory."""
+    free = free_bytes(torch.device("cpu"))
+    if size > free:
+        raise UserError(f"{what} takes {size / 1e9:.2f} GB of memory, {free / 1e9:.2f} GB are free: {remedy}")
+
+
 def host_array(shape: Sequence[int], dtype: DTypeLike) -> np.ndarray:
     """An array to fill: in memory if it fits, else mapped from a file in the temporary directory ($TMPDIR).
 
-    The file has no name, so nothing is left behind however the process ends.
+    The file has no name, so nothing is left behind however the process ends; its space is taken at once, for a disk
+    that runs full under a mapped file ends the process.
+
+    Raises:
+        UserError: neither memory nor the temporary directory has room.
     """
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
     if fits(size, torch.device("cpu")):
         return np.empty(shape, dtype)
-    with tempfile.TemporaryFile() as file:
-        return np.memmap(file, dtype, mode="w+", shape=tuple(shape))
+    try:
+        with tempfile.TemporaryFile() as file:
+            _take_space(file.fileno(), size)
+            return np.memmap(file, dtype, mode="r+", shape=tuple(shape))
+    except OSError as error:
+        raise UserError(
+            f"{size / 1e9:.2f} GB fit neither memory nor the temporary directory {tempfile.gettempdir()} "
+            f"({error.strerror}): set TMPDIR to a directory with that much space"
+        ) from None
+
+
+def _take_space(descriptor: int, size: int) -> None:
+    """Give a file ``size`` bytes that are there, not only promised."""
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    except (AttributeError, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in _NOT_SUPPORTED:
+            raise
+        zeros = bytes(1 << 20)
+        for first in range(0, size, len(zeros)):
+            os.pwrite(descriptor, zeros[: size - first], first)
 
 
 def place(frames: np.ndarray | Tensor, device: torch.device) -> Tensor:

@@ -1,10 +1,17 @@
 from __future__ import annotations
 
+import errno
+import os
+import resource
+import signal
+
 import numpy as np
+import pytest
 import torch
 
 from fastsep.data import residency
 from fastsep.data.windows import TensorWindows, all_starts
+from fastsep.errors import UserError
 
 FRAMES = torch.arange(2 * 5).view(2, 5, 1).float()  # sequence 0: 0..4, sequence 1: 5..9
 
@@ -54,3 +61,37 @@ def test_a_mapped_file_that_fits_is_read_into_memory(tmp_path):
 
 def test_free_memory_is_known():
     assert residency.free_bytes(torch.device("cpu")) > 1_000_000
+
+
+def test_no_room_for_a_mapped_array_is_one_line_and_no_bus_error(monkeypatch):
+    monkeypatch.setattr(residency, "free_bytes", lambda device: 0)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+    heeded = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        assert residency.host_array((1 << 18,), np.float32).size == 1 << 18
+        with pytest.raises(UserError, match=r"0\.00 GB fit neither memory nor .* \(File too large\): set TMPDIR"):
+            residency.host_array((1 << 19,), np.float32)
+    finally:
+        signal.signal(signal.SIGXFSZ, heeded)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+
+@pytest.mark.parametrize("number", [errno.EOPNOTSUPP, errno.ENOSPC])
+def test_space_is_taken_by_writing_where_the_file_system_cannot_reserve(number, tmp_path, monkeypatch):
+    def refuse(descriptor, first, size):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(residency, "free_bytes", lambda device: 0)
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    if number == errno.ENOSPC:
+        with pytest.raises(UserError, match="No space left on device"):
+            residency.host_array((3_000_001,), np.uint8)
+    else:
+        assert not residency.host_array((3_000_001,), np.uint8).any()
+
+
+def test_what_memory_cannot_hold_is_refused_with_both_sizes(monkeypatch):
+    monkeypatch.setattr(residency, "free_bytes", lambda device: 3_000_000_000)
+    residency.require_memory(3_000_000_000, "a", "b")
+    with pytest.raises(UserError, match=r"^this takes 5\.00 GB of memory, 3\.00 GB are free: give less$"):
+        residency.require_memory(5_000_000_000, "this", "give less")

@@ -1,0 +1,66 @@
+"""Reading HDF5 files that may be damaged or made to harm: only numbers, only from the file itself, only what fits memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from fastsep.data.reading import reading
+from fastsep.data.residency import require_memory
+
+_LARGEST_RATIO = 1100  # deflate cannot pack more than 1,032 bytes into one
+
+
+@contextmanager
+def open_hdf5(path: Path, what: str, remedy: str) -> Iterator[h5py.File]:
+    """The open file; whatever the body raises becomes one line, see ``reading``."""
+    with reading(path, what, remedy), h5py.File(path, "r") as file:
+        yield file
+
+
+def find_dataset(group: h5py.Group, name: str, kinds: str = "fiu", ndim: int | None = None) -> h5py.Dataset:
+    """The data set ``name``, not yet read.
+
+    Args:
+        kinds: kinds of NumPy data types that it may have.
+        ndim: axes that it must have.
+
+    Raises:
+        ValueError: there is none, it is of another kind, points into another file, or claims more than the file can
+            hold.
+    """
+    if name not in group:
+        raise ValueError(f"it holds no data set '{name}'")
+    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+        raise ValueError(f"'{name}' is a link")
+    data = group[name]
+    if not isinstance(data, h5py.Dataset):
+        raise ValueError(f"'{name}' is no data set")
+    if data.is_virtual or data.external:
+        raise ValueError(f"'{name}' lies in another file")
+    if data.dtype.kind not in kinds:
+        raise ValueError(f"'{name}' holds no numbers" if kinds == "fiu" else f"'{name}' has the type {data.dtype}")
+    if ndim is not None and data.ndim != ndim:
+        raise ValueError(f"'{name}' has the shape {data.shape}, not {ndim} axes")
+    stored = data.id.get_storage_size()
+    size = math.prod(data.shape) * data.dtype.itemsize  # exact: NumPy's would wrap around
+    if size > stored * (_LARGEST_RATIO if data.chunks else 1):
+        raise ValueError(f"'{name}' of {size} bytes has {stored} in the file")
+    return data
+
+
+def read_dataset(group: h5py.Group, name: str, kinds: str = "fiu", ndim: int | None = None) -> np.ndarray:
+    """All values of the data set ``name``.
+
+    Raises:
+        ValueError: as ``find_dataset``.
+        UserError: it does not fit memory.
+    """
+    data = find_dataset(group, name, kinds, ndim)
+    require_memory(data.size * data.dtype.itemsize, f"'{name}' of {group.file.filename}", "take a machine with more")
+    return data[...]
