@@ -1,4 +1,4 @@
-"""Reading HDF5 files that may be damaged or made to harm: only numbers, only from the file itself, only what fits memory."""
+"""Reads HDF5 files that may be damaged or made to harm: numbers only, of the file itself, and what fits memory."""
 
 from __future__ import annotations
 

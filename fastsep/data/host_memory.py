@@ -42,7 +42,7 @@ def _control_groups(root: Path) -> Iterator[int]:
         return
     mount = root / "sys/fs/cgroup"
     for line in lines:
-        number, controllers, path = (line.split(":", 2) + ["", ""])[:3]
+        number, controllers, path = [*line.split(":", 2), "", ""][:3]
         if number == "0" and not controllers:
             places = [(place, _VERSION_2) for place in (mount, mount / "unified")]
         elif "memory" in controllers.split(","):

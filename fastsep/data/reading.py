@@ -21,8 +21,8 @@ _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 def reading(path: Path, what: str, remedy: str) -> Iterator[None]:
     """Turn what the body raises while it reads ``path`` into one line.
 
-    Only a file that is whole as far as the system goes, yet makes no sense, is called damaged, with ``remedy``. One that
-    is locked, not allowed or too large for memory is good, and its message says so.
+    Only a file that the system delivers whole, yet makes no sense, is called damaged, with ``remedy``. One that is
+    locked, not allowed or too large for memory is good, and its message says so.
 
     Args:
         what: what the file should be, "NetCDF file".
@@ -68,15 +68,17 @@ def _explain(path: Path, error: Exception, what: str, remedy: str) -> str:
     if isinstance(error, FileNotFoundError):
         return f"{path} does not exist: {remedy}"
     if isinstance(error, PermissionError) or number in (errno.EACCES, errno.EPERM):
-        return f"{path} may not be read by this user: ask its owner for the right to (chmod a+r, a+x for its directories)"
+        return (
+            f"{path} may not be read by this user: ask its owner for the right to (chmod a+r, a+x for its directories)"
+        )
     if isinstance(error, BlockingIOError):
         return _locked(path)
     if number in _NO_LOCKS or "unable to lock file" in text:
         return f"{path} lies where files cannot be locked: set the environment variable HDF5_USE_FILE_LOCKING=FALSE"
     if "already open for write" in text:
         return (
-            f"{path} is open for writing in another program, or was when that was stopped: wait until it is done; a file "
-            "that nobody writes is released by h5clear -s"
+            f"{path} is open for writing in another program, or was when that was stopped: wait until it is done; "
+            "a file that nobody writes is released by h5clear -s"
         )
     if isinstance(error, MemoryError) or number == errno.ENOMEM:
         return f"there is not enough memory to read {path}: free some, or raise the limit of this job"

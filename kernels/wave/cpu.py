@@ -10,9 +10,11 @@ writes: it stays in the core's own cache.
 from __future__ import annotations
 
 import inspect
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 import numpy as np
-from numba import njit, prange
+from numba import float32, njit, void
 
 from kernels.wave import scheme
 
@@ -22,6 +24,7 @@ _second_difference = njit(**_OPTIONS)(scheme.second_difference)
 _first_stages = njit(**_OPTIONS)(scheme.first_stages)
 _last_stages = njit(**_OPTIONS)(scheme.last_stages)
 
+_SIGNATURE = void(float32, float32, float32[:, ::1], float32[:, ::1], float32[:, :, ::1])
 _PAD = 16  # columns of zeros left of a row (and so right of the one above): a cache line, which keeps rows aligned
 _RING = 8
 _ZERO = np.float32(0)
@@ -96,30 +99,55 @@ def _sequence(courant2, source, decay, disc, out):
                     out[n + 1, behind, j] = w[behind + 2, j + _PAD]
 
 
-def _compile(scheme_source: str):
-    """The parallel kernel. Numba's cache sees changes of this file only, so the scheme's text joins the cache's key."""
+def _define(scheme_source: str, cache: bool):
+    """The kernel for one sequence. Numba's cache sees changes of this file only, so the scheme's text joins its key."""
 
-    @njit(parallel=True, nogil=True, cache=True, **_OPTIONS)
+    @njit(_SIGNATURE, nogil=True, cache=cache, **_OPTIONS)
     def simulate(courant2, source, decay, disc, out):
         scheme_source  # noqa: B018
-        for s in prange(out.shape[0]):
-            _sequence(courant2[s], source[s], decay, disc, out[s])
+        _sequence(courant2, source, decay, disc, out)
 
     return simulate
 
 
-_simulate = _compile(inspect.getsource(scheme))
+@cache
+def _compiled():
+    """The kernel, compiled once a process; kept on disk for the next one where that is possible.
+
+    Numba keeps it beside this file or in the user's cache directory. An installation that is read only without a home
+    directory, a full disk or a damaged cache cost the compilation anew, never the run.
+    """
+    text = inspect.getsource(scheme)
+    try:
+        return _define(text, cache=True)
+    except Exception:  # RuntimeError: no place; OSError: no space or no right; whatever a damaged pickle raises
+        return _define(text, cache=False)
 
 
 def simulate_cpu(
-    courant2: np.ndarray, source: np.ndarray, decay: np.ndarray, disc: np.ndarray, out: np.ndarray
+    courant2: np.ndarray, source: np.ndarray, decay: np.ndarray, disc: np.ndarray, out: np.ndarray, threads: int
 ) -> None:
     """Fill ``out`` (S, T, H, W); all arrays float32 and contiguous.
+
+    Threads take sequence after sequence, so one whose core is busy with something else holds up no other. They are
+    Python's: OpenMP's would change PyTorch's number of threads, and spin.
 
     Args:
         courant2: (c dt)^2, (S,), in squared cells.
         source: dt^2 f0, (S,).
         decay: the source's course at the stage times of each step, (T - 1, 4).
         disc: 1 where the source acts, (H, W).
+        threads: how many to use.
     """
-    _simulate(courant2, source, decay, disc, out)
+    kernel = _compiled()
+
+    def fill(s: int) -> None:
+        kernel(courant2[s], source[s], decay, disc, out[s])
+
+    if threads == 1:
+        for s in range(len(out)):
+            fill(s)
+        return
+    with ThreadPoolExecutor(min(threads, len(out))) as pool:
+        for _ in pool.map(fill, range(len(out))):
+            pass

@@ -85,7 +85,7 @@ def simulate(
 
         simulate_cuda(*(x.to(out.device, non_blocking=True) for x in inputs), out)
     else:
-        simulate_cpu(*(x.cpu().numpy() for x in inputs), out.numpy())
+        simulate_cpu(*(x.cpu().numpy() for x in inputs), out.numpy(), torch.get_num_threads())
     return out
 
 
