@@ -20,6 +20,15 @@ class Static(NamedTuple):
     code: Tensor
     skips: tuple[Tensor, ...] = ()
 
+    def unbind(self) -> tuple[Static, ...]:
+        """That of each of K stacked calls. Their gradients come back as one stack; ``[0]`` would fill up zeros."""
+        return tuple(Static(code, skips) for code, *skips in zip(*(part.unbind() for part in self.parts), strict=True))
+
+    @property
+    def parts(self) -> tuple[Tensor, ...]:
+        """The code and the skip features, in a row."""
+        return self.code, *self.skips
+
 
 class SeparableModel(nn.Module):
     """Forecasts a sequence from n conditioning frames by splitting it into S and T.
@@ -72,8 +81,8 @@ class SeparableModel(nn.Module):
 
     def describe(self, cond: Tensor) -> tuple[Static, Tensor]:
         """Conditioning frames (B, n, *shape) -> S and T_0 of each sequence."""
-        static, dynamic = self.encode_static(cond[None]), self.encode_dynamic(cond[None])
-        return Static(static.code[0], tuple(skip[0] for skip in static.skips)), dynamic[0]
+        (static,) = self.encode_static(cond[None]).unbind()
+        return static, self.encode_dynamic(cond[None])[0]
 
     def trajectory(self, cond: Tensor, frames: int) -> Tensor:
         """T_0 ... T_{frames-1} of conditioning frames (B, n, *shape): (frames, B, L, ...)."""

@@ -28,8 +28,8 @@ class Losses(NamedTuple):
 class Outputs(NamedTuple):
     """What the networks computed for one batch of videos."""
 
-    static: Static
-    """Of the first and the last window: (2, B, ...)."""
+    static: tuple[Static, Static]
+    """Of the first and of the last window."""
     dynamic: Tensor
     """T_0 ... T_{N-1}: (N, B, L, ...)."""
     reconstruction: Tensor
@@ -48,11 +48,10 @@ def run_networks(model: SeparableModel, video: Tensor, end: Tensor, config: Obje
     n, m, offset = model.config.nt_cond, config.nt_pred, model.config.offset
     first, last = video[:, :n], video[:, m : m + n]
     random = video.index_select(1, end - n + torch.arange(n, device=video.device))  # (B, n, *shape)
-    static = model.encode_static(torch.stack([first, last]))
-    t_random, t_first = model.encode_dynamic(torch.stack([random, first]))
+    static = model.encode_static(torch.stack([first, last])).unbind()
+    t_random, t_first = model.encode_dynamic(torch.stack([random, first])).unbind()
     dynamic = model.roll_out(t_first, m + offset)
-    of_first = Static(static.code[0], tuple(skip[0] for skip in static.skips))
-    frames = model.decode(of_first, torch.cat([t_random[None], dynamic]))  # (1 + N, B, *shape)
+    frames = model.decode(static[0], torch.cat([t_random[None], dynamic]))  # (1 + N, B, *shape)
     return Outputs(static, dynamic, frames[0], frames[1:])
 
 
@@ -78,7 +77,7 @@ def losses(outputs: Outputs, video: Tensor, end: Tensor, model: ModelConfig, con
     # The spatial codes of the SST networks are averaged, vectors are summed.
     squared = t0.square().mean() if t0.dim() > 2 else t0.square().sum(1).mean()
     t_regularisation = 0.5 * squared
-    s_invariance = _invariance(outputs.static)
+    s_invariance = _invariance(*outputs.static)
     total = (
         config.lamb_ae * ae
         + config.lamb_s * s_invariance
@@ -88,8 +87,24 @@ def losses(outputs: Outputs, video: Tensor, end: Tensor, model: ModelConfig, con
     return Losses(ae, s_invariance, prediction, t_regularisation, total)
 
 
-def _invariance(static: Static) -> Tensor:
-    """Mean squared difference of S, and of its skip features, between the two windows (2, B, ...)."""
-    parts = [static.code, *static.skips]
-    squares = [(part[0] - part[1]).to(torch.promote_types(part.dtype, torch.float32)).square().sum() for part in parts]
-    return torch.stack(squares).sum() / sum(part[0].numel() for part in parts)
+def _invariance(first: Static, last: Static) -> Tensor:
+    """Mean squared difference of S, and of its skip features, between the two windows."""
+    distances = [_SquaredDistance.apply(a, b) for a, b in zip(first.parts, last.parts, strict=True)]
+    return torch.stack(distances).sum() / sum(part.numel() for part in first.parts)
+
+
+class _SquaredDistance(torch.autograd.Function):
+    """Sum of squared differences, in float32 at least, of two maps in any float type: one pass less each way."""
+
+    @staticmethod
+    def forward(ctx, a: Tensor, b: Tensor) -> Tensor:
+        difference = a - b
+        ctx.save_for_backward(difference)
+        wide = torch.promote_types(difference.dtype, torch.float32)
+        return torch.linalg.vector_norm(difference, dtype=wide).square()
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor]:
+        (difference,) = ctx.saved_tensors
+        by_a = difference * (2.0 * grad)  # a scalar of another float type leaves the map's type
+        return by_a, -by_a

@@ -97,8 +97,9 @@ class CodeConvTranspose2d(nn.ConvTranspose2d):
 
 
 def add_to_calls(x: Tensor, once: Tensor, calls: int) -> Tensor:
-    """Add ``once`` (B, ...) to every call of ``x`` (K*B, ...)."""
-    return (x.unflatten(0, (calls, -1)) + once).flatten(0, 1)
+    """Add ``once`` (B, ...) to every call of ``x`` (K*B, ...), in place: a product keeps its factors, not itself."""
+    x.unflatten(0, (calls, -1)).add_(once)
+    return x
 
 
 def conv3(size: int, out: int, stride: int = 1) -> Conv2d:
