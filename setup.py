@@ -17,7 +17,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["fastsep", "fastsep.*", "kernels", "kernels.*"]),
-    package_data={"kernels": ["**/*.md", "**/*.json"]},
+    package_data={"kernels": ["**/*.md", "**/*.json", "**/*.cu", "**/*.h", "**/*.cpp"]},
     install_requires=[
         "torch>=2.11,<2.14",
         "numpy>=2",
@@ -33,8 +33,15 @@ setup(
     extras_require={
         # Moving MNIST, SST: a downloader with checksums, bundled digits, NetCDF.
         "data": ["pooch>=1.8", "scikit-learn>=1.4", "xarray>=2024.1", "h5netcdf>=1.3"],
-        # A CUDA build of torch brings Triton of its own; this adds the compiler of the Numba CUDA kernel.
-        "gpu": ["triton>=3.6", "numba-cuda[cu13]>=0.20", "nvidia-cuda-nvcc>=13"],
+        # A CUDA build of torch brings Triton of its own; this adds the compilers of the Numba CUDA kernel and of the
+        # latent rollout's cluster kernel.
+        "gpu": [
+            "triton>=3.6",
+            "numba-cuda[cu13]>=0.20",
+            "nvidia-cuda-nvcc>=13",
+            "cuda-bindings>=13",
+            "nvidia-cuda-nvrtc>=13",
+        ],
         # pytest and the oracles that tests and benchmarks compare with. Triton is for its interpreter and its
         # compiler, which need no GPU; it carries no CUDA package.
         "test": [

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from bench import reproduce, scaling, subjects, subjects_data
+from bench.cluster import check_cluster
 from bench.environment import ROOT, ceilings
 from bench.profiling import kernels
 from bench.recorder import Recorder
@@ -236,6 +237,7 @@ PARTS: dict[str, Part] = {
     "tests": Part(180, run_tests),
     "generate": Part(60, time_generation),
     "rollout": Part(130, time_rollout),
+    "cluster": Part(240, check_cluster),
     "step": Part(420, time_steps),
     "train": Part(150, trainer(("wave100-published", 0), ("wave-published", 0))),
     "train-own": Part(80, trainer(("wave100-onecycle", 0), ("wave-onecycle", 0)), dry=False),

@@ -1,0 +1,180 @@
+"""From tensors to the cluster kernel.
+
+Letters as in kernels/latent_rollout/reference.py; G clusters of ``rows`` rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from kernels.latent_rollout.cluster import driver
+from kernels.latent_rollout.cluster.compiler import ClusterError
+from kernels.latent_rollout.cluster.driver import Arguments
+from kernels.latent_rollout.cluster.variant import PROGRAMS, ROWS, Variant, supported
+from kernels.latent_rollout.reference import Blocks
+
+COST = {8: 1.11, 16: 1.34}
+"""Predicted microseconds a block-step by rows of a cluster; not measured. Only their ratio matters."""
+
+Runner = Callable[[Variant, int, int, Arguments], None]
+"""What runs the kernel: :func:`driver.launch`, or the emulator in its place."""
+
+
+class Kept(NamedTuple):
+    """What the forward direction leaves for the way back; M = N·B rows, transitions outermost."""
+
+    h1: Tensor  # (R, M, H) in the compute dtype
+    h2: Tensor  # (R, M, H)
+    signs: Tensor  # (2, S, G, 8, 32, 8) uint8: of h1 and of h2, a bit each, as the kernel reads them
+
+
+def takes(problem) -> bool:
+    """Whether the kernel takes this problem, a :class:`kernels.latent_rollout.configs.Problem`, given clusters."""
+    return supported(problem.latent, problem.width, problem.blocks, problem.dtype, problem.shared)
+
+
+def variant_of(blocks: Blocks, rows: int, adjoint: bool, save: bool) -> Variant:
+    """The variant that rolls these blocks out."""
+    count, width, latent = blocks.w1.shape
+    return Variant(latent, width, count, rows, adjoint, save or adjoint, blocks.w1.dtype)
+
+
+def resident_clusters(blocks: Blocks, rows: int = 16) -> int:
+    """Clusters that are resident at once on the device of ``blocks``; 0 where the kernel cannot run.
+
+    The first call compiles and loads, so it must not be made while a CUDA graph is captured.
+    """
+    try:
+        return driver.load(variant_of(blocks, rows, False, True), blocks.w1.device.index or 0).clusters
+    except ClusterError:
+        return 0
+
+
+def prepare(blocks: Blocks, batch: int, save: bool = True) -> int:
+    """Compile and load what :func:`forward` and, with ``save``, :func:`recursion` need, ahead of a capture.
+
+    Returns:
+        Rows a cluster, as :func:`rows_for`.
+
+    Raises:
+        ClusterError: the kernel cannot run here.
+    """
+    device = blocks.w1.device.index or 0
+    rows = _rows(batch, blocks)
+    for adjoint in (False, True) if save else (False,):
+        driver.load(variant_of(blocks, rows, adjoint, save), device)
+    return rows
+
+
+def rows_for(batch: int, clusters: int) -> int:
+    """Rows a cluster, 8 or 16: whichever is predicted to be faster with ``clusters`` resident at once."""
+    return min(ROWS, key=lambda rows: -(-groups_of(batch, rows) // max(clusters, 1)) * COST[rows])
+
+
+def groups_of(batch: int, rows: int) -> int:
+    """Clusters of a launch."""
+    return -(-batch // rows)
+
+
+def _rows(batch: int, blocks: Blocks) -> int:
+    clusters = driver.load(variant_of(blocks, 16, False, True), blocks.w1.device.index or 0).clusters
+    if not clusters:
+        raise ClusterError(f"the cluster kernel needs {PROGRAMS} multiprocessors side by side, which this GPU lacks")
+    return rows_for(batch, clusters)
+
+
+def forward(
+    t0: Tensor, blocks: Blocks, steps: int, keep: bool, rows: int | None = None, run: Runner = driver.launch
+) -> tuple[Tensor, Kept | None]:
+    """Latents (S + 1, B, L) float32, as :func:`kernels.latent_rollout.reference.trajectory`.
+
+    Args:
+        t0: (B, L) on a CUDA device.
+        keep: also return what :func:`recursion` and the weight gradients need.
+        rows: of a cluster; chosen when left out. The recursion must have the same.
+        run: what runs the kernel.
+
+    Raises:
+        ClusterError: the kernel cannot run here, or is not loaded and a CUDA graph is being captured.
+    """
+    count, _, latent = blocks.w1.shape
+    batch, transitions = t0.shape[0], steps - 1
+    rows = rows or _rows(batch, blocks)
+    latents = torch.empty((transitions * count + 1, batch, latent), dtype=torch.float32, device=t0.device)
+    kept = _room(blocks, batch, transitions, rows) if keep else None
+    h1, h2, (signs1, signs2) = kept or (None, None, (None, None))
+    tensors = {
+        "start": t0.float().contiguous(), "states": latents,
+        "w_lift": _aligned(blocks.w1), "w_mix": _aligned(blocks.w2), "w_drop": _aligned(blocks.w3),
+        "b1": blocks.b1, "b2": blocks.b2, "b3": blocks.b3,
+        "out_lift": h1, "out_mix": h2, "signs_lift": signs1, "signs_mix": signs2,
+    }  # fmt: skip
+    _run(run, variant_of(blocks, rows, False, keep), tensors, batch, transitions)
+    return latents, kept
+
+
+def recursion(
+    grad: Tensor, kept: Kept, blocks: Blocks, rows: int | None = None, run: Runner = driver.launch
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Adjoints (S + 1, B, L) float32, ``dz1`` and ``dz2`` (R, M, H), as
+    :func:`kernels.latent_rollout.reference.recursion`.
+
+    Args:
+        grad: (steps, B, L) dLoss/dT of the rollout's output.
+        kept: from :func:`forward`, with the same ``rows``.
+        rows, run: as there.
+
+    Raises:
+        ClusterError: as there.
+        ValueError: ``kept`` is of another number of rows.
+    """
+    count = blocks.w1.shape[0]
+    steps, batch, latent = grad.shape
+    transitions = steps - 1
+    rows = rows or _rows(batch, blocks)
+    if kept.signs.shape != signs_shape(count * transitions, batch, rows):
+        raise ValueError(f"signs of shape {tuple(kept.signs.shape)} are not those of clusters of {rows} rows")
+    adjoints = torch.empty((transitions * count + 1, batch, latent), dtype=torch.float32, device=grad.device)
+    dz1, dz2 = (torch.empty_like(h) for h in (kept.h1, kept.h2))
+    tensors = {
+        "start": grad.float().contiguous(), "states": adjoints,
+        "w_lift": _transposed(blocks.w3), "w_mix": _transposed(blocks.w2), "w_drop": _transposed(blocks.w1),
+        "out_lift": dz2, "out_mix": dz1, "signs_lift": kept.signs[0], "signs_mix": kept.signs[1],
+    }  # fmt: skip
+    _run(run, variant_of(blocks, rows, True, True), tensors, batch, transitions)
+    return adjoints, dz1, dz2
+
+
+def signs_shape(block_steps: int, batch: int, rows: int) -> tuple[int, ...]:
+    """Of :attr:`Kept.signs`; the last axis but one is a warp's lanes."""
+    return 2, block_steps, groups_of(batch, rows), PROGRAMS, 32, 8
+
+
+def _room(blocks: Blocks, batch: int, transitions: int, rows: int) -> Kept:
+    count, width, _ = blocks.w1.shape
+    h1, h2 = blocks.w1.new_empty((2, count, transitions * batch, width))
+    shape = signs_shape(count * transitions, batch, rows)
+    return Kept(h1, h2, torch.empty(shape, dtype=torch.uint8, device=blocks.w1.device))
+
+
+def _aligned(weight: Tensor) -> Tensor:
+    """Contiguous, on an address that a 16-byte load takes: a parameter may be a view of something larger."""
+    weight = weight.contiguous()
+    return weight if weight.data_ptr() % 16 == 0 else weight.clone()
+
+
+def _transposed(weight: Tensor) -> Tensor:
+    return _aligned(weight.mT)
+
+
+def _run(run: Runner, variant: Variant, tensors: dict[str, Tensor | None], batch: int, transitions: int) -> None:
+    if batch == 0:
+        return
+    # Held by `tensors` until the launch; afterwards the allocator keeps their order on the stream.
+    pointers = {name: tensor.data_ptr() for name, tensor in tensors.items() if tensor is not None}
+    device = tensors["states"].device.index or 0
+    run(variant, device, groups_of(batch, variant.rows), Arguments(**pointers, batch=batch, transitions=transitions))

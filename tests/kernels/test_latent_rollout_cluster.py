@@ -1,0 +1,111 @@
+"""The cluster kernel's host side on a CPU: what it takes, how it compiles and keeps, what it says when it cannot."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+
+import pytest
+import torch
+
+from kernels.latent_rollout import cluster, configs
+from kernels.latent_rollout.cluster import compiler, driver, launch, steps
+from kernels.latent_rollout.cluster.variant import Variant
+
+BF16 = torch.bfloat16
+WAVE = Variant(32, 512, 3, 16, False, True, BF16)
+
+
+def problem(**changes):
+    wave = configs.Problem(128, 32, 512, 3, BF16, False, 132, configs.SHARED_HOPPER)
+    return dataclasses.replace(wave, **changes)
+
+
+def test_takes_what_fits():
+    assert cluster.takes(problem())
+    assert cluster.takes(problem(latent=1, blocks=1, width=256, dtype=torch.float16, batch=1))
+    for odd in ({"latent": 65}, {"width": 336}, {"width": 1024}, {"blocks": 5}, {"dtype": torch.float32},
+                {"blocks": 4}, {"shared": 163 * 1024}):  # fmt: skip
+        assert not cluster.takes(problem(**odd)), odd
+
+
+def test_rows_follow_the_clusters_that_are_resident_at_once():
+    assert [cluster.rows_for(batch, 15) for batch in (1, 16, 120, 121, 128, 240, 1024)] == [8, 8, 8, 16, 16, 16, 16]
+    assert cluster.rows_for(128, 16) == 8
+
+
+@pytest.fixture
+def compiled(monkeypatch, tmp_path):
+    """Compilations made, with a stand-in for the compiler and a cache of the test's own."""
+    made = []
+
+    def compile_variant(variant, architecture):
+        made.append((variant, architecture))
+        return b"cubin"
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(compiler, "compile_variant", compile_variant)
+    monkeypatch.setattr(compiler, "nvrtc_version", lambda: (13, 0))
+    return made
+
+
+def test_a_cubin_is_compiled_once_a_variant_target_and_compiler(compiled, monkeypatch, tmp_path):
+    for _ in range(2):
+        assert compiler.cubin_for(WAVE, "sm_90") == b"cubin"
+    assert len(compiled) == 1
+    compiler.cubin_for(dataclasses.replace(WAVE, rows=8), "sm_90")
+    compiler.cubin_for(WAVE, "sm_100")
+    monkeypatch.setattr(compiler, "nvrtc_version", lambda: (13, 1))
+    compiler.cubin_for(WAVE, "sm_90")
+    assert len(compiled) == 4
+    kept = sorted((tmp_path / "fastsep" / "latent_rollout").iterdir())
+    assert [path.suffix for path in kept] == [".cubin"] * 4  # and nothing half-written beside them
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(compiled, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    for _ in range(2):
+        assert compiler.cubin_for(WAVE, "sm_90") == b"cubin"
+    assert len(compiled) == 2
+
+
+def test_missing_bindings_are_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cuda.bindings", None)
+    with pytest.raises(cluster.ClusterError, match=r"install fastsep\[gpu\]"):
+        compiler.nvrtc_version()
+
+
+def test_unavailable_means_no_resident_clusters(monkeypatch):
+    def load(variant, device):
+        raise cluster.ClusterError("no GPU")
+
+    monkeypatch.setattr(driver, "load", load)
+    assert cluster.resident_clusters(steps.example(32, 512, 1, 1, 2, BF16)[2]) == 0
+
+
+def test_nothing_is_loaded_while_a_graph_is_captured(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    with pytest.raises(cluster.ClusterError, match="run it once before capturing"):
+        driver.load(WAVE, 0)
+
+
+def test_recursion_refuses_the_signs_of_other_rows():
+    _, grad, blocks = steps.example(32, 512, 1, 16, 3, BF16)
+    kept = launch._room(blocks, 16, 2, 8)
+    with pytest.raises(ValueError, match="clusters of 16 rows"):
+        cluster.recursion(grad, kept, blocks, 16, lambda *_: None)
+
+
+def test_weights_at_odd_addresses_are_copied():
+    weight = torch.arange(1 + 2 * 512 * 32, dtype=torch.int16).view(torch.bfloat16)[1:].view(2, 512, 32)
+    assert weight.data_ptr() % 16
+    assert launch._aligned(weight).data_ptr() % 16 == 0
+    assert torch.equal(launch._aligned(weight).view(torch.int16), weight.view(torch.int16))
+
+
+def test_an_empty_batch_launches_nothing():
+    _, _, blocks = steps.example(32, 512, 2, 1, 2, BF16)
+    latents, kept = cluster.forward(torch.empty(0, 32), blocks, 4, True, 16, lambda *_: pytest.fail("launched"))
+    assert latents.shape == (7, 0, 32)
+    assert kept.h1.shape == (2, 0, 512)
