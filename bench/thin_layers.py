@@ -1,0 +1,26 @@
+"""The thin layers of the presets at their batch sizes: convolutions with few channels on one side."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_ENTRY = ("n", "c", "h", "w", "f", "k", "stride", "padding", "slope", "bias")
+_EXIT = ("n", "c", "h", "w", "f", "transposed", "stride", "bias")
+
+ENTRIES = {
+    "mnist": (256, 5, 64, 64, 64, 4, 2, 1, 0.2, True),
+    "taxibj": (200, 8, 32, 32, 64, 3, 1, 1, 1.0, False),
+    "chairs": (256, 15, 64, 64, 64, 5, 2, 3, 1.0, False),
+    "sst": (256, 4, 64, 64, 64, 3, 1, 1, 1.0, False),
+}
+EXITS = {
+    "mnist": (2048, 64, 32, 32, 1, True, 2, True),
+    "taxibj": (900, 64, 32, 32, 2, True, 1, True),
+    "chairs": (2048, 64, 32, 32, 3, True, 2, True),
+    "sst": (896, 64, 64, 64, 1, False, 1, False),
+}
+LAYERS: dict[tuple[str, str], dict[str, Any]] = {
+    **{(preset, "thin_entry"): dict(zip(_ENTRY, sizes, strict=True)) for preset, sizes in ENTRIES.items()},
+    **{(preset, "thin_exit"): dict(zip(_EXIT, sizes, strict=True)) for preset, sizes in EXITS.items()},
+}
+"""By preset and op: the facts of its case but for the dtype."""

@@ -1,0 +1,117 @@
+"""Run by test_thin_conv.py in a process of its own: the Triton kernels interpreted, against the definitions."""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+
+import torch
+from torch import Tensor, library
+
+from kernels.thin_conv import cuts, op
+
+FLOOR = {torch.float32: 2e-6, torch.float16: 2e-3}
+# images, input channels, height, width, output channels, kernel, stride, padding, slope, bias
+ENTRIES = [
+    (2, 3, 5, 7, 20, 3, 1, 1, 1.0, False), (1, 5, 8, 6, 64, 4, 2, 1, 0.2, True), (2, 15, 5, 7, 20, 5, 2, 3, 0.2, True)
+]  # fmt: skip
+# images, input channels, height, width, output channels, transposed, stride
+EXITS = [(2, 20, 5, 7, 3, True, 2), (1, 64, 6, 8, 1, True, 2), (2, 3, 5, 7, 2, True, 1), (16, 20, 5, 7, 1, False, 1)]
+
+
+def compare(names: str, found: list[Tensor], truth: list[Tensor], dtype: torch.dtype) -> None:
+    for name, ours, true in zip(names.split(), found, truth, strict=True):
+        assert ours.shape == true.shape, (name, ours.shape, true.shape)
+        error = (ours.double() - true.double()).norm() / true.double().norm()
+        assert error <= FLOOR[dtype], (name, error, dtype)
+
+
+def check_entry(case: tuple, dtype: torch.dtype, forward: str, backward: str) -> None:
+    n, c, h, w, f, k, stride, padding, slope, has_bias = case
+    torch.manual_seed(0)
+    x = torch.rand(h, w, n, c).permute(2, 3, 0, 1)  # frames in whatever layout
+    weight = (torch.randn(f, c, k, k) * 0.2).contiguous(memory_format=torch.channels_last)
+    bias = torch.randn(f) if has_bias else None
+    leaves = [t.requires_grad_() for t in (weight, bias) if t is not None]
+    y = op._Entry.apply(x, weight, bias, stride, padding, slope, dtype, forward, backward)
+    assert y.dtype == dtype and y.is_contiguous(memory_format=torch.channels_last)
+    exact = [x.to(dtype).double(), weight.detach().to(dtype).double().requires_grad_()]
+    if has_bias:
+        exact.append(bias.detach().double().requires_grad_())
+    truth = op.thin_entry(
+        exact[0], exact[1], exact[2] if has_bias else None, stride=stride, padding=padding, slope=slope
+    )
+    grad = torch.randn(truth.shape).to(dtype)
+    grads = [
+        torch.autograd.grad(result, tensors, grad.to(result.dtype))
+        for result, tensors in ((y, leaves), (truth, exact[1:]))
+    ]
+    assert grads[0][0].stride() == weight.stride() and grads[0][0].dtype == torch.float32
+    compare("y weight bias" if has_bias else "y weight", [y, *grads[0]], [truth, *grads[1]], dtype)
+
+
+def check_exit(case: tuple, dtype: torch.dtype, sigmoid: bool, forward: str, backward: str) -> None:
+    n, c, h, w, f, transposed, stride = case
+    torch.manual_seed(0)
+    side = 4 if stride == 2 else 3
+    x = torch.randn(n, c, h, w).to(dtype).contiguous(memory_format=torch.channels_last).requires_grad_()
+    weight = torch.randn(*((c, f) if transposed else (f, c)), side, side, requires_grad=True)
+    bias = torch.randn(f, requires_grad=True)
+    y = op._Exit.apply(x, weight, bias, transposed, stride, sigmoid, forward, backward)
+    assert y.dtype == torch.float32 and y.is_contiguous()
+    exact = [t.detach().double().requires_grad_() for t in (x, weight.to(dtype), bias)]
+    truth = op.thin_exit(*exact, transposed=transposed, stride=stride)
+    truth = truth.sigmoid() if sigmoid else truth
+    grad = torch.randn(truth.shape)
+    grads = [
+        torch.autograd.grad(result, tensors, grad.to(result.dtype))
+        for result, tensors in ((y, [x, weight, bias]), (truth, exact))
+    ]
+    assert grads[0][0].dtype == dtype
+    compare("y x weight bias", [y, *grads[0]], [truth, *grads[1]], dtype)
+
+
+def check_ops() -> None:
+    """Schemas, fakes and aliasing are right for each way, and the functions trace as part of one graph."""
+    x, weight, bias = torch.rand(2, 3, 5, 6), torch.randn(16, 3, 3, 3), torch.randn(16)
+    for way in ("library", "padded", "triton 64x32"):
+        library.opcheck(torch.ops.fastsep.thin_entry, (x, weight, bias, 1, 1, 0.2, torch.float32, way))
+    y = torch.ops.fastsep.thin_entry(x, weight, bias, 1, 1, 0.2, torch.float32, "library")
+    for way in ("library", "padded", "triton 32x64"):
+        library.opcheck(torch.ops.fastsep.thin_entry_backward, (torch.randn_like(y), x, y, weight, 1, 1, 0.2, way))
+    out, out_bias = torch.randn(16, 2, 4, 4), torch.randn(2)
+    for way in ("library", "padded", "triton 128"):
+        library.opcheck(torch.ops.fastsep.thin_exit, (y, out, out_bias, True, 2, True, way))
+    frames = torch.ops.fastsep.thin_exit(y, out, out_bias, True, 2, True, "library")
+    for way in ("library", "padded", "triton 32"):
+        library.opcheck(
+            torch.ops.fastsep.thin_exit_backward, (torch.randn_like(frames), y, frames, out, True, 2, True, way)
+        )
+
+    def loss(x: Tensor, weight: Tensor, out: Tensor) -> Tensor:
+        y = op._Entry.apply(x, weight, bias, 1, 1, 0.2, torch.float32, "triton 64x32", "triton 32x64")
+        return op._Exit.apply(y, out, None, True, 2, False, "triton 128", "triton 32").square().sum()
+
+    results = []
+    for function in (loss, torch.compile(loss, backend="aot_eager", fullgraph=True)):
+        leaves = [weight.clone().requires_grad_(), out.clone().requires_grad_()]
+        results.append(torch.autograd.grad(function(x, *leaves), leaves))
+    torch.testing.assert_close(*results)
+
+
+def main() -> None:
+    check_ops()
+    # No bfloat16: the interpreter's products of it are wrong.
+    for dtype in (torch.float32, torch.float16):
+        # In the half type one case of each is enough: it is there for the casts.
+        for case in ENTRIES if dtype == torch.float32 else ENTRIES[1:2]:
+            check_entry(case, dtype, "triton 64x32", "triton 32x64")
+        for case in EXITS if dtype == torch.float32 else EXITS[:1]:
+            check_exit(case, dtype, case[-2], "triton 128", "triton 32")
+    for forward, backward in zip(cuts.ENTRY, cuts.ENTRY_WEIGHTS, strict=True):
+        check_entry(ENTRIES[1], torch.float32, f"triton {forward}", f"triton {backward}")
+    for forward, backward in zip_longest(cuts.EXIT, cuts.EXIT_GRADIENTS, fillvalue="128"):
+        check_exit(EXITS[0], torch.float32, True, f"triton {forward}", f"triton {backward}")
+
+
+if __name__ == "__main__":
+    main()
