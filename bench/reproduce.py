@@ -81,10 +81,11 @@ def reproduce(
         ``seconds`` of training altogether, settings.
     """
     from fastsep.evaluation import evaluate_run
-    from fastsep.training.checkpoint import create_run, load_config, newest_checkpoint
-    from fastsep.training.log import read_log
+    from fastsep.training.checkpoint import find_checkpoint
+    from fastsep.training.log_file import read_log
     from fastsep.training.loop import Trainer
     from fastsep.training.precision import precision_name
+    from fastsep.training.run_directory import create_run, load_config, training_lock
 
     config = RUNS[name].config()
     if small:
@@ -104,15 +105,17 @@ def reproduce(
     if (run / "config.json").exists():
         if load_config(run) != config:
             raise UserError(f"{run} holds a run with other settings: remove it, or give it with --run")
-        if (run / "checkpoints").exists():  # else it ended before the first one: from the start again
-            trainer.restore(newest_checkpoint(run))
+        checkpoint = find_checkpoint(run)
+        if checkpoint is not None:  # else it ended before the first one: from the start again
+            trainer.restore(checkpoint)
     else:
         create_run(run, config)
     setup = time.perf_counter() - begin
     for stop in stops[len(scores) :]:
         trainer.total_steps = stop
         if trainer.done < stop:
-            trainer.fit()
+            with training_lock(run):
+                trainer.fit()
         metrics = evaluate_run(run, device=str(device), figures=progress and stop == stops[-1], progress=progress)
         seconds = training_seconds(read_log(run), config.optim.batch_size)
         scores.append({"step": stop, "seconds": seconds, "metrics": metrics})
@@ -133,9 +136,9 @@ def training_seconds(log: list[dict[str, Any]], batch: int) -> float:
 
 def finished(name: str, run: Path) -> tuple[int, dict[str, Any]]:
     """The seed of a finished and scored run directory, and of it what ``reproduce`` would have returned."""
-    from fastsep.training.checkpoint import load_config
-    from fastsep.training.log import read_log
+    from fastsep.training.log_file import read_log
     from fastsep.training.precision import precision_name, resolve_device, resolve_precision
+    from fastsep.training.run_directory import load_config
 
     config, log = load_config(run), read_log(run)
     expected = RUNS[name].config()

@@ -1,7 +1,7 @@
 """Files that are whole or absent, and on the disk before anybody hears of them. Every command writes through here.
 
 A file is written under a temporary name beside its own (``.NAME.part.SUFFIX``), flushed to the disk, renamed, and the
-directory flushed too: a crash, a kill or a full disk at any instant leaves the old file or the new one, never a mixture.
+directory flushed too: a crash, a kill or a full disk at any instant leaves the old file or the new one whole.
 A symbolic link is written through: it stays a link, and the file that it names is replaced. Permissions are those that
 the umask leaves, whatever library writes.
 
@@ -100,6 +100,17 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
+def write_inside(path: Path, data: bytes) -> None:
+    """Write a file of a directory that nobody knows yet, on the disk before that is given its name. Raises OSError."""
+    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    try:
+        with io.BufferedWriter(_Descriptor(descriptor), 1 << 20) as file:
+            file.write(data)
+        _sync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def make_directory(path: Path) -> None:
     """Make a directory and those above it, so that they survive a crash. Raises OSError."""
     path = Path(os.path.abspath(path))
@@ -120,24 +131,24 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_problem(path: Path, error: BaseException, remedy: str = "choose another place") -> UserError:
+def write_problem(path: Path, error: BaseException, remedy: str = "") -> UserError:
     """The error of a write to ``path`` as one line: the true cause, where it is, and what helps.
 
     Args:
-        remedy: what else the command at hand accepts, as in "choose another --out".
+        remedy: what the command at hand accepts, as in "choose another --out".
     """
-    place = path.parent
-    code = getattr(error, "errno", None)
-    if code in _NO_SPACE:
-        return UserError(f"cannot write {path}: no space left on the disk of {place}: free some there, or {remedy}")
-    if code in _NO_RIGHT:
-        return UserError(f"cannot write {path}: no permission in {place}: mend its rights, or {remedy}")
-    if code == errno.EROFS:
-        return UserError(f"cannot write {path}: {place} is on a file system that is read only: {remedy}")
-    if isinstance(error, BlockingIOError):
-        return UserError(f"cannot write {path}: another process is writing it: wait for that one, or {remedy}")
+    place, code = path.parent, getattr(error, "errno", None)
     reason = getattr(error, "strerror", None) or next(iter(str(error).splitlines()), "") or type(error).__name__
-    return UserError(f"cannot write {path} ({reason[:150]}): {remedy}")
+    if code in _NO_SPACE:
+        help = f"free some on the disk of {place}"
+    elif code in _NO_RIGHT:
+        help = f"mend the rights of {place}"
+    elif isinstance(error, BlockingIOError):
+        reason, help = "another process is writing it", "wait for that one"
+    else:
+        help = ""
+    remedies = ", or ".join(filter(None, (help, remedy)))
+    return UserError(f"cannot write {path} ({reason[:150]})" + (f": {remedies}" if remedies else ""))
 
 
 def _target(path: Path) -> Path:

@@ -14,7 +14,8 @@ from fastsep.data.wave import Wave100
 from fastsep.errors import UserError
 from fastsep.evaluation import evaluate_run
 from fastsep.model import SeparableModel
-from fastsep.training.checkpoint import create_run, save_checkpoint
+from fastsep.training.checkpoint import save_checkpoint
+from fastsep.training.run_directory import create_run
 
 
 def make_run(path, config: Config):

@@ -23,7 +23,7 @@ from fastsep.data.sst_files import SIDE, write_zone
 from fastsep.data.taxibj import SLOTS_PER_DAY, YEARS, TaxiBJ
 from fastsep.evaluation import evaluate_run
 from fastsep.presets import PRESETS
-from fastsep.training.log import read_log
+from fastsep.training.log_file import read_log
 from fastsep.training.loop import train
 
 # Networks whose width is fixed take seconds already.

@@ -135,5 +135,13 @@ class FreshVideos(Windows):
             positions = straight(start, speed, self.length, extent)
         return to_unit(render(digits, positions, config.grid))
 
+    def reseed(self, key: int) -> None:
+        """Seed the device's own generator: a CUDA graph that was captured with it draws anew from the new seed."""
+        if self.device.type == "cuda":
+            index = torch.cuda.current_device() if self.device.index is None else self.device.index
+            torch.cuda.default_generators[index].manual_seed(key)
+        else:
+            torch.default_generator.manual_seed(key)
+
     def _draw(self, low: int, high: int, shape: tuple[int, ...]) -> Tensor:
         return torch.randint(low, high, shape, device=self.device)

@@ -31,6 +31,9 @@ class Windows:
         """Return the windows ``index`` (B,) int64 on ``device`` as (B, length, *shape) float32."""
         raise NotImplementedError
 
+    def reseed(self, key: int) -> None:
+        """Make what the next ``batch`` draws a function of ``key``; nothing where windows are not drawn."""
+
 
 class TensorWindows(Windows):
     """Windows of one tensor that lies on the device, or on the host where the device cannot hold it.

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from fastsep.config import Config
 from fastsep.data.windows import Windows
+from fastsep.errors import warn
 from fastsep.evaluation.animation import animate_images, animate_points
 from fastsep.evaluation.curves import error_figure, latent_figure, training_figure
 from fastsep.evaluation.forecasting import Batch
@@ -59,7 +60,13 @@ def draw_figures(
     paths: list[Path] = []
 
     def draw(name: str, make: Callable[[], Figure]) -> None:
-        paths.append(save(make(), folder / f"{name}.png"))
+        drawn(name, lambda: save(make(), folder / f"{name}.png"))
+
+    def drawn(name: str, write: Callable[[], Path]) -> None:
+        try:
+            paths.append(write())
+        except (ValueError, ArithmeticError, RuntimeError) as error:  # numbers that cannot be drawn, such as NaN
+            warn(f"no figure {name}: {(str(error).splitlines() or [type(error).__name__])[0][:150]}")
 
     with styled():
         if is_image:
@@ -76,7 +83,8 @@ def draw_figures(
         if len(log) > 1:
             draw("training", lambda: training_figure(log, f"{appearance.title}: training"))
         animate = animate_images if is_image else animate_points
-        paths.append(animate(cond[0], truth[0], forecast[0], appearance, folder / "forecast.gif"))
+        gif = folder / "forecast.gif"
+        drawn("forecast.gif", lambda: animate(cond[0], truth[0], forecast[0], appearance, gif))
     return paths
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,19 @@ from fastsep import __version__
 from fastsep.config import Config
 from fastsep.data.base import DataConfig
 from fastsep.data.windows import Windows
-from fastsep.errors import UserError
+from fastsep.errors import UserError, warn
 from fastsep.evaluation.forecasting import exact_float32
 from fastsep.evaluation.gallery import draw_figures
 from fastsep.evaluation.protocols import PROTOCOLS, Protocol
 from fastsep.evaluation.scoring import Stopwatch, mean_up_to, score_forecasts, score_swaps
+from fastsep.files import write_problem, write_text
 from fastsep.model import SeparableModel
 from fastsep.networks import fold_norms
-from fastsep.training.checkpoint import load_model, newest_checkpoint, step_of, write_text
-from fastsep.training.log import read_log
+from fastsep.training.checkpoint import Checkpoint, load_weights, newest_checkpoint
+from fastsep.training.log_file import read_log
 from fastsep.training.memory import keep_freed_memory
 from fastsep.training.precision import resolve_device
+from fastsep.training.run_directory import load_config
 
 
 def evaluate_run(
@@ -62,25 +65,44 @@ def evaluate_run(
     target = resolve_device(device)
     if target.type == "cpu":
         keep_freed_memory()
-    model, config = load_model(run, target)
-    model = fold_norms(model).lay_out()
+    config, checkpoint = load_config(run), newest_checkpoint(run, state=False)
+    model = SeparableModel(config.model)
+    load_weights(model, checkpoint)
+    model = fold_norms(model.to(target).eval()).lay_out()
     kind = PROTOCOLS[config.data.name]
     if swap and not kind.swap_metrics:
         raise UserError(f"{config.data.name} has no ground truth for swapped sequences: evaluate without --swap")
     wanted = [horizon] if horizon else [*sorted(kind.horizons, reverse=True), config.objective.nt_pred]
     horizon, windows = _open_longest(config, wanted, target, data)
     with exact_float32():
-        result = _describe(run, config, windows, target, horizon)
+        result = _describe(checkpoint, config, windows, target, horizon)
         protocol = kind(_settings(config, data), windows)
         result |= _score(model, windows, protocol, horizon, swap, batch_size, progress)
+        _write(run, result)  # before anything is drawn, which is not what took so long
         if figures:
             paths = draw_figures(run, model, config, windows, protocol, result["curves"], read_log(run))
             result["figures"] = [str(path.relative_to(run)) for path in paths]
-    try:
-        write_text(run / "metrics.json", json.dumps(result, indent=2) + "\n")
-    except OSError as error:
-        raise UserError(f"cannot write {run / 'metrics.json'} ({error.strerror}): free space or mend rights") from None
+            _write(run, result)
+    if not all(math.isfinite(value) for curve in result["curves"]["model"].values() for value in curve):
+        warn(f"forecasts of {checkpoint.path} are not finite: such scores are null in metrics.json")
     return result
+
+
+def _write(run: Path, result: dict[str, Any]) -> None:
+    path = run / "metrics.json"
+    try:
+        write_text(path, json.dumps(_strict(result), indent=2, allow_nan=False) + "\n")
+    except OSError as error:
+        raise write_problem(path, error) from None
+
+
+def _strict(value: Any) -> Any:
+    """The same with null for numbers that are not finite, which JSON does not know."""
+    if isinstance(value, dict):
+        return {key: _strict(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_strict(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _open_longest(config: Config, horizons: list[int], device: torch.device, data: Path | None) -> tuple[int, Windows]:
@@ -108,12 +130,14 @@ def _open(config: Config, horizon: int, device: torch.device, data: Path | None)
     return windows
 
 
-def _describe(run: Path, config: Config, windows: Windows, device: torch.device, horizon: int) -> dict[str, Any]:
+def _describe(
+    checkpoint: Checkpoint, config: Config, windows: Windows, device: torch.device, horizon: int
+) -> dict[str, Any]:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
     return {
         "dataset": config.data.name,
         "data": windows.description,
-        "step": step_of(newest_checkpoint(run)),
+        "step": checkpoint.step,
         "windows": len(windows),
         "conditioning_frames": config.model.nt_cond,
         "horizon": horizon,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from fastsep.errors import UserError
+from fastsep.files import make_directory, whole_path, write_problem
 
 TRUTH, FORECAST = "#222222", "#c8442b"
 PREDICTOR_COLOURS = {"model": FORECAST, "persistence": "#3b6ea5", "mean frame": "#7a9a3a"}
@@ -79,17 +78,13 @@ def save(figure: Figure, path: Path) -> Path:
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A temporary name beside ``path`` that becomes ``path`` at the end."""
-    part = path.with_name(f".{path.name}")
+    """A temporary name beside ``path`` that becomes ``path`` at the end. Raises UserError where that fails."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield part
-        os.replace(part, path)
+        make_directory(path.parent)
+        with whole_path(path) as part:
+            yield part
     except OSError as error:
-        raise UserError(f"cannot write {path} ({error.strerror or error}): free space or mend rights") from None
-    finally:
-        with suppress(OSError):
-            part.unlink()
+        raise write_problem(path, error) from None
 
 
 def chosen_horizons(horizon: int) -> list[int]:

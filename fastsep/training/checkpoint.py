@@ -1,122 +1,269 @@
-"""Run directories: settings as text, weights as safetensors, the rest loadable with ``weights_only=True``.
+"""Checkpoints: weights as safetensors, the rest loadable with ``weights_only=True``, checksums of both.
 
-A checkpoint is a directory ``checkpoints/step-N`` that appears under its name only when whole.
+A checkpoint is a directory ``checkpoints/step-NNNNNNNN`` that appears under its name only when whole and on the disk.
+The last two are kept, and the best by validation.
 """
 
 from __future__ import annotations
 
+import io
 import os
-import shutil
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from torch import Tensor
 
-from fastsep.config import Config, from_json, to_json
-from fastsep.errors import UserError
+from fastsep.config import Config
+from fastsep.errors import UserError, warn
+from fastsep.files import make_directory, sync_directory, write_inside, write_problem
 from fastsep.model import SeparableModel
+from fastsep.training import manifest as manifests
+from fastsep.training.manifest import DamagedError, Manifest, read_manifest, read_part
+from fastsep.training.run_directory import Identity, checkpoint_folders, identity, load_config, own_identity
 
 _KEEP = 2
+_WEIGHTS, _STATE = "weights.safetensors", "state.pt"
+_OURS = (_WEIGHTS, _STATE, manifests.NAME)
 
 
-def create_run(run: Path, config: Config) -> None:
-    """Make a run directory with its ``config.json``. Raises UserError when it holds a run or cannot be written."""
-    if (run / "config.json").exists():
-        raise UserError(f"{run} already holds a run: continue it with --resume {run}, or choose another --out")
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-        write_text(run / "config.json", to_json(config))
-    except OSError as error:
-        raise UserError(f"cannot write to {run} ({error.strerror}): choose another --out") from None
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint whose every part has been compared with its checksum."""
+
+    path: Path
+    step: int
+    weights: dict[str, Tensor]
+    state: dict[str, Any] | None
+    """What only resuming needs; None where there is none or it was not asked for."""
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file that is whole or absent."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text)
-    os.replace(part, path)
+def save_checkpoint(
+    run: Path, step: int, model: SeparableModel, state: dict[str, Any] | None = None, test_mse: float | None = None
+) -> Path:
+    """Write the checkpoint of ``step`` and drop those of the run that are neither among its last two nor its best.
 
+    Args:
+        state: what only resuming needs.
+        test_mse: the validation error, where it was measured.
 
-def save_checkpoint(run: Path, step: int, model: SeparableModel, state: dict[str, Any] | None = None) -> Path:
-    """Write ``checkpoints/step-N`` and drop all but the newest two. ``state`` is what only resuming needs."""
+    Raises:
+        UserError: weights that are not finite (nothing is written then), or a disk that is full.
+    """
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    broken = [name for name, tensor in weights.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    if broken:
+        raise UserError(f"the weights are not finite after step {step} ({broken[0]}): {last_good(run)}")
+    owner = own_identity(run)
     final = run / "checkpoints" / f"step-{step:08d}"
-    part = final.with_name(f".{final.name}.part")
+    parts = {_WEIGHTS: safetensors.torch.save(weights, metadata={"step": str(step)})}
+    if state is not None:
+        parts[_STATE] = _pickle(state)
+    listed = {name: manifests.describe(data) for name, data in parts.items()}
+    parts[manifests.NAME] = manifests.to_bytes(Manifest(owner.id, step, test_mse, listed))
+    part = final.with_name(".part")
     try:
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-        save_file(weights, part / "weights.safetensors", metadata={"step": str(step)})
-        if state is not None:
-            torch.save(state, part / "state.pt")
-        shutil.rmtree(final, ignore_errors=True)
-        os.replace(part, final)
-    except (OSError, RuntimeError, SafetensorError) as error:
-        shutil.rmtree(part, ignore_errors=True)
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(
-            f"cannot write {final} ({reason}): free some space, then continue with --resume {run}"
-        ) from None
-    for old in _checkpoints(run)[:-_KEEP]:
-        shutil.rmtree(old, ignore_errors=True)
+        if os.path.lexists(final) and not _make_room(final, owner):
+            return final
+        _clear(part)
+        make_directory(part)
+        for name, data in parts.items():
+            write_inside(part / name, data)
+        sync_directory(part)
+        os.rename(part, final)
+        sync_directory(final.parent)
+    except OSError as error:
+        raise UserError(f"{write_problem(final, error)}, then continue with --resume {run}") from None
+    finally:
+        _clear(part)
+    _prune(run, owner, step)
     return final
 
 
-def load_config(run: Path) -> Config:
-    """The settings of a run. Raises UserError when there is no run."""
-    try:
-        return from_json((run / "config.json").read_text())
-    except OSError:
-        raise UserError(f"{run} holds no run (no config.json): give the directory that training wrote") from None
+def find_checkpoint(run: Path, state: bool = True) -> Checkpoint | None:
+    """The newest whole checkpoint of a run, None where it has written none. Passes over damaged ones with a warning.
+
+    Args:
+        state: load what resuming needs, too.
+
+    Raises:
+        UserError: none is whole, or one cannot be read for want of permission.
+    """
+    while True:
+        folders = checkpoint_folders(run)
+        try:
+            found, passed, damaged = _first_whole(folders, identity(run), state)
+        except PermissionError as error:
+            raise UserError(
+                f"no permission to read {error.filename}: ask its owner for it (chmod -R a+rX {run})"
+            ) from None
+        # A training that goes on meanwhile drops checkpoints while they are read; there are newer ones then.
+        if not passed or checkpoint_folders(run) == folders:
+            break
+    if found is None and damaged:
+        raise UserError(f"{run} holds no whole checkpoint: {'; '.join(passed)}: restore one from a copy")
+    if found is not None and passed:
+        warn(f"{'; '.join(passed)}: using {found.path}")
+    return found
 
 
-def load_model(run: Path, device: torch.device | str = "cpu") -> tuple[SeparableModel, Config]:
-    """The newest weights of a run, in evaluation mode on ``device``, and the run's settings."""
-    config = load_config(run)
+def newest_checkpoint(run: Path, state: bool = True) -> Checkpoint:
+    """``find_checkpoint``, and a UserError where there is none."""
+    found = find_checkpoint(run, state)
+    if found is None:
+        raise UserError(
+            f"{run} holds no checkpoint yet: wait for its first one, or go on training with "
+            f"python -m fastsep.train --resume {run}"
+        )
+    return found
+
+
+def load_model(run: Path | str, device: torch.device | str = "cpu") -> tuple[SeparableModel, Config]:
+    """The newest weights of a run, in evaluation mode on ``device``, and the run's settings.
+
+    Raises:
+        UserError: there is no run, or none of its checkpoints is whole.
+    """
+    config = load_config(Path(run))
     model = SeparableModel(config.model)
-    load_weights(model, newest_checkpoint(run))
+    load_weights(model, newest_checkpoint(Path(run), state=False))
     return model.to(device).eval(), config
 
 
-def load_weights(model: SeparableModel, checkpoint: Path) -> None:
-    """Fill ``model`` from a checkpoint. Raises UserError for a damaged file or weights of another model."""
-    path = checkpoint / "weights.safetensors"
+def load_weights(model: SeparableModel, checkpoint: Checkpoint) -> None:
+    """Fill ``model`` from a checkpoint. Raises UserError for weights of another model."""
     try:
-        model.load_state_dict(load_file(path))
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{path} is missing or damaged ({error}): delete {checkpoint} to use the one before") from None
+        model.load_state_dict(checkpoint.weights)
     except RuntimeError:
         raise UserError(
-            f"{path} does not fit the run's config.json: weights of another preset were copied in"
+            f"{checkpoint.path / _WEIGHTS} does not fit the run's config.json: weights of another preset were copied in"
         ) from None
 
 
-def load_state(checkpoint: Path) -> dict[str, Any]:
-    """What resuming needs beyond the weights."""
-    path = checkpoint / "state.pt"
+def last_good(run: Path) -> str:
+    """Which checkpoint is left when training went wrong, and what to do; the end of a message."""
+    own = _own(run, identity(run) or Identity(""))
+    where = f"the last good checkpoint is {own[-1][0]}" if own else "no checkpoint was written yet"
+    return f"{where}: lower --lr or take --precision fp32"
+
+
+def _first_whole(folders: list[Path], owner: Identity | None, state: bool) -> tuple[Checkpoint | None, list[str], bool]:
+    """The last of ``folders`` that is a whole checkpoint, what is wrong with those after it, whether any is damaged.
+
+    Raises:
+        PermissionError: one may not be read.
+    """
+    passed, damaged = [], False
+    for folder in reversed(folders):
+        try:
+            found = _open(folder, owner, state)
+        except PermissionError:
+            raise
+        except (DamagedError, OSError) as error:
+            damaged = True
+            passed.append(f"{folder} is damaged ({getattr(error, 'strerror', None) or error})")
+            continue
+        if found is not None:
+            return found, passed, damaged
+        passed.append(f"{folder} was not written by this run")
+    return None, passed, damaged
+
+
+def _open(folder: Path, owner: Identity | None, state: bool) -> Checkpoint | None:
+    """The checkpoint in ``folder``, None if another run wrote it. Raises DamagedError or OSError."""
+    manifest = _manifest_of(folder, owner)
+    if manifest is None:
+        return None
+    data = {name: read_part(folder, name, part) for name, part in manifest.parts.items()}
+    if not manifest.parts:  # from before there were manifests: its parts are those that are there
+        names = [name for name in (_WEIGHTS, _STATE) if name == _WEIGHTS or (folder / name).exists()]
+        data = {name: read_part(folder, name, None) for name in names}
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        weights = safetensors.torch.load(data[_WEIGHTS])
+    except (KeyError, SafetensorError, ValueError) as error:
+        raise DamagedError(f"{_WEIGHTS}: {error}") from None
+    wanted = state and _STATE in data
+    loaded = _unpickle(data[_STATE]) if wanted else None
+    return Checkpoint(folder, manifest.step, weights, loaded)
+
+
+def _manifest_of(folder: Path, owner: Identity | None) -> Manifest | None:
+    """The manifest of a checkpoint of run ``owner``; None where the folder is not one. Raises DamagedError, OSError."""
+    step = int(folder.name.removeprefix("step-"))
+    try:
+        manifest = read_manifest(folder)
     except FileNotFoundError:
-        raise UserError(f"{checkpoint} holds weights only: it can be evaluated, not resumed") from None
+        if owner is None or folder.name in owner.adopted:
+            return Manifest("", step, None, {})
+        return None
+    if manifest.step != step or (owner is not None and manifest.run != owner.id):
+        return None
+    return manifest
+
+
+def _own(run: Path, owner: Identity) -> list[tuple[Path, Manifest]]:
+    """The run's checkpoints by step, whole or not."""
+    found = []
+    for folder in checkpoint_folders(run):
+        with suppress(DamagedError, OSError):
+            manifest = _manifest_of(folder, owner)
+            if manifest is not None and not folder.is_symlink():
+                found.append((folder, manifest))
+    return found
+
+
+def _make_room(final: Path, owner: Identity) -> bool:
+    """Free the name of a new checkpoint: False where a whole one of the same run and step has it already.
+
+    A damaged one of ours is removed, what is not ours is moved aside. Raises OSError.
+    """
+    try:
+        if _open(final, owner, state=False) is not None:
+            return False
+    except (DamagedError, OSError):
+        with suppress(DamagedError, OSError):
+            if _manifest_of(final, owner) is not None and not final.is_symlink():
+                _clear(final)
+    if os.path.lexists(final):
+        for number in range(1, 1000):
+            aside = final.with_name(f"{final.name}.aside-{number}")
+            if not os.path.lexists(aside):
+                os.rename(final, aside)
+                warn(f"{final} was not written by this run: moved to {aside.name}")
+                break
+    return True
+
+
+def _prune(run: Path, owner: Identity, step: int) -> None:
+    """Remove the run's checkpoints up to ``step`` that are neither among the last two nor the best by validation."""
+    own = [(folder, manifest) for folder, manifest in _own(run, owner) if manifest.step <= step]
+    tested = [(manifest.test_mse, folder) for folder, manifest in own if manifest.test_mse is not None]
+    kept = {folder for folder, _ in own[-_KEEP:]} | ({min(tested)[1]} if tested else set())
+    for folder, _ in own:
+        if folder not in kept:
+            _clear(folder)
+
+
+def _clear(folder: Path) -> None:
+    """Remove our files of a directory, the manifest last, and the directory if nothing else is in it."""
+    with suppress(OSError):
+        for name in _OURS:
+            (folder / name).unlink(missing_ok=True)
+        folder.rmdir()
+
+
+def _pickle(state: dict[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()
+
+
+def _unpickle(data: bytes) -> dict[str, Any]:
+    try:
+        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # damaged archives raise many kinds
-        raise UserError(
-            f"{path} is damaged ({type(error).__name__}): delete {checkpoint} to use the one before"
-        ) from None
-
-
-def newest_checkpoint(run: Path) -> Path:
-    """The directory of the highest step. Raises UserError when there is none."""
-    checkpoints = _checkpoints(run)
-    if not checkpoints:
-        raise UserError(f"{run} holds no checkpoint: training stopped before the first one; train again")
-    return checkpoints[-1]
-
-
-def step_of(checkpoint: Path) -> int:
-    """The step in a checkpoint's name."""
-    return int(checkpoint.name.removeprefix("step-"))
-
-
-def _checkpoints(run: Path) -> list[Path]:
-    return sorted((run / "checkpoints").glob("step-*"))
+        raise DamagedError(f"{_STATE}: {type(error).__name__}") from None

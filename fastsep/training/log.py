@@ -1,17 +1,19 @@
-"""The log of a run: a CSV of every number, TensorBoard scalars and forecast images, a progress bar."""
+"""The log of a run: a CSV of every number, TensorBoard scalars and forecast images, a progress bar.
+
+All of it is decoration: what cannot be written costs a warning, not the training.
+"""
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
 
+from fastsep.errors import warn
 from fastsep.objective import Losses
 from fastsep.progress import progress_bar
-
-COLUMNS = ("step", "epoch", "lr", *Losses._fields, "test_mse", "sequences_per_second")
+from fastsep.training.log_file import LogFile
 
 
 class Log:
@@ -23,14 +25,8 @@ class Log:
     """
 
     def __init__(self, run: Path, first_step: int, total_steps: int, show_progress: bool = True):
-        self.path = run / "log.csv"
-        rows = [row for row in read_log(run) if row["step"] <= first_step]
-        self._file = self.path.open("w", newline="")
-        self._writer = csv.DictWriter(self._file, COLUMNS)
-        self._writer.writeheader()
-        for row in rows:
-            self._writer.writerow(row)
-        self._board = SummaryWriter(str(run / "tensorboard"), purge_step=first_step + 1)
+        self._file = LogFile(run / "log.csv", first_step)
+        self._board = _Board(run / "tensorboard", first_step)
         self._bar = progress_bar(
             total=total_steps, initial=first_step, unit="step", disable=not show_progress, smoothing=0.05
         )
@@ -45,11 +41,10 @@ class Log:
         values = {"step": step, "epoch": epoch, "lr": lr, **terms, "sequences_per_second": rate}
         if test_mse is not None:
             values["test_mse"] = test_mse
-        self._writer.writerow({name: _text(value) for name, value in values.items()})
-        self._file.flush()
+        self._file.write(values)
         for name, value in values.items():
             if name != "step":
-                self._board.add_scalar(f"train/{name}", value, step)
+                self._board.write("add_scalar", f"train/{name}", value, step)
         self._bar.set_postfix_str(
             f"loss {losses.total:.3g} pred {losses.prediction:.2g} ae {losses.ae:.2g} "
             f"S {losses.s_invariance:.2g} T {losses.t_regularisation:.2g} {rate:.0f} seq/s",
@@ -58,28 +53,37 @@ class Log:
 
     def images(self, step: int, strip: Tensor) -> None:
         """Show a forecast (3, height, width) in TensorBoard."""
-        self._board.add_image("forecast", strip, step)
+        self._board.write("add_image", "forecast", strip, step)
 
     def close(self) -> None:
         """Finish the files."""
         self._bar.close()
-        self._board.close()
-        self._file.close()
+        self._board.write("close")
 
 
-def read_log(run: Path) -> list[dict[str, float | str]]:
-    """The rows of a run's log, numbers as floats; none when there is no log yet."""
-    path = run / "log.csv"
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    whole = [row for row in rows if row["step"] and None not in row.values()]
-    return [
-        {name: (int(v) if name in ("step", "epoch") else float(v)) if v else "" for name, v in row.items()}
-        for row in whole
-    ]
+class _Board:
+    """TensorBoard's event file, until it fails: its writer then raises at every call."""
 
+    def __init__(self, folder: Path, first_step: int):
+        self._folder = folder
+        self._writer: Any = None
+        try:
+            from torch.utils.tensorboard import SummaryWriter  # slow to import, and only training needs it
 
-def _text(value: float) -> str:
-    return str(value) if isinstance(value, int) else f"{value:.6g}"
+            self._writer = SummaryWriter(str(folder), purge_step=first_step + 1)
+        except Exception as error:
+            self._fail(error)
+
+    def write(self, method: str, *values: Any) -> None:
+        """Call ``method`` of the writer."""
+        if self._writer is None:
+            return
+        try:
+            getattr(self._writer, method)(*values)
+        except Exception as error:  # whatever its thread met
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        self._writer = None
+        reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+        warn(f"cannot write {self._folder} ({reason[:150]}): the training goes on without TensorBoard")

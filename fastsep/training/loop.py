@@ -7,7 +7,6 @@ import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,17 +17,11 @@ from fastsep.data.windows import Windows
 from fastsep.errors import UserError
 from fastsep.evaluation.strip import forecast_strip
 from fastsep.model import SeparableModel
-from fastsep.training.checkpoint import (
-    create_run,
-    load_config,
-    load_state,
-    load_weights,
-    newest_checkpoint,
-    save_checkpoint,
-    step_of,
-)  # fmt: skip
+from fastsep.training import draws
+from fastsep.training.checkpoint import Checkpoint, find_checkpoint, last_good, load_weights, save_checkpoint
 from fastsep.training.log import Log
 from fastsep.training.precision import resolve_device, resolve_precision
+from fastsep.training.run_directory import check_new, create_run, load_config, training_lock
 from fastsep.training.schedule import learning_rate
 from fastsep.training.step import TrainStep, resolve_ways
 from fastsep.training.tuning import tune
@@ -42,19 +35,28 @@ def train(config: Config, run: Path, show_progress: bool = True) -> None:
     Raises:
         UserError: missing data, an unwritable directory, a device that is not there, a loss that is not finite.
     """
+    check_new(run)  # not only after minutes of preparing data
     trainer = Trainer(config, run, show_progress)
-    with signals.held():  # a signal between the two would leave a run without a checkpoint
+    with signals.held(), training_lock(run, make=True):  # a signal now would leave a run without a checkpoint
         create_run(run, config)
         trainer.fit()
 
 
 def resume(run: Path, show_progress: bool = True) -> None:
-    """Continue a run from its newest checkpoint to the end of its schedule."""
-    trainer = Trainer(load_config(run), run, show_progress)
-    trainer.restore(newest_checkpoint(run))
-    if trainer.done >= trainer.total_steps:
-        raise UserError(f"{run} is complete ({trainer.done} steps): evaluate it with python -m fastsep.evaluate")
-    trainer.fit()
+    """Continue a run from its newest whole checkpoint to the end of its schedule; from the start if it has none yet.
+
+    Raises:
+        UserError: no run, one that is complete, is trained by another process or has no checkpoint that is whole.
+    """
+    config = load_config(run)
+    with training_lock(run):
+        trainer = Trainer(config, run, show_progress)
+        checkpoint = find_checkpoint(run)
+        if checkpoint is not None:
+            trainer.restore(checkpoint)
+        if trainer.done >= trainer.total_steps:
+            raise UserError(f"{run} is complete ({trainer.done} steps): evaluate it with python -m fastsep.evaluate")
+        trainer.fit()
 
 
 class Trainer:
@@ -82,15 +84,13 @@ class Trainer:
         self.done = 0
         self.take_step = TrainStep(self.model, self.windows, config, dtype, ways)
 
-    def restore(self, checkpoint: Path) -> None:
-        """Set weights, optimiser, random numbers and position to those of a checkpoint."""
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Set weights, optimiser and position to those of a checkpoint. Raises UserError for one of weights alone."""
+        if checkpoint.state is None:
+            raise UserError(f"{checkpoint.path} holds weights only: it can be evaluated, not resumed")
         load_weights(self.model, checkpoint)
-        state = load_state(checkpoint)
-        self.take_step.load_state(state["step"])
-        torch.set_rng_state(state["rng_cpu"])
-        if self.device.type == "cuda" and "rng_cuda" in state:
-            torch.cuda.set_rng_state(state["rng_cuda"], self.device)
-        self.done = step_of(checkpoint)
+        self.take_step.load_state(checkpoint.state["step"], checkpoint.step)
+        self.done = checkpoint.step
 
     def fit(self) -> None:
         """Train to the end of the schedule, with a checkpoint at the end.
@@ -136,8 +136,9 @@ class Trainer:
                 test_mse, strip = self._validate() if saves else (None, None)
                 log.row(self.done, (self.done - 1) // self.steps_per_epoch, lr, losses, rate, test_mse)
                 if saves:
+                    self._check_finite(test_mse, "validation error")
                     log.images(self.done, strip)
-                    self._save()
+                    self._save(test_mse)
                 row_step, row_time = self.done, time.perf_counter()
                 if saves and request:
                     break
@@ -147,21 +148,18 @@ class Trainer:
     def _batches(self) -> Iterator[Tensor]:
         """Window numbers (batch_size,) of the steps that remain; each epoch has an order of its own."""
         batch = self.config.optim.batch_size
-        generator = torch.Generator(self.device)
+        generator = torch.Generator()  # the host's: a run goes on in the same order on another device
         while self.done < self.total_steps:
             epoch, first = divmod(self.done, self.steps_per_epoch)
-            generator.manual_seed(self.config.run.seed * 1_000_003 + epoch)
-            order = torch.randperm(len(self.windows), generator=generator, device=self.device)
+            generator.manual_seed(draws.key(self.config.run.seed, epoch, "order"))
+            order = torch.randperm(len(self.windows), generator=generator).to(self.device)
             steps = min(self.steps_per_epoch, self.total_steps - epoch * self.steps_per_epoch)
             for step in range(first, steps):
                 yield order[step * batch : (step + 1) * batch]
 
-    def _check_finite(self, loss: float) -> None:
-        if math.isfinite(loss):
-            return
-        kept = sorted((self.run / "checkpoints").glob("step-*"))
-        where = f"the last good checkpoint is {kept[-1]}" if kept else "no checkpoint was written yet"
-        raise UserError(f"the loss is {loss} at step {self.done}; {where}: lower --lr or take --precision fp32")
+    def _check_finite(self, value: float, what: str = "loss") -> None:
+        if not math.isfinite(value):
+            raise UserError(f"the {what} is {value} at step {self.done}; {last_good(self.run)}")
 
     def _validate(self) -> tuple[float, Tensor]:
         """Mean squared error of the forecast over windows spread across the test set, and a picture of the first."""
@@ -170,11 +168,8 @@ class Trainer:
         error, first = _forecast_error(self.model, self.test_windows, index)
         return error, forecast_strip(*first)
 
-    def _save(self) -> None:
-        state: dict[str, Any] = {"step": self.take_step.state(), "rng_cpu": torch.get_rng_state()}
-        if self.device.type == "cuda":
-            state["rng_cuda"] = torch.cuda.get_rng_state(self.device)
-        save_checkpoint(self.run, self.done, self.model, state)
+    def _save(self, test_mse: float | None = None) -> None:
+        save_checkpoint(self.run, self.done, self.model, {"step": self.take_step.state()}, test_mse)
 
 
 def resume_command(run: Path) -> str:

@@ -18,8 +18,9 @@ from fastsep.config import Config, RunConfig
 from fastsep.errors import UserError
 from fastsep.model import SeparableModel
 from fastsep.presets import PRESETS
-from fastsep.training.checkpoint import create_run, save_checkpoint
+from fastsep.training.checkpoint import save_checkpoint
 from fastsep.training.official_pickle import read_module
+from fastsep.training.run_directory import create_run, training_lock
 
 FILES = {"encoder_s": "ov_Es", "encoder_t": "ov_Et", "decoder": "decoder", "integrator": "t_resnet"}
 _PRESET_OF_DATA = {
@@ -57,8 +58,9 @@ def import_run(directory: Path, run: Path, preset: str | None = None, epoch: int
         path = directory / f"{file}{suffix}.pt"
         if network is not None:
             _fill(network, path)
-    create_run(run, config)
-    save_checkpoint(run, 0, model)
+    with training_lock(run, make=True):
+        create_run(run, config)
+        save_checkpoint(run, 0, model)
     return config
 
 

@@ -16,6 +16,7 @@ from fastsep.data.windows import Windows
 from fastsep.errors import UserError
 from fastsep.model import SeparableModel
 from fastsep.objective import Losses, losses, run_networks, window_ends
+from fastsep.training import draws
 from fastsep.training.memory import keep_freed_memory
 from fastsep.training.precision import autocast
 from kernels.choose import Case, asked_for
@@ -50,7 +51,8 @@ def resolve_ways(compile: Switch, capture: Switch, device: torch.device, tune: T
 class TrainStep:
     """Calls ``step(index, lr)``; nothing in it waits for the device.
 
-    The mean loss terms since the last ``read_losses`` are kept on the device.
+    The mean loss terms since the last ``read_losses`` are kept on the device. What a step draws depends on the run's
+    seed and on ``done``, the number of steps before it, alone.
 
     Args:
         model: on its device, in training mode.
@@ -77,8 +79,10 @@ class TrainStep:
             capturable=on_gpu,
         )
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=dtype == torch.float16)
-        low, high = window_ends(model.config, config.objective)
-        self._ends = (low, high + 1)
+        self.done = 0
+        self._seed = config.run.seed
+        self._ends = window_ends(model.config, config.objective)
+        self._end = torch.zeros((), dtype=torch.int64, device=self.device)
         limit = config.optim.clip_norm
         self._clip_norm = None if limit is None else torch.tensor(limit, device=self.device)
         self._index = torch.zeros(config.optim.batch_size, dtype=torch.int64, device=self.device)
@@ -96,12 +100,16 @@ class TrainStep:
         """Train on the windows ``index`` (batch_size,) with rate ``lr``."""
         self._index.copy_(index, non_blocking=True)
         self.lr.fill_(lr)
+        # Drawn outside of the graph, and by the host: the same on every device.
+        self._end.fill_(draws.integer(self._seed, self.done, "window", *self._ends))
+        self.windows.reseed(draws.key(self._seed, self.done, "videos"))
         if self._graph is not None:
             self._graph.replay()
         else:
             with _cudnn_benchmark(self.benchmark):
                 self._first_steps()
         self._count += 1
+        self.done += 1
 
     def read_losses(self) -> Losses:
         """Mean of each term since the last call, as floats (waits for the device)."""
@@ -114,12 +122,18 @@ class TrainStep:
         """What resuming needs: the optimiser's moments and the loss scale."""
         return {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
 
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Take over what ``state`` returned, before the first step."""
-        self.optimizer.load_state_dict(state["optimizer"])
+    def load_state(self, state: dict[str, Any], done: int) -> None:
+        """Take over what ``state`` returned after ``done`` steps, before the first step here.
+
+        Moments are the run's; how Adam runs, and its settings, are this machine's and this run's own.
+        """
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": state["optimizer"]["state"], "param_groups": groups})
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr
-        self.scaler.load_state_dict(state["scaler"])
+        if state["scaler"]:  # empty where the run did without a loss scale
+            self.scaler.load_state_dict(state["scaler"])
+        self.done = done
 
     def cases(self) -> list[Case]:
         """What the ops of a step may choose for. They are asked on fake tensors: nothing is computed or changed."""
@@ -150,8 +164,7 @@ class TrainStep:
 
     def _run(self) -> None:
         video = self.windows.batch(self._index)
-        end = torch.randint(*self._ends, (), device=self.device)
-        terms = self._forward(video, end)
+        terms = self._forward(video, self._end)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(terms.total).backward()
         if self._clip_norm is not None:

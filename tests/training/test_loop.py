@@ -15,7 +15,7 @@ from fastsep.data.base import DataConfig
 from fastsep.data.windows import TensorWindows, all_starts
 from fastsep.errors import UserError
 from fastsep.training.checkpoint import load_model, newest_checkpoint
-from fastsep.training.log import read_log
+from fastsep.training.log_file import read_log
 from fastsep.training.loop import resume, train
 from fastsep.training.step import TrainStep
 
@@ -63,7 +63,7 @@ def test_training_learns_and_leaves_a_whole_run(config, tmp_path):
     assert [row["step"] for row in rows] == list(range(10, 301, 10))
     assert rows[-1]["test_mse"] < 0.2 * rows[1]["test_mse"]
     assert rows[-1]["prediction"] < 0.2 * rows[0]["prediction"]
-    assert {path.name for path in run.iterdir()} == {"config.json", "log.csv", "checkpoints", "tensorboard"}
+    assert {path.name for path in run.iterdir()} == {"run.json", "config.json", "log.csv", "checkpoints", "tensorboard"}
 
 
 def stop_at(monkeypatch, step, *signums):
@@ -91,7 +91,7 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(config, tmp_path, monkeyp
         train(config, broken, False)
     assert stop.value.status == 128 + signum
     assert signal.getsignal(signum) is before
-    assert newest_checkpoint(broken).name == "step-00000027"
+    assert newest_checkpoint(broken).path.name == "step-00000027"
     resume(broken, False)
     for ours, theirs in zip(weights_of(broken).values(), weights_of(whole).values(), strict=True):
         assert torch.equal(ours, theirs)
@@ -103,7 +103,7 @@ def test_asked_again_later_it_stops_at_once(config, tmp_path, monkeypatch):
     stop_at(monkeypatch, 27, signal.SIGTERM, signal.SIGTERM)
     with pytest.raises(signals.Stopped, match=r"at once; continue from the last checkpoint with .*--resume"):
         train(config, tmp_path / "run", False)
-    assert newest_checkpoint(tmp_path / "run").name == "step-00000020"
+    assert newest_checkpoint(tmp_path / "run").path.name == "step-00000020"
 
 
 @pytest.mark.parametrize("step", [20, 40])
@@ -111,7 +111,7 @@ def test_a_signal_at_a_step_that_is_saved_anyway(config, tmp_path, monkeypatch, 
     stop_at(monkeypatch, step, signal.SIGTERM)
     with pytest.raises(signals.Stopped, match=f"step {step} is saved"):
         train(config, tmp_path / "run", False)
-    assert newest_checkpoint(tmp_path / "run").name == f"step-000000{step}"
+    assert newest_checkpoint(tmp_path / "run").path.name == f"step-000000{step}"
     assert read_log(tmp_path / "run")[-1]["step"] == step
 
 
@@ -130,7 +130,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_good_checkpoint(config, t
     good = weights_of(run)
     with pytest.raises(UserError, match=r"loss is nan at step 30; the last good checkpoint is .*step-00000020"):
         resume(run, False)
-    assert newest_checkpoint(run).name == "step-00000020"
+    assert newest_checkpoint(run).path.name == "step-00000020"
     assert all(torch.equal(a, b) for a, b in zip(good.values(), weights_of(run).values(), strict=True))
 
 

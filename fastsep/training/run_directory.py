@@ -1,0 +1,171 @@
+"""Run directories: whose they are, what settings they were started with, and who trains in them now.
+
+``run.json`` names the run; a checkpoint belongs to it when its manifest carries the same name. Nothing in a run
+directory but ``run.json``, ``config.json``, the run's own checkpoints, log, scores and figures is ever counted, loaded,
+deleted or written over.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastsep.config import Config, from_json, to_json
+from fastsep.errors import UserError
+from fastsep.files import make_directory, write_problem, write_text
+from fastsep.locks import holder, lock
+from fastsep.training.manifest import DamagedError, read_manifest
+
+_IDENTITY, _SETTINGS, _LOCK = "run.json", "config.json", ".lock"
+_LEFT_BY_A_KILL = {_LOCK, ".run.part.json", ".config.part.json"}
+_CHECKPOINT = re.compile(r"step-[0-9]{8}")
+_OTHER_OUT = "choose another --out"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Which run a directory holds."""
+
+    id: str
+    adopted: tuple[str, ...] = ()
+    """Names of its checkpoints from before there were manifests."""
+
+
+def check_new(run: Path) -> None:
+    """Raise UserError unless a run can start in ``run``: it is absent, empty, or a run of ours without a checkpoint."""
+    try:
+        names = set(os.listdir(run)) - _LEFT_BY_A_KILL
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UserError(f"{run} is no directory to write to ({error.strerror}): {_OTHER_OUT}") from None
+    if not names:
+        return
+    if not _is_ours(run):
+        raise UserError(f"{run} holds what no run of fastsep wrote, such as {min(names)}: {_OTHER_OUT}")
+    if checkpoint_folders(run):
+        raise UserError(f"{run} already holds a run: continue it with --resume {run}, or {_OTHER_OUT}")
+
+
+def create_run(run: Path, config: Config) -> None:
+    """Start a run in ``run``: its identity and its ``config.json``.
+
+    Raises:
+        UserError: it holds something else, or cannot be written.
+    """
+    check_new(run)
+    try:
+        make_directory(run)
+        _write_identity(run, Identity(uuid.uuid4().hex))
+        write_text(run / _SETTINGS, to_json(config))
+    except OSError as error:
+        raise write_problem(run / _SETTINGS, error, _OTHER_OUT) from None
+
+
+def load_config(run: Path) -> Config:
+    """The settings of a run. Raises UserError when there is no run, or it cannot be read."""
+    path = Path(run) / _SETTINGS
+    try:
+        return from_json(path.read_text(encoding="utf-8-sig"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{run} holds no run (no config.json): give the directory that training wrote") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is no text: restore it from a copy, or train again into another directory") from None
+    except OSError as error:
+        raise UserError(f"cannot read {path} ({error.strerror}): mend its rights or ask its owner") from None
+
+
+@contextmanager
+def training_lock(run: Path, make: bool = False) -> Iterator[None]:
+    """Be the only one who trains in ``run`` during the block; ``make`` the directory if absent.
+
+    Raises:
+        UserError: another process does, or the directory cannot be written.
+    """
+    path = run / _LOCK
+    with ExitStack() as stack:
+        try:
+            if make:
+                make_directory(run)
+            stack.enter_context(lock(path))
+        except BlockingIOError:
+            raise UserError(f"{run} is being trained by {holder(path)}: wait until it ends, or stop it first") from None
+        except OSError as error:
+            raise write_problem(path, error, _OTHER_OUT if make else "continue with a copy of it elsewhere") from None
+        yield
+
+
+def identity(run: Path) -> Identity | None:
+    """Which run this is; None where ``run.json`` is absent (runs from before there was one) or damaged."""
+    try:
+        values = json.loads((run / _IDENTITY).read_bytes())
+        if not isinstance(values["id"], str):
+            return None
+        return Identity(values["id"], tuple(map(str, values.get("adopted", ()))))
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError):
+        return None
+
+
+def own_identity(run: Path) -> Identity:
+    """Which run this is, for whoever writes in it; one without a readable ``run.json`` gets one that keeps it whole.
+
+    Raises:
+        UserError: that cannot be written.
+    """
+    known = identity(run)
+    if known is not None:
+        return known
+    name, plain = uuid.uuid4().hex, []
+    for folder in checkpoint_folders(run):
+        try:
+            name = read_manifest(folder).run
+        except FileNotFoundError:
+            plain.append(folder.name)
+        except (DamagedError, OSError):
+            continue
+    value = Identity(name, tuple(plain))
+    try:
+        _write_identity(run, value)
+    except OSError as error:
+        raise write_problem(run / _IDENTITY, error, "continue with a copy of it elsewhere") from None
+    return value
+
+
+def checkpoint_folders(run: Path) -> list[Path]:
+    """Directories that are named like checkpoints, whoever wrote them, by step.
+
+    Raises:
+        UserError: the directory of checkpoints cannot be read, or is a link to one that is not there.
+    """
+    place = run / "checkpoints"
+    try:
+        with os.scandir(place) as entries:
+            names = [entry.name for entry in entries if _CHECKPOINT.fullmatch(entry.name) and entry.is_dir()]
+    except (FileNotFoundError, NotADirectoryError):
+        if place.is_symlink():
+            raise UserError(f"{place} is a link to {os.readlink(place)}, which is not there: mount it first") from None
+        return []
+    except OSError as error:
+        raise UserError(f"cannot read {place} ({error.strerror}): mend its rights or ask its owner") from None
+    return [place / name for name in sorted(names)]
+
+
+def _is_ours(run: Path) -> bool:
+    if identity(run) is not None:
+        return True
+    try:
+        load_config(run)
+    except UserError:
+        return False
+    return True
+
+
+def _write_identity(run: Path, value: Identity) -> None:
+    text = json.dumps({"program": "fastsep", "id": value.id, "adopted": value.adopted}, indent=2)
+    write_text(run / _IDENTITY, text + "\n")
