@@ -108,7 +108,6 @@ def test_moments_of_biases_in_front_of_batch_norm_may_be_missing_or_left_over():
     bias = ours.model.encoder_t.stages[1].conv.bias
     for step in (ours, resumed):
         step.model.encoder_t.stages[1].conv.bias.data.fill_(0.5)
-        torch.manual_seed(0)
         step(torch.arange(4), 1e-3)
     state = copy.deepcopy(ours.state())
     assert len(state["optimizer"]["state"]) < len(list(ours.model.parameters()))
@@ -116,9 +115,8 @@ def test_moments_of_biases_in_front_of_batch_norm_may_be_missing_or_left_over():
         if parameter not in ours.optimizer.state:  # as left by an Adam that moved these biases too
             moments = {name: torch.ones_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
             state["optimizer"]["state"][number] = {"step": torch.tensor(1.0), **moments}
-    resumed.load_state(state)
+    resumed.load_state(state, done=1)
     for step in (ours, resumed):
-        torch.manual_seed(1)
         step(torch.arange(4), 1e-3)
     assert (bias == 0.5).all()
     for one, other in zip(ours.model.parameters(), resumed.model.parameters(), strict=True):
