@@ -14,7 +14,7 @@ from bench.reference_metrics import score_frame, score_frames
 from bench.rows import Row
 from bench.subjects import Subject, made_windows
 from fastsep.data.base import Split
-from fastsep.data.mnist import MovingMNIST
+from fastsep.data.mnist import MovingMNIST, single_digits
 from fastsep.evaluation import metrics as scores
 from fastsep.presets import PRESETS
 from kernels.wave import simulate
@@ -103,7 +103,7 @@ def _mnist_batch(naive: bool, batch: int, length: int, device: torch.device) -> 
     """Moving MNIST with made digits: bounced frame by frame, or the product's closed form."""
     config = MadeDigits()
     if naive:
-        digits, rng = config.images("train"), np.random.RandomState(1)
+        digits, rng = single_digits(config, "train"), np.random.RandomState(1)
 
         def make() -> Tensor:
             videos = [torch.as_tensor(reference_data.bounce(digits, rng, length)) for _ in range(batch)]

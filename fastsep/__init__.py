@@ -1,9 +1,31 @@
 """PDE-driven spatiotemporal disentanglement (Donà et al., ICLR 2021), fast on CPU and GPU."""
 
+import importlib.util
 import os
+import sys
+from pathlib import Path
 
 # OpenMP reads it when PyTorch is loaded, after this. A thread that spins while it waits keeps the core from the thread
 # that it waits for as soon as anything else runs on this machine: training then takes ten times as long.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 __version__ = "0.1.0"
+
+
+def _import_own_kernels() -> None:
+    """Import the package ``kernels`` that lies beside this one, whatever ``kernels.py`` the current directory holds."""
+    home = Path(__file__).resolve().parent.parent / "kernels"
+    present = sys.modules.get("kernels")
+    if present is not None:
+        if home not in [Path(place).resolve() for place in getattr(present, "__path__", [])]:
+            other = getattr(present, "__file__", "another place")
+            raise ImportError(f"a module kernels from {other} stands where fastsep's own belongs: import fastsep first")
+        return
+    spec = importlib.util.spec_from_file_location(
+        "kernels", home / "__init__.py", submodule_search_locations=[str(home)]
+    )
+    module = sys.modules["kernels"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+
+_import_own_kernels()

@@ -1,18 +1,33 @@
-"""How every command line ends.
+"""How every command line begins and ends.
 
-Exit status 0: done. 1: a mistake of this program, with a traceback. 2: input or settings that cannot be used, one line
+Exit status 0: done. 1: a mistake of this program, with a traceback. 2: input or settings that cannot be used; a line
 says which and what helps. 128 + N: stopped by signal N (130 Ctrl-C, 143 SIGTERM, 129 SIGHUP); files are whole, and a
 training has written a checkpoint to go on from.
 """
 
 from __future__ import annotations
 
+import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_args
 
+import tyro
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
+
+import kernels
 from fastsep import signals
 from fastsep.errors import UserError
 from fastsep.output import lenient_output
+from fastsep.settings import bare
+
+Positional = tyro.conf.Positional
+T = TypeVar("T")
+
+_OPTIONS = (tyro.conf.FlagCreatePairsOff,)
+_EXIT_STATUS = "Exit status: 0 done, 2 bad input, 128 + N stopped by signal N (130 is Ctrl-C)."
+_registry = ConstructorRegistry()
 
 
 def run(main: Callable[[], None]) -> None:
@@ -21,6 +36,7 @@ def run(main: Callable[[], None]) -> None:
     with lenient_output():
         try:
             with signals.heeded():
+                _check_environment()
                 main()
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
@@ -33,3 +49,46 @@ def run(main: Callable[[], None]) -> None:
             status = 130
     if status:
         sys.exit(status)
+
+
+def parse(kind: type[T], command: str, arguments: Sequence[str] | None = None, **options: Any) -> T:
+    """The settings ``kind`` from the command line of ``python -m fastsep.COMMAND``, checked.
+
+    Args:
+        arguments: instead of those of the process.
+        options: as ``tyro.cli`` takes them.
+    """
+    text = options.pop("description", None) or inspect.cleandoc(kind.__doc__ or "")
+    with _registry:
+        return tyro.cli(
+            kind,
+            prog=f"python -m fastsep.{command}",
+            args=arguments,
+            config=_OPTIONS,
+            description=f"{text}\n\n{_EXIT_STATUS}",
+            **options,
+        )
+
+
+@_registry.primitive_rule
+def _or_none(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
+    """Numbers and paths that may be left open are given as such, or as the word none."""
+    kinds = get_args(bare(info.type))
+    kind = next((kind for kind in (int, float, Path, str) if kind in kinds), None)
+    if kind is None or set(kinds) != {kind, type(None)}:
+        return None
+    name = {int: "INT", float: "FLOAT", Path: "PATH", str: "STR"}[kind]
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=f"{name}|none",
+        instance_from_str=lambda words: None if words[0].lower() == "none" else kind(words[0]),
+        is_instance=lambda value: value is None or isinstance(value, kind),
+        str_from_instance=lambda value: ["none" if value is None else str(value)],
+    )
+
+
+def _check_environment() -> None:
+    try:
+        kernels.setting()
+    except ValueError as error:
+        raise UserError(str(error)) from None

@@ -6,21 +6,31 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from fastsep.data import DATASETS, DataConfig
 from fastsep.errors import UserError
+from fastsep.settings import AT_RESUME, LARGEST_FLOAT, Count, Device, Range, Settings
+
+MAX_STEPS = 99_999_999
+"""As many as the eight digits in a checkpoint's name count."""
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Switch = Literal["auto", "on", "off"]
 Tune = Literal["auto", "off", "again"]
+Width = Annotated[int, Range(1, 65_536)]
+Depth = Annotated[int, Range(1, 100)]
+Frames = Annotated[int, Range(1, 10_000)]
+Weight = Annotated[float, Range(0, LARGEST_FLOAT)]
+Decay = Annotated[float, Range(0, 0.999999)]
+Positive = Annotated[float, Range(0, LARGEST_FLOAT, above=True)]
 
 
 @dataclass(frozen=True)
-class ModelConfig:
+class ModelConfig(Settings):
     """The four networks (encoders E_S and E_T, integrator R, decoder D) and how the codes meet."""
 
-    shape: tuple[int, ...] = (1, 64, 64)
+    shape: Annotated[tuple[int, ...], Range(1, 1_000_000)] = (1, 64, 64)
     """Frame: channels and size, (C, H, W) for images or (C, points) for lists of pixels."""
     encoder: Literal["mlp", "dcgan", "vgg", "resnet", "sst"] = "dcgan"
     """Network of both encoders."""
@@ -32,34 +42,37 @@ class ModelConfig:
     """How S and T meet in the decoder: side by side, or multiplied."""
     no_s: bool = False
     """Ablation: replace S by the constant 1 (needs mixing mul and equal code sizes)."""
-    nt_cond: int = 5
+    nt_cond: Frames = 5
     """Conditioning frames n."""
-    offset: int = 5
+    offset: Annotated[int, Range(0, 10_000)] = 5
     """n: the first decoded frame is the first conditioning frame. 0: it is the first future frame."""
-    code_size_s: int = 128
+    code_size_s: Width = 128
     """Size of the static code S."""
-    code_size_t: int = 20
+    code_size_t: Width = 20
     """Size of the dynamic code T."""
-    enc_hidden_size: int = 64
+    enc_hidden_size: Width = 64
     """Width of the encoders: hidden units of an MLP, filters of the first stage of a convolutional network."""
-    enc_n_layers: int = 3
+    enc_n_layers: Depth = 3
     """Linear layers of an MLP encoder."""
-    dec_hidden_size: int = 64
+    dec_hidden_size: Width = 64
     """Width of the decoder."""
-    dec_n_layers: int = 3
+    dec_n_layers: Depth = 3
     """Linear layers of an MLP decoder."""
-    n_blocks: int = 1
+    n_blocks: Depth = 1
     """Residual blocks of the integrator."""
-    res_hidden_size: int = 512
+    res_hidden_size: Width = 512
     """Hidden units of a residual block."""
     init: Literal["published", "kaiming"] = "published"
     """How the weights of encoders and decoder start: N(0, 0.02), or Kaiming's uniform distribution."""
-    gain_resnet: float = 1.41
+    gain_resnet: Positive = 1.41
     """Gain of the integrator's orthogonal initialisation."""
     last_activation: Literal["sigmoid", "none"] = "sigmoid"
     """Activation of the decoder's output."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.shape) not in (2, 3):
+            raise UserError(f"shape is {self.shape}: set --shape to channels, height and width, or channels and points")
         if self.no_s and (self.mixing != "mul" or self.code_size_s != self.code_size_t):
             raise UserError("no_s needs --mixing mul and equal --code-size-s and --code-size-t")
         if self.mixing == "mul" and self.code_size_s != self.code_size_t:
@@ -73,76 +86,70 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
-class ObjectiveConfig:
+class ObjectiveConfig(Settings):
     """The four loss terms (paper, section 3)."""
 
-    nt_pred: int = 10
+    nt_pred: Frames = 10
     """Future frames m that training predicts."""
-    lamb_ae: float = 10.0
+    lamb_ae: Weight = 10.0
     """Weight of the auto-encoding term."""
-    lamb_s: float = 45.0
+    lamb_s: Weight = 45.0
     """Weight of the invariance of S."""
-    lamb_t: float = 1e-3
+    lamb_t: Weight = 1e-3
     """Weight of the regularisation of T."""
-    lamb_pred: float = 45.0
+    lamb_pred: Weight = 45.0
     """Weight of the prediction term."""
 
 
 @dataclass(frozen=True)
-class OptimConfig:
+class OptimConfig(Settings):
     """Adam and its schedule."""
 
-    lr: float = 4e-4
+    lr: Positive = 4e-4
     """Learning rate; the peak of it with schedule one_cycle."""
-    beta1: float = 0.9
+    beta1: Decay = 0.9
     """Decay of Adam's first moment."""
-    beta2: float = 0.99
+    beta2: Decay = 0.99
     """Decay of Adam's second moment."""
-    clip_norm: float | None = None
+    clip_norm: Positive | None = None
     """Norm that a longer gradient is shortened to; none leaves gradients as they are, as published."""
-    batch_size: int = 128
+    batch_size: Annotated[int, Range(1, 10_000_000)] = 128
     """Sequences a step."""
-    epochs: int = 100
+    epochs: Annotated[int, Range(1, MAX_STEPS), AT_RESUME] = 100
     """Passes over the training windows."""
-    steps: int | None = None
+    steps: Annotated[int | None, Range(1, MAX_STEPS), AT_RESUME] = None
     """Optimiser steps; overrides epochs."""
     schedule: Literal["constant", "milestones", "one_cycle"] = "constant"
     """Course of the learning rate."""
-    milestones: tuple[int, ...] = ()
+    milestones: Annotated[tuple[int, ...], Range(1, MAX_STEPS)] = ()
     """Epochs at which the rate is multiplied by gamma (schedule milestones)."""
-    gamma: float = 0.5
+    gamma: Positive = 0.5
     """Factor at each milestone."""
-
-    def __post_init__(self) -> None:
-        for name in ("lr", "clip_norm", "batch_size", "epochs", "steps"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise UserError(f"{name} is {value}: set --{name.replace('_', '-')} to a number above 0")
 
 
 @dataclass(frozen=True)
-class RunConfig:
+class RunConfig(Settings):
     """How and where to run; nothing here changes what is computed, precision apart."""
 
     out: Path = Path("runs/run")
     """Run directory."""
-    device: str = "auto"
+    device: Annotated[Device, AT_RESUME] = "auto"
     """auto, cpu, cuda or cuda:N."""
-    precision: Precision = "auto"
+    precision: Annotated[Precision, AT_RESUME] = "auto"
     """Arithmetic of matrix products; auto takes bf16 where the hardware computes it, else fp32 (CPU) or fp16 (GPU)."""
-    compile: Switch = "auto"
+    compile: Annotated[Switch, AT_RESUME] = "auto"
     """torch.compile of forward and loss; auto is on for GPUs."""
-    capture: Switch = "auto"
+    capture: Annotated[Switch, AT_RESUME] = "auto"
     """Replay the whole step as one CUDA graph; auto is on for GPUs."""
-    tune: Tune = "auto"
+    tune: Annotated[Tune, AT_RESUME] = "auto"
     """Time kernels on the GPU and take the fastest: known ones (auto) or anew (again); off is bitwise repeatable."""
-    seed: int = 0
+    seed: Annotated[int, Range(0, 2**63 - 1)] = 0
     """Seed of weights, batches and windows."""
-    log_every: int = 50
+    log_every: Annotated[Count, AT_RESUME] = 50
     """Steps between rows of the log."""
-    checkpoint_every: int = 1000
+    checkpoint_every: Annotated[Count, AT_RESUME] = 1000
     """Steps between checkpoints."""
-    score: bool = True
+    score: Annotated[bool, AT_RESUME] = True
     """Score the run on the test set and draw its figures at the end."""
 
 

@@ -2,55 +2,58 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
-
-import tyro
+from typing import Annotated, Literal
 
 from fastsep import cli
-from fastsep.data.mnist import TEST_SEED, MovingMNIST
-from fastsep.data.mnist_videos import write_videos
-from fastsep.progress import progress_bar
+from fastsep.data.settings import DIGIT_SIDE, TEST_SEED, MovingMNIST
+from fastsep.settings import NumPySeed, Range, Settings
+
+
+@dataclass(frozen=True)
+class Arguments(Settings):
+    """Write Moving MNIST's test videos, with the digits and positions that they are made of, as HDF5."""
+
+    out: Path
+    """File to write; 2 GB for the published 5,000 videos of 100 frames."""
+    data: Path | None = None
+    """Directory of MNIST's four IDX files [data/mnist]; fetched into it if absent."""
+    digits: Literal["mnist", "sklearn"] = "mnist"
+    """Images of digits: MNIST, or the ones bundled with scikit-learn, enlarged."""
+    n_digits: Annotated[int, Range(1, 3)] = 2
+    """Digits of a video, 1 to 3."""
+    grid: Annotated[int, Range(DIGIT_SIDE + 1, 4096)] = 64
+    """Height and width of a frame in pixels."""
+    speed: Annotated[int, Range(1, 4096)] = 4
+    """Largest speed along an axis, in pixels a frame."""
+    stochastic: bool = False
+    """Draw a new speed at each bounce."""
+    videos: Annotated[int, Range(1, 10_000_000)] = 5_000
+    """Videos."""
+    frames: Annotated[int, Range(1, 1_000_000)] = 100
+    """Frames of a video."""
+    seed: NumPySeed = TEST_SEED
+    """Seed of the draws; 42 gives the authors' videos."""
 
 
 def main() -> None:
     """Parse, draw, write."""
-    tyro.cli(_generate, prog="python -m fastsep.gen_mnist")
-
-
-def _generate(
-    out: Path,
-    data: Path | None = None,
-    digits: Literal["mnist", "sklearn"] = "mnist",
-    n_digits: int = 2,
-    grid: int = 64,
-    speed: int = 4,
-    stochastic: bool = False,
-    videos: int = 5_000,
-    frames: int = 100,
-    seed: int = TEST_SEED,
-) -> None:
-    """Write Moving MNIST's test videos, with the digits and positions that they are made of, as HDF5.
-
-    Args:
-        out: File to write; 2 GB for the published 5,000 videos of 100 frames.
-        data: Directory of MNIST's four IDX files [data/mnist]; fetched into it if absent.
-        digits: Images of digits: MNIST, or the ones bundled with scikit-learn, enlarged.
-        n_digits: Digits of a video, 1 to 3.
-        grid: Height and width of a frame in pixels.
-        speed: Largest speed along an axis, in pixels a frame.
-        stochastic: Draw a new speed at each bounce.
-        videos: Videos.
-        frames: Frames of a video.
-        seed: Seed of the draws; 42 gives the authors' videos.
-    """
+    arguments = cli.parse(Arguments, "gen_mnist")
     config = MovingMNIST(
-        data=data, digits=digits, n_digits=n_digits, grid=grid, speed=speed, stochastic=stochastic,
-        test_videos=videos, test_frames=frames,
+        data=arguments.data, digits=arguments.digits, n_digits=arguments.n_digits, grid=arguments.grid,
+        speed=arguments.speed, stochastic=arguments.stochastic, test_videos=arguments.videos,
+        test_frames=arguments.frames,
     )  # fmt: skip
-    scene = config.draw_test_scene(seed)
+
+    # Imported only now: --help should not wait for PyTorch.
+    from fastsep.data.mnist import draw_test_scene
+    from fastsep.data.mnist_videos import write_videos
+    from fastsep.progress import progress_bar
+
+    scene, out = draw_test_scene(config, arguments.seed), arguments.out
     write_videos(scene, out, lambda chunks, total: progress_bar(chunks, total=total, unit="chunk", desc="rendering"))
-    print(f"{out}: {videos} videos of {frames} frames, {scene.source}")
+    print(f"{out}: {arguments.videos} videos of {arguments.frames} frames, {scene.source}")
 
 
 if __name__ == "__main__":

@@ -2,35 +2,40 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import tyro
-
 from fastsep import cli
-from fastsep.training.official import import_run
+from fastsep.settings import Range, Settings
+
+
+@dataclass(frozen=True)
+class Arguments(Settings):
+    """Turn a run of the authors' code into a run directory that evaluation reads.
+
+    The pickled networks are read without running code from them.
+    """
+
+    directory: cli.Positional[Path]
+    """Their run directory, with ov_Es.pt, ov_Et.pt, decoder.pt, t_resnet.pt and params.json."""
+    out: Path
+    """Run directory to write."""
+    preset: str | None = None
+    """Settings to start from; needed only without params.json."""
+    epoch: Annotated[int | None, Range(0, 1_000_000_000)] = None
+    """Import the checkpoint of this epoch (ov_Es_EPOCH.pt and so on) instead of the final networks."""
 
 
 def main() -> None:
     """Parse, import, say where."""
-    tyro.cli(_import, prog="python -m fastsep.import_official")
+    arguments = cli.parse(Arguments, "import_official")
 
+    # Imported only now: --help should not wait for PyTorch.
+    from fastsep.training.official import import_run
 
-def _import(
-    directory: Annotated[Path, tyro.conf.Positional], /, out: Path, preset: str | None = None, epoch: int | None = None
-) -> None:
-    """Turn a run of the authors' code into a run directory that evaluation reads.
-
-    The pickled networks are read without running code from them.
-
-    Args:
-        directory: their run directory, with ov_Es.pt, ov_Et.pt, decoder.pt, t_resnet.pt and params.json.
-        out: run directory to write.
-        preset: settings to start from; needed only without params.json.
-        epoch: import the checkpoint of this epoch (ov_Es_EPOCH.pt and so on) instead of the final networks.
-    """
-    import_run(directory, out, preset, epoch)
-    print(f"run: {out}")
+    import_run(arguments.directory, arguments.out, arguments.preset, arguments.epoch)
+    print(f"run: {arguments.out}")
 
 
 if __name__ == "__main__":

@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
-
-import tyro
 
 from fastsep import cli
-from fastsep.data.chairs import FILE
-from fastsep.data.chairs_views import write_views
-from fastsep.progress import progress_bar
+from fastsep.data.settings import Chairs
+from fastsep.settings import Settings
+
+
+@dataclass(frozen=True)
+class Arguments(Settings):
+    """Decode, crop and scale the views of all chairs into one array that training maps into memory."""
+
+    source: cli.Positional[Path]
+    """Directory that rendered_chairs.tar was unpacked to."""
+    out: Path = Chairs.default_path
+    """NumPy file to write; 1.1 GB for all 1,393 chairs."""
 
 
 def main() -> None:
     """Parse, decode, write."""
-    tyro.cli(_prepare, prog="python -m fastsep.prepare_chairs")
+    arguments = cli.parse(Arguments, "prepare_chairs")
 
+    # Imported only now: --help should not wait for NumPy and Pillow.
+    from fastsep.data.chairs_views import write_views
+    from fastsep.progress import progress_bar
 
-def _prepare(source: Annotated[Path, tyro.conf.Positional], /, out: Path = FILE) -> None:
-    """Decode, crop and scale the views of all chairs into one array that training maps into memory.
-
-    Args:
-        source: Directory that rendered_chairs.tar was unpacked to.
-        out: NumPy file to write; 1.1 GB for all 1,393 chairs.
-    """
-    chairs = write_views(source, out, lambda names: progress_bar(names, unit="chair", desc="decoding"))
+    out = arguments.out
+    chairs = write_views(arguments.source, out, lambda names: progress_bar(names, unit="chair", desc="decoding"))
     print(f"{out}: {chairs} chairs")
 
 

@@ -7,11 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fastsep.config import Config, ModelConfig, ObjectiveConfig, OptimConfig, RunConfig
-from fastsep.data.chairs import Chairs
-from fastsep.data.mnist import MovingMNIST
-from fastsep.data.sst import SST
-from fastsep.data.taxibj import TaxiBJ
-from fastsep.data.wave import Wave, Wave100
+from fastsep.data.settings import SST, Chairs, MovingMNIST, TaxiBJ, Wave, Wave100
 
 
 def _into(name: str) -> RunConfig:

@@ -57,12 +57,8 @@ def _parse_config(arguments: list[str]) -> Config:
     defaults = {name.replace("_", "-"): preset() for name, preset in PRESETS.items()}
     descriptions = {name.replace("_", "-"): (preset.__doc__ or "").strip() for name, preset in PRESETS.items()}
     presets = tyro.extras.subcommand_type_from_defaults(defaults, descriptions)
-    return tyro.cli(
-        Annotated[presets, tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff],
-        prog="python -m fastsep.train",
-        description=_DESCRIPTION,
-        args=arguments,
-    )
+    kind = Annotated[presets, tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes]
+    return cli.parse(kind, "train", arguments, description=_DESCRIPTION)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ def run_command(module: str, *arguments, capsys) -> tuple[int, str, str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", [module, *map(str, arguments)])
         try:
-            runpy.run_module(f"fastsep.{module}", run_name="__main__")
+            runpy.run_module(f"fastsep.{module}", run_name="__main__", alter_sys=True)
         except SystemExit as stop:
             status = stop.code or 0
     return status, *capsys.readouterr()

@@ -81,8 +81,8 @@ def test_any_horizon_that_fits(mnist_run, horizon):
     ("arguments", "cause"),
     [
         (["--horizon", "46"], "shorter|longer|fits"),
-        (["--horizon", "0"], "--horizon is 0"),
-        (["--batch-size", "-1"], "--batch-size is -1"),
+        (["--horizon", "0"], "set --horizon to a whole number from 1"),
+        (["--batch-size", "-1"], "set --batch-size to a whole number from 1"),
         (["--swap"], "no ground truth"),
         (["--device", "tpu"], "device"),
         (["--data", "absent.h5"], "absent.h5"),

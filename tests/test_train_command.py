@@ -26,7 +26,7 @@ def command(*arguments):
         (["wave100", "--learning-rate", "1"], "--learning-rate"),
         (["wave100", "--lr", "fast"], "--lr"),
         (["wave100", "--clip-norm", "0"], "--clip-norm to a number above 0"),
-        (["wave100", "--batch-size", "0"], "--batch-size to a number above 0"),
+        (["wave100", "--batch-size", "0"], "set --batch-size to a whole number from 1"),
         (["wave100", "--mixing", "concat", "--no-s"], "--mixing mul"),
         (["wave100", "--device", "cuda:99"], "cuda:99"),
         (["wave100", "--capture", "on", "--device", "cpu"], "CUDA graphs need a GPU"),

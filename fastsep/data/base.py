@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-import torch
+from fastsep.settings import AT_RESUME, Settings
 
-from fastsep.data.windows import Windows
+if TYPE_CHECKING:  # settings are read without PyTorch, so that --help is there at once
+    import torch
+
+    from fastsep.data.windows import Windows
 
 Split = Literal["train", "test"]
 
 
 @dataclass(frozen=True)
-class DataConfig:
+class DataConfig(Settings):
     """Settings that every data set has; each data set adds its own."""
 
     name: ClassVar[str] = ""
+    module: ClassVar[str] = ""
+    """Where its readers are: a module with ``open_windows(config, split, cond, pred, device)``."""
+    default_path: ClassVar[Path | None] = None
+    """Where its data lie if ``data`` does not say."""
 
-    data: Path | None = None
+    data: Annotated[Path | None, AT_RESUME] = None
     """Where the data lie (a file or a directory, as the data set says)."""
+
+    @property
+    def path(self) -> Path | None:
+        """Where the data lie; none where they are made in memory."""
+        return self.data or self.default_path
 
     def open(self, split: Split, cond: int, pred: int, device: torch.device, seed: int = 0) -> Windows:
         """Windows of ``cond`` conditioning and ``pred`` further frames, resident on ``device``.
@@ -28,4 +41,4 @@ class DataConfig:
         Raises:
             UserError: the data are missing, damaged or too short; the message names the file and the remedy.
         """
-        raise NotImplementedError
+        return importlib.import_module(self.module).open_windows(self, split, cond, pred, device)

@@ -7,49 +7,42 @@ models of the 3D Warehouse under its terms of use, no other licence stated; fetc
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from tokenize import TokenError
-from typing import ClassVar
 from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from fastsep.data.base import DataConfig, Split
+from fastsep.data.base import Split
 from fastsep.data.chairs_views import SIZE, VIEWS
 from fastsep.data.residency import place
+from fastsep.data.settings import Chairs
 from fastsep.data.windows import TensorWindows
 from fastsep.errors import UserError
 
-FILE = Path("data/chairs.npy")
+__all__ = ["Chairs", "load_views", "open_windows", "split_chairs"]
 
 
-@dataclass(frozen=True)
-class Chairs(DataConfig):
-    """Chairs. ``data`` is the file that ``python -m fastsep.prepare_chairs`` wrote [data/chairs.npy]."""
+def open_windows(config: Chairs, split: Split, cond: int, pred: int, device: torch.device) -> TensorWindows:
+    """Windows that start at each view of each chair and go round; 85% of the chairs train, the others test.
 
-    name: ClassVar[str] = "chairs"
-
-    def open(self, split: Split, cond: int, pred: int, device: torch.device, seed: int = 0) -> TensorWindows:
-        """Windows that start at each view of each chair and go round; 85% of the chairs train, the others test.
-
-        Raises:
-            UserError: the file is missing, damaged or something else, or a window is longer than one turn.
-        """
-        length = cond + pred
-        if length > VIEWS:
-            raise UserError(f"a window of {length} views is longer than the {VIEWS} of a chair: take a shorter horizon")
-        views = load_views(self.data or FILE)
-        rows = split_chairs(len(views), split)
-        if len(rows) == 0:
-            raise UserError(f"{self.data or FILE} has {len(views)} chairs, too few to train and test: prepare more")
-        # Views are gathered by row, so the array is left in the order of the file, where it may be mapped.
-        frames = place(views, device)
-        windows = TensorWindows(frames, _starts(rows), length, cyclic=True, device=device)
-        windows.description = f"rendered chairs, {len(rows)} of {len(views)}"
-        return windows
+    Raises:
+        UserError: the file is missing, damaged or something else, or a window is longer than one turn.
+    """
+    length = cond + pred
+    if length > VIEWS:
+        raise UserError(f"a window of {length} views is longer than the {VIEWS} of a chair: take a shorter horizon")
+    views = load_views(config.path)
+    rows = split_chairs(len(views), split)
+    if len(rows) == 0:
+        raise UserError(f"{config.path} has {len(views)} chairs, too few to train and test: prepare more")
+    # Views are gathered by row, so the array is left in the order of the file, where it may be mapped.
+    frames = place(views, device)
+    windows = TensorWindows(frames, _starts(rows), length, cyclic=True, device=device)
+    windows.description = f"rendered chairs, {len(rows)} of {len(views)}"
+    return windows
 
 
 def load_views(path: Path) -> np.ndarray:

@@ -8,98 +8,56 @@ Reproduces: training videos by the paper's rules; with ``digits="mnist"`` exactl
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import ClassVar, Literal
-
 import numpy as np
 import torch
 from torch import Tensor
 
-from fastsep.data.base import DataConfig, Split
+from fastsep.data.base import Split
 from fastsep.data.mnist_files import SIDE, load_digits
 from fastsep.data.mnist_videos import Scene, SceneWindows, draw_scene, read_scene
 from fastsep.data.moving_digits import random_bounces, render, straight
+from fastsep.data.settings import TEST_SEED, MovingMNIST
 from fastsep.data.windows import Windows, to_unit
 from fastsep.errors import UserError
 
-DIRECTORY = Path("data/mnist")
-TEST_SEED = 42
+__all__ = ["TEST_SEED", "MovingMNIST", "draw_test_scene", "open_windows", "single_digits"]
+
 _SOURCES = {"mnist": "MNIST digits", "sklearn": "scikit-learn's bundled digits, enlarged (not MNIST)"}
 
 
-@dataclass(frozen=True)
-class MovingMNIST(DataConfig):
-    """Moving MNIST.
+def open_windows(config: MovingMNIST, split: Split, cond: int, pred: int, device: torch.device) -> Windows:
+    """Endless fresh videos to train on, from the device's own generator; the fixed videos of seed 42 to test on.
 
-    ``data`` is the directory of MNIST's four IDX files, gzipped or not [data/mnist]; for testing it may instead be a
-    file that ``python -m fastsep.gen_mnist`` wrote.
+    Raises:
+        UserError: MNIST is missing or damaged, or the window is longer than the test videos.
     """
+    is_file = config.data is not None and config.data.is_file()
+    if split == "test":
+        scene = read_scene(config.data) if is_file else draw_test_scene(config, TEST_SEED)
+        return SceneWindows(scene, cond + pred, device)
+    if is_file:
+        raise UserError(f"{config.data} is a file of videos: training wants the directory of MNIST's four IDX files")
+    return FreshVideos(config, cond + pred, device)
 
-    name: ClassVar[str] = "mnist"
 
-    digits: Literal["mnist", "sklearn"] = "mnist"
-    """Images of digits: MNIST, or the ones bundled with scikit-learn, enlarged, for where there is no network."""
-    n_digits: int = 2
-    """Digits of a video, 1 to 3."""
-    grid: int = 64
-    """Height and width of a frame in pixels."""
-    speed: int = 4
-    """Largest speed along an axis, in pixels a frame."""
-    stochastic: bool = False
-    """Draw a new speed at each bounce."""
-    videos_per_epoch: int = 200_000
-    """Training videos that count as an epoch; each is drawn afresh."""
-    test_videos: int = 5_000
-    """Test videos."""
-    test_frames: int = 100
-    """Frames of a test video."""
+def draw_test_scene(config: MovingMNIST, seed: int) -> Scene:
+    """Digits and trajectories of the test videos, on the CPU."""
+    return draw_scene(
+        single_digits(config, "test"),
+        _SOURCES[config.digits],
+        videos=config.test_videos,
+        frames=config.test_frames,
+        n_digits=config.n_digits,
+        grid=config.grid,
+        speed=config.speed,
+        stochastic=config.stochastic,
+        seed=seed,
+    )
 
-    def __post_init__(self) -> None:
-        if self.n_digits not in (1, 2, 3):
-            raise UserError(f"{self.n_digits} digits do not fit a frame: set --n-digits to 1, 2 or 3")
-        if self.grid <= SIDE:
-            raise UserError(f"digits of {SIDE} pixels cannot move on a grid of {self.grid}: set --grid to more")
-        if self.speed < 1 or self.speed > self.grid - SIDE:
-            raise UserError(f"speed is {self.speed}: set --speed between 1 and {self.grid - SIDE} pixels a frame")
-        for flag in ("videos_per_epoch", "test_videos", "test_frames"):
-            if getattr(self, flag) < 1:
-                raise UserError(f"{flag} is {getattr(self, flag)}: set --{flag.replace('_', '-')} to 1 or more")
 
-    def open(self, split: Split, cond: int, pred: int, device: torch.device, seed: int = 0) -> Windows:
-        """Endless fresh videos to train on, from the device's own generator; the fixed videos of seed 42 to test on.
-
-        Raises:
-            UserError: MNIST is missing or damaged, or the window is longer than the test videos.
-        """
-        if split == "test":
-            scene = read_scene(self.data) if self._is_file else self.draw_test_scene(TEST_SEED)
-            return SceneWindows(scene, cond + pred, device)
-        if self._is_file:
-            raise UserError(f"{self.data} is a file of videos: training wants the directory of MNIST's four IDX files")
-        return FreshVideos(self, cond + pred, device)
-
-    @property
-    def _is_file(self) -> bool:
-        return self.data is not None and self.data.is_file()
-
-    def draw_test_scene(self, seed: int) -> Scene:
-        """Digits and trajectories of the test videos, on the CPU."""
-        return draw_scene(
-            self.images("test"),
-            _SOURCES[self.digits],
-            videos=self.test_videos,
-            frames=self.test_frames,
-            n_digits=self.n_digits,
-            grid=self.grid,
-            speed=self.speed,
-            stochastic=self.stochastic,
-            seed=seed,
-        )
-
-    def images(self, split: Split) -> np.ndarray:
-        """Images of single digits, (N, 28, 28) uint8."""
-        return load_digits(self.digits, split, self.data or DIRECTORY)
+def single_digits(config: MovingMNIST, split: Split) -> np.ndarray:
+    """Images of single digits, (N, 28, 28) uint8."""
+    return load_digits(config.digits, split, config.path)
 
 
 class FreshVideos(Windows):
@@ -114,7 +72,7 @@ class FreshVideos(Windows):
         self.shape = (1, config.grid, config.grid)
         self.device = device
         self.description = f"Moving MNIST of {_SOURCES[config.digits]}"
-        self._images = torch.tensor(config.images("train"), device=device)  # (N, 28, 28)
+        self._images = torch.tensor(single_digits(config, "train"), device=device)  # (N, 28, 28)
 
     def __len__(self) -> int:
         return self.config.videos_per_epoch

@@ -8,21 +8,21 @@ the authors' files their windows and protocol exactly; with prepared ones the pr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from fastsep.data.base import DataConfig, Split
+from fastsep.data.base import Split
 from fastsep.data.residency import host_array, place
+from fastsep.data.settings import SST
 from fastsep.data.sst_files import SIDE, read_zone
 from fastsep.data.windows import TensorWindows
 from fastsep.errors import UserError
 
-DIRECTORY = Path("data/sst")
+__all__ = ["SST", "Normalisation", "SSTWindows", "open_windows", "training_frames"]
+
 _SKIPPED = 2  # The authors' windows leave out the first two frames of each part.
 
 
@@ -31,45 +31,32 @@ def training_frames(frames: int) -> int:
     return frames * 4 // 5
 
 
-@dataclass(frozen=True)
-class SST(DataConfig):
-    """Sea surface temperature. ``data`` is the directory of the files data_{zone}.nc [data/sst]."""
+def open_windows(config: SST, split: Split, cond: int, pred: int, device: torch.device) -> SSTWindows:
+    """Windows of normalised frames: the first 80% of the frames of ``zones``, or the rest of ``test_zones``.
 
-    name: ClassVar[str] = "sst"
-
-    zones: tuple[int, ...] = tuple(range(1, 30))
-    """Zones to train on."""
-    test_zones: tuple[int, ...] = (17, 18, 19, 20)
-    """Zones to test on."""
-
-    def open(self, split: Split, cond: int, pred: int, device: torch.device, seed: int = 0) -> SSTWindows:
-        """Windows of normalised frames: the first 80% of the frames of ``zones``, or the rest of ``test_zones``.
-
-        Raises:
-            UserError: a zone is missing, damaged, of another size, has masked cells, or is shorter than a window.
-        """
-        directory = self.data or DIRECTORY
-        zones = self.zones if split == "train" else self.test_zones
-        if not zones:
-            raise UserError("there are no zones: name some with --zones and --test-zones")
-        record: Record | None = None
-        for row, zone in enumerate(zones):
-            temperature, mean, std = read_zone(directory, zone)
-            border = training_frames(len(temperature))
-            part = slice(0, border) if split == "train" else slice(border, None)
-            temperature, mean, std = temperature[part], mean[part], std[part]
-            if record is None:
-                record = Record.empty(len(zones), len(temperature))
-            if len(temperature) != record.frames.shape[1]:
-                raise UserError(f"data_{zone}.nc has another number of frames than data_{zones[0]}.nc in {directory}")
-            record.fill(row, zone, temperature, mean, std)
-        windows = record.frames.shape[1] - (cond + pred) + 1 - _SKIPPED
-        if windows < 1:
-            raise UserError(
-                f"a window of {cond + pred} frames does not fit the {record.frames.shape[1]} {split} frames of a zone "
-                f"in {directory} (the first {_SKIPPED} are left out): take a shorter horizon"
-            )
-        return SSTWindows(record, zones, windows, cond, cond + pred, device)
+    Raises:
+        UserError: a zone is missing, damaged, of another size, has masked cells, or is shorter than a window.
+    """
+    directory = config.path
+    zones = config.zones if split == "train" else config.test_zones
+    record: Record | None = None
+    for row, zone in enumerate(zones):
+        temperature, mean, std = read_zone(directory, zone)
+        border = training_frames(len(temperature))
+        part = slice(0, border) if split == "train" else slice(border, None)
+        temperature, mean, std = temperature[part], mean[part], std[part]
+        if record is None:
+            record = Record.empty(len(zones), len(temperature))
+        if len(temperature) != record.frames.shape[1]:
+            raise UserError(f"data_{zone}.nc has another number of frames than data_{zones[0]}.nc in {directory}")
+        record.fill(row, zone, temperature, mean, std)
+    windows = record.frames.shape[1] - (cond + pred) + 1 - _SKIPPED
+    if windows < 1:
+        raise UserError(
+            f"a window of {cond + pred} frames does not fit the {record.frames.shape[1]} {split} frames of a zone "
+            f"in {directory} (the first {_SKIPPED} are left out): take a shorter horizon"
+        )
+    return SSTWindows(record, zones, windows, cond, cond + pred, device)
 
 
 class Record(NamedTuple):

@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import datetime
 from collections import defaultdict
-from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
 
 import h5py
 import numpy as np
 import torch
 
-from fastsep.data.base import DataConfig, Split
+from fastsep.data.base import Split
 from fastsep.data.residency import place
+from fastsep.data.settings import TaxiBJ
 from fastsep.data.windows import TensorWindows
 from fastsep.errors import UserError
 
-DIRECTORY = Path("data/taxibj")
+__all__ = ["SLOTS_PER_DAY", "YEARS", "TaxiBJ", "TaxiBJWindows", "load_year", "open_windows", "window_starts"]
+
 YEARS = (13, 14, 15, 16)
 SLOTS_PER_DAY = 48
 TEST_SLOTS = 28 * SLOTS_PER_DAY
@@ -30,43 +30,33 @@ _SHAPE = (2, 32, 32)
 _REMEDY = "fetch it again"
 
 
-@dataclass(frozen=True)
-class TaxiBJ(DataConfig):
-    """TaxiBJ. ``data`` is the directory of the four files BJ{13..16}_M32x32_T30_InOut.h5 [data/taxibj]."""
+def open_windows(config: TaxiBJ, split: Split, cond: int, pred: int, device: torch.device) -> TaxiBJWindows:
+    """Windows within runs of complete days; values are 0 to 1 by the range of the training part.
 
-    name: ClassVar[str] = "taxibj"
+    Raises:
+        UserError: a year is missing or damaged, or no run of days is as long as a window.
+    """
+    directory = config.path
+    years = [load_year(directory / f"BJ{year}_M32x32_T30_InOut.h5") for year in YEARS]
+    frames = np.concatenate([flow for flow, _ in years])  # (T, 2, 32, 32)
+    if len(frames) <= TEST_SLOTS:
+        raise UserError(f"{directory} has {len(frames) // SLOTS_PER_DAY} complete days, 28 of them to test on")
+    training = frames[:-TEST_SLOTS]
+    low, high = float(training.min()), float(training.max())
+    frames = ((frames - low) / max(high - low, 1e-12)).astype(np.float32)
 
-    order: Literal["published", "chronological"] = "published"
-    """Frames of a window: newest first as the authors' code returns them, which makes forecasts run back in time;
-    or oldest first."""
-
-    def open(self, split: Split, cond: int, pred: int, device: torch.device, seed: int = 0) -> TaxiBJWindows:
-        """Windows within runs of complete days; values are 0 to 1 by the range of the training part.
-
-        Raises:
-            UserError: a year is missing or damaged, or no run of days is as long as a window.
-        """
-        directory = self.data or DIRECTORY
-        years = [load_year(directory / f"BJ{year}_M32x32_T30_InOut.h5") for year in YEARS]
-        frames = np.concatenate([flow for flow, _ in years])  # (T, 2, 32, 32)
-        if len(frames) <= TEST_SLOTS:
-            raise UserError(f"{directory} has {len(frames) // SLOTS_PER_DAY} complete days, 28 of them to test on")
-        training = frames[:-TEST_SLOTS]
-        low, high = float(training.min()), float(training.max())
-        frames = ((frames - low) / max(high - low, 1e-12)).astype(np.float32)
-
-        length = cond + pred
-        starts = np.concatenate([window_starts(dates, length) for _, dates in years], axis=0)
-        offsets = np.cumsum([0, *(len(flow) for flow, _ in years[:-1])])
-        counts = [len(window_starts(dates, length)) for _, dates in years]
-        starts = starts + np.repeat(offsets, counts)
-        if len(starts) <= TEST_SLOTS:
-            raise UserError(
-                f"only {len(starts)} windows of {length} frames lie within complete days, {TEST_SLOTS} of them to test "
-                "on: take a shorter horizon"
-            )
-        starts = starts[:-TEST_SLOTS] if split == "train" else starts[-TEST_SLOTS:]
-        return TaxiBJWindows(frames, starts, length, self.order == "published", (low, high), device)
+    length = cond + pred
+    starts = np.concatenate([window_starts(dates, length) for _, dates in years], axis=0)
+    offsets = np.cumsum([0, *(len(flow) for flow, _ in years[:-1])])
+    counts = [len(window_starts(dates, length)) for _, dates in years]
+    starts = starts + np.repeat(offsets, counts)
+    if len(starts) <= TEST_SLOTS:
+        raise UserError(
+            f"only {len(starts)} windows of {length} frames lie within complete days, {TEST_SLOTS} of them to test "
+            "on: take a shorter horizon"
+        )
+    starts = starts[:-TEST_SLOTS] if split == "train" else starts[-TEST_SLOTS:]
+    return TaxiBJWindows(frames, starts, length, config.order == "published", (low, high), device)
 
 
 class TaxiBJWindows(TensorWindows):

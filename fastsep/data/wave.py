@@ -9,73 +9,48 @@ import importlib.util
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from fastsep.data.base import DataConfig, Split
+from fastsep.data.base import Split
+from fastsep.data.settings import Wave, Wave100
 from fastsep.data.wave_files import Hdf5Frames, PtFrames, WaveSettings, draw, open_frames, pixels
 from fastsep.data.wave_generate import check
 from fastsep.data.windows import TensorWindows, all_starts
 from fastsep.errors import UserError
 from kernels.wave import simulate
 
+__all__ = ["Wave", "Wave100", "open_windows"]
+
 _CHUNK_BYTES = 128 << 20
 _KEEP_EVERY = 2
 _TRAIN_SHARE = 0.8
 
 
-@dataclass(frozen=True)
-class Wave(DataConfig):
-    """Waves on a 64x64 grid, each sequence scaled to [0, 1], every second frame kept."""
-
-    name: ClassVar[str] = "wave"
-
-    data: Path | None = None
-    """HDF5 file, or folder with wave.h5 or the authors' .pt files [make the data in memory at start]."""
-    size: int = 300
-    """Sequences made in memory; the first 80% train, the others test."""
-    frames: int = 300
-    """Frames made of each sequence, every second of which is kept."""
-    data_seed: int = 42
-    """Seed of source strengths and wave speeds."""
-    windows: Literal["all", "published"] = "all"
-    """Training windows: all, or the first ones up to the number that the published schedule saw. Testing uses all."""
-
-    def open(self, split: Split, cond: int, pred: int, device: torch.device, seed: int = 0) -> TensorWindows:
-        """Windows as ``DataConfig.open`` says. Both splits share one tensor, made or read once a process."""
-        view = _view(
-            self.data, WaveSettings(self.size, self.frames, seed=self.data_seed), self._points(), torch.device(device)
+def open_windows(config: Wave, split: Split, cond: int, pred: int, device: torch.device) -> TensorWindows:
+    """Windows as ``DataConfig.open`` says. Both splits share one tensor, made or read once a process."""
+    view = _view(
+        config.data,
+        WaveSettings(config.size, config.frames, seed=config.data_seed),
+        config.points,
+        torch.device(device),
+    )
+    length = cond + pred
+    train = round(len(view.frames) * _TRAIN_SHARE)
+    frames = view.frames[:train] if split == "train" else view.frames[train:]  # (N, T, *shape)
+    starts = all_starts(len(frames), frames.shape[1], length)
+    if len(starts) == 0:
+        raise UserError(
+            f"no {split} window of {length} frames fits into {len(frames)} sequences of {frames.shape[1]} frames: "
+            "give more sequences (--size) or frames (--frames)"
         )
-        length = cond + pred
-        train = round(len(view.frames) * _TRAIN_SHARE)
-        frames = view.frames[:train] if split == "train" else view.frames[train:]  # (N, T, *shape)
-        starts = all_starts(len(frames), frames.shape[1], length)
+    if split == "train" and config.windows == "published":
+        # the authors' loader took the height of a frame for the length of a sequence when it counted windows
+        starts = starts[: len(frames) * max(view.grid - length + 1, 0)]
         if len(starts) == 0:
-            raise UserError(
-                f"no {split} window of {length} frames fits into {len(frames)} sequences of {frames.shape[1]} frames: "
-                "give more sequences (--size) or frames (--frames)"
-            )
-        if split == "train" and self.windows == "published":
-            # the authors' loader took the height of a frame for the length of a sequence when it counted windows
-            starts = starts[: len(frames) * max(view.grid - length + 1, 0)]
-            if len(starts) == 0:
-                raise UserError(f"windows published has no window of {length} frames: use --windows all")
-        return TensorWindows(frames, starts, length)
-
-    def _points(self) -> bool:
-        return False
-
-
-@dataclass(frozen=True)
-class Wave100(Wave):
-    """The same waves seen at 100 fixed pixels, scaled by the whole frames."""
-
-    name: ClassVar[str] = "wave100"
-
-    def _points(self) -> bool:
-        return True
+            raise UserError(f"windows published has no window of {length} frames: use --windows all")
+    return TensorWindows(frames, starts, length)
 
 
 @dataclass(frozen=True)

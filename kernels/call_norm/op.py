@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
-
 import torch
 from torch import Tensor, library
 
+import kernels
 from kernels.call_norm.reference import call_by_call, grouped
 
 BACKENDS = ("auto", "call by call", "grouped", "triton")
 
-_KERNELS = os.environ.get("FASTSEP_KERNELS", "auto") != "torch"
+_KERNELS = kernels.setting() != "torch"
 
 
 def call_norm(

@@ -5,12 +5,12 @@ Letters as in reference.py.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, library
 
+import kernels
 from kernels.latent_rollout import reference
 from kernels.latent_rollout.configs import Stationary, Streaming, choose
 from kernels.latent_rollout.reference import TENSORS_PER_BLOCK, Blocks, state_dtype
@@ -21,10 +21,7 @@ CPU_BACKEND = "adjoint"
 """What ``auto`` means for tensors on the CPU: ``adjoint`` or ``autograd``, whichever measures faster in training."""
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-_SETTINGS = ("auto", "torch", "triton")
-_SETTING = os.environ.get("FASTSEP_KERNELS", "auto")
-if _SETTING not in _SETTINGS:
-    raise ValueError(f"FASTSEP_KERNELS is {_SETTING!r}: set it to one of {', '.join(_SETTINGS)}")
+_SETTING = kernels.setting()
 
 
 def rollout(

@@ -8,7 +8,7 @@ import pytest
 import torch
 from golden_items import GOLDEN, assert_item
 
-from fastsep.data.mnist import TEST_SEED, MovingMNIST
+from fastsep.data.mnist import TEST_SEED, MovingMNIST, draw_test_scene, single_digits
 from fastsep.data.mnist_videos import draw_scene, read_scene, write_videos
 from fastsep.data.moving_digits import random_bounces, render, straight
 from fastsep.errors import UserError
@@ -118,7 +118,7 @@ def test_an_epoch_is_200_000_videos():
 
 def test_training_video_is_digits_of_the_training_part_that_move():
     windows = dataclasses.replace(SKLEARN, n_digits=1).open("train", 5, 5, CPU)
-    images = {image.tobytes() for image in SKLEARN.images("train")}
+    images = {image.tobytes() for image in single_digits(SKLEARN, "train")}
     video = (windows.batch(torch.arange(1))[0, :, 0] * 255).round().to(torch.uint8)
     patches = video.unfold(1, 28, 1).unfold(2, 28, 1)  # (10, 37, 37, 28, 28)
     for frame, whole in zip(patches, video, strict=True):
@@ -128,7 +128,7 @@ def test_training_video_is_digits_of_the_training_part_that_move():
 
 
 def test_bundled_digits_are_split_disjointly_and_named():
-    train, test = SKLEARN.images("train"), SKLEARN.images("test")
+    train, test = single_digits(SKLEARN, "train"), single_digits(SKLEARN, "test")
     assert train.shape == (1437, 28, 28) and test.shape == (360, 28, 28) and train.dtype == np.uint8
     assert not {image.tobytes() for image in train} & {image.tobytes() for image in test}
     assert train.max() == 255
@@ -152,7 +152,7 @@ def test_swap_targets_pair_digits_with_trajectories_each_way():
 
 def test_a_file_gives_the_same_windows_and_holds_the_frames(tmp_path):
     path = tmp_path / "deep" / "videos.h5"
-    write_videos(SKLEARN.draw_test_scene(TEST_SEED), path, lambda chunks, total: chunks)
+    write_videos(draw_test_scene(SKLEARN, TEST_SEED), path, lambda chunks, total: chunks)
     fresh, read = SKLEARN.open("test", 5, 10, CPU), MovingMNIST(data=path).open("test", 5, 10, CPU)
     assert [p.name for p in path.parent.iterdir()] == ["videos.h5"]
     index = torch.tensor([0, 7, 19])
@@ -172,7 +172,7 @@ def test_bad_files_and_settings_are_refused(tmp_path):
     with pytest.raises(UserError, match="directory of MNIST"):
         MovingMNIST(data=junk).open("train", 5, 10, CPU)
     short = tmp_path / "short.h5"
-    write_videos(SKLEARN.draw_test_scene(1), short, lambda chunks, total: chunks)
+    write_videos(draw_test_scene(SKLEARN, 1), short, lambda chunks, total: chunks)
     with h5py.File(short, "r+") as file:
         del file["positions"]
         file["positions"] = np.full((20, 2, 100, 2), 37)
