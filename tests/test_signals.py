@@ -16,7 +16,7 @@ import pytest
 from fastsep import cli, signals
 from fastsep.errors import UserError
 from fastsep.output import lenient_output
-from fastsep.training.checkpoint import newest_checkpoint, step_of
+from fastsep.training.checkpoint import newest_checkpoint
 
 
 def status_of(main) -> int:
@@ -193,4 +193,4 @@ def test_training_outlives_its_reader_and_saves_when_terminated(tmp_path):
             assert process.wait(timeout=60) == 143
         finally:
             process.kill()
-    assert step_of(newest_checkpoint(run)) >= 4 * (rows - 1)
+    assert newest_checkpoint(run).step >= 4 * (rows - 1)
