@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kernels.doubled_conv import doubled_conv
+from kernels.thin_conv import thin_entry, thin_exit
 
 
 class Conv2d(nn.Conv2d):
@@ -18,6 +19,38 @@ class Conv2d(nn.Conv2d):
     def forward(self, x: Tensor, bias: bool = True) -> Tensor:
         """(N, C, H, W) -> (N, C', H', W')."""
         return F.conv2d(x, self.weight, self.bias if bias else None, self.stride, self.padding)
+
+
+class EntryConv2d(nn.Conv2d):
+    """A convolution of frames, with LeakyReLU if no norm stands between."""
+
+    def forward(self, frames: Tensor, bias: bool = True, slope: float = 1.0) -> Tensor:
+        """(N, C, H, W) -> (N, C', H', W')."""
+        shift, (stride, _), (padding, _) = self.bias if bias else None, self.stride, self.padding
+        return thin_entry(frames, self.weight, shift, stride=stride, padding=padding, slope=slope)
+
+
+class ExitConv2d(nn.Conv2d):
+    """A 3x3 convolution to frames."""
+
+    def __init__(self, size: int, out: int) -> None:
+        super().__init__(size, out, 3, padding=1)
+
+    def forward(self, x: Tensor, bias: bool = True) -> Tensor:
+        """(N, C, H, W) -> (N, C', H, W), in float32 at least."""
+        return thin_exit(x, self.weight, self.bias if bias else None)
+
+
+class ExitConvTranspose2d(nn.ConvTranspose2d):
+    """A transposed convolution to frames: 3x3, or 4x4 with stride 2."""
+
+    def __init__(self, size: int, out: int, stride: int = 1) -> None:
+        super().__init__(size, out, 4 if stride == 2 else 3, stride=stride, padding=1)
+
+    def forward(self, x: Tensor, bias: bool = True) -> Tensor:
+        """(N, C, H, W) -> (N, C', s H, s W), in float32 at least."""
+        shift, (stride, _) = self.bias if bias else None, self.stride
+        return thin_exit(x, self.weight, shift, transposed=True, stride=stride)
 
 
 class ConvTranspose2d(nn.ConvTranspose2d):

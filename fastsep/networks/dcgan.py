@@ -7,7 +7,14 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from fastsep.networks.convolutions import CodeConvTranspose2d, Conv2d, ConvTranspose2d, JoinConvTranspose2d
+from fastsep.networks.convolutions import (
+    CodeConvTranspose2d,
+    Conv2d,
+    ConvTranspose2d,
+    EntryConv2d,
+    ExitConvTranspose2d,
+    JoinConvTranspose2d,
+)
 from fastsep.networks.layers import Block
 
 
@@ -20,7 +27,7 @@ class DCGANEncoder(nn.Module):
         f = filters
         self.stages = nn.ModuleList(
             [
-                Block(Conv2d(channels, f, 4, stride=2, padding=1), norm=False),
+                Block(EntryConv2d(channels, f, 4, stride=2, padding=1), norm=False),
                 Block(Conv2d(f, 2 * f, 4, stride=2, padding=1)),
                 Block(Conv2d(2 * f, 4 * f, 4, stride=2, padding=1)),
                 Block(Conv2d(4 * f, 8 * f, 4, stride=2, padding=1)),
@@ -49,12 +56,13 @@ class DCGANDecoder(nn.Module):
         f = filters
         self.mixing = mixing
         self.first = Block(CodeConvTranspose2d(size_s if mixing == "concat" else 0, size_t, 8 * f))
+        last = JoinConvTranspose2d(f, f, channels) if skips else ExitConvTranspose2d(f, channels, stride=2)
         self.stages = nn.ModuleList(
             [
                 Block(_double(8 * f, 4 * f, skips)),
                 Block(_double(4 * f, 2 * f, skips)),
                 Block(_double(2 * f, f, skips)),
-                Block(_double(f, channels, skips), norm=False, activation=False),
+                Block(last, norm=False, activation=False),
             ]
         )
 

@@ -12,7 +12,7 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fastsep.networks.convolutions import DoublingConv2d, JoinConv2d, conv3
+from fastsep.networks.convolutions import DoublingConv2d, EntryConv2d, ExitConv2d, JoinConv2d, conv3
 from kernels.call_norm import call_norm
 
 LEAKY_SLOPE = 0.2
@@ -62,7 +62,7 @@ class Block(nn.Module):
         """(K*B, C, H, W) -> (K*B, C', H', W'); ``static`` (B, ...) only where ``conv`` joins static features."""
         inputs = (x,) if static is None else (x, static, calls)
         if self.norm is None:
-            return activate(self.conv(*inputs), self.slope)
+            return self.conv(*inputs) if self.slope == 1.0 else self.conv(*inputs, slope=self.slope)
         return conv_norm(self.conv, self.norm, *inputs, calls=calls, slope=self.slope)
 
 
@@ -82,18 +82,29 @@ def activate(x: Tensor, slope: float) -> Tensor:
     return x if slope == 1.0 else F.leaky_relu(x, slope, inplace=True)
 
 
-def conv3_stage(widths: list[int], skip: int = 0, skip_first: bool = False, doubles: bool = False) -> nn.ModuleList:
+def conv3_stage(
+    widths: list[int],
+    skip: int = 0,
+    skip_first: bool = False,
+    doubles: bool = False,
+    reads_frames: bool = False,
+    makes_frames: bool = False,
+) -> nn.ModuleList:
     """3x3 blocks between consecutive ``widths``.
 
     The first one joins ``skip`` static channels if there are any, and doubles the image by nearest neighbours first if
-    it ``doubles``.
+    it ``doubles``. It reads frames if it ``reads_frames``, and the last one makes them if it ``makes_frames``.
     """
+    convs = [conv3(size, out) for size, out in pairwise(widths)]
     if skip:
-        first = JoinConv2d(widths[0], skip, widths[1], skip_first, doubles)
-    else:
-        first = (DoublingConv2d if doubles else conv3)(widths[0], widths[1])
-    rest = [conv3(size, out) for size, out in pairwise(widths[1:])]
-    return nn.ModuleList(Block(conv) for conv in [first, *rest])
+        convs[0] = JoinConv2d(widths[0], skip, widths[1], skip_first, doubles)
+    elif doubles:
+        convs[0] = DoublingConv2d(widths[0], widths[1])
+    elif reads_frames:
+        convs[0] = EntryConv2d(widths[0], widths[1], 3, padding=1)
+    if makes_frames:
+        convs[-1] = ExitConv2d(*widths[-2:])
+    return nn.ModuleList(Block(conv) for conv in convs)
 
 
 def run_blocks(blocks: nn.ModuleList, x: Tensor, calls: int, static: Tensor | None = None) -> Tensor:

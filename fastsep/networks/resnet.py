@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fastsep.networks.convolutions import Conv2d, conv3
+from fastsep.networks.convolutions import Conv2d, EntryConv2d, conv3
 from fastsep.networks.layers import CallBatchNorm2d, conv_norm
 
 
@@ -47,7 +47,7 @@ class ResNetEncoder(nn.Module):
     def __init__(self, channels: int, code_size: int) -> None:
         """``channels`` is n * C: the conditioning frames are stacked on the channel axis."""
         super().__init__()
-        self.stem = Conv2d(channels, 64, 5, stride=2, padding=3)
+        self.stem = EntryConv2d(channels, 64, 5, stride=2, padding=3)
         self.stem_norm = CallBatchNorm2d(64)
         sizes = [(64, 64, 1), (64, 128, 2), (128, 256, 2), (256, 512, 2)]
         self.blocks = nn.ModuleList(

@@ -20,7 +20,7 @@ class SSTEncoder(nn.Module):
         """``channels`` is n * C: the conditioning frames are stacked on the channel axis."""
         super().__init__()
         widths = [[channels, 64, 64], [64, 128, 128], [128, 256, 256, 256]]
-        self.stages = nn.ModuleList(conv3_stage(width) for width in widths)
+        self.stages = nn.ModuleList(conv3_stage(width, reads_frames=i == 0) for i, width in enumerate(widths))
         self.last = conv3_stage([256, 512, code_size])
         self.code = conv3(code_size, code_size)
         self.skips = skips
@@ -50,10 +50,13 @@ class SSTDecoder(nn.Module):
             rest = [
                 conv3_stage([128, 128, 64, 64], skip=256, skip_first=True),
                 conv3_stage([64, 128, 64, 64], skip=128, skip_first=True, doubles=True),
-                conv3_stage([64, 64, 64, channels], skip=64, skip_first=True, doubles=True),
+                conv3_stage([64, 64, 64, channels], skip=64, skip_first=True, doubles=True, makes_frames=True),
             ]
         else:
-            rest = [conv3_stage([128, 128, 128, 64], doubles=True), conv3_stage([64, 64, channels], doubles=True)]
+            rest = [
+                conv3_stage([128, 128, 128, 64], doubles=True),
+                conv3_stage([64, 64, channels], doubles=True, makes_frames=True),
+            ]
         self.stages = nn.ModuleList([first, *rest])
 
     def forward(self, static: Tensor, dynamic: Tensor, skips: tuple[Tensor, ...] = ()) -> Tensor:

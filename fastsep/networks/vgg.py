@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fastsep.networks.convolutions import CodeConvTranspose2d, Conv2d, ConvTranspose2d
+from fastsep.networks.convolutions import CodeConvTranspose2d, Conv2d, ExitConvTranspose2d
 from fastsep.networks.layers import Block, conv3_stage, run_blocks
 
 
@@ -20,7 +20,7 @@ class VGGEncoder(nn.Module):
         super().__init__()
         f = filters
         widths = [[channels, f, f], [f, 2 * f, 2 * f], [2 * f, 4 * f, 4 * f, 4 * f], [4 * f, 8 * f, 8 * f, 8 * f]]
-        self.stages = nn.ModuleList(conv3_stage(width) for width in widths)
+        self.stages = nn.ModuleList(conv3_stage(width, reads_frames=i == 0) for i, width in enumerate(widths))
         self.last = Block(Conv2d(8 * f, code_size, 4), activation=False)
         self.pool_last = size == 64
         self.skips = skips
@@ -53,7 +53,7 @@ class VGGDecoder(nn.Module):
             conv3_stage(width, skip=width[0] if skips else 0, doubles=i > 0 or size == 64)
             for i, width in enumerate(widths)
         )
-        self.last = ConvTranspose2d(f, channels, 3, padding=1)
+        self.last = ExitConvTranspose2d(f, channels)
 
     def forward(self, static: Tensor, dynamic: Tensor, skips: tuple[Tensor, ...] = ()) -> Tensor:
         """Static code (B, s), dynamic codes (K, B, t), skips (B, c, h, w) -> logits (K, B, C, H, W)."""

@@ -35,8 +35,8 @@ def thin_entry(
     Returns:
         (N, F, H', W') in the type of autocast where it is on, else of ``x``.
     """
-    dtype = _working_dtype(x)
-    if _can_choose(x, dtype) and not x.requires_grad:
+    dtype = _gpu_dtype(x)
+    if dtype in _LOW and not x.requires_grad:
         n, c, h, w = x.shape
         facts = {"n": n, "c": c, "h": h, "w": w, "f": weight.shape[0], "k": weight.shape[2], "stride": stride}
         facts |= {"padding": padding, "slope": slope, "bias": bias is not None, "dtype": dtype}
@@ -61,8 +61,8 @@ def thin_exit(
     Returns:
         (N, F, s H, s W), float32 (float64 for float64).
     """
-    dtype = _working_dtype(x)
-    if _can_choose(x, dtype):
+    dtype = _gpu_dtype(x)
+    if dtype in _LOW:
         n, c, h, w = x.shape
         facts = {"n": n, "c": c, "h": h, "w": w, "f": weight.shape[1 if transposed else 0], "transposed": transposed}
         facts |= {"stride": stride, "bias": bias is not None, "dtype": dtype}
@@ -105,13 +105,11 @@ class _Exit(torch.autograd.Function):
         return by_x, by_weight, by_bias if ctx.has_bias else None, *[None] * 5
 
 
-def _working_dtype(x: Tensor) -> torch.dtype:
-    kind = x.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
-
-
-def _can_choose(x: Tensor, dtype: torch.dtype) -> bool:
-    return x.device.type == "cuda" and dtype in _LOW and _KERNELS
+def _gpu_dtype(x: Tensor) -> torch.dtype | None:
+    """The type in which a GPU would compute; ``None`` where there are no ways to choose from."""
+    if x.device.type != "cuda" or not _KERNELS:
+        return None
+    return torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else x.dtype
 
 
 def _launch(x: Tensor):
