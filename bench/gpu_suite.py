@@ -114,6 +114,7 @@ def run_child(name: str, arguments: argparse.Namespace, limit: float) -> str:
         environment = os.environ | {
             "PYTHONUNBUFFERED": "1",
             "TORCHINDUCTOR_CACHE_DIR": os.environ.get("TORCHINDUCTOR_CACHE_DIR", "/tmp/fastsep-inductor"),
+            **dict(PARTS[name].env),
         }
         with (arguments.out / "suite.log").open("a") as log:
             try:

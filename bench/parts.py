@@ -16,10 +16,10 @@ from typing import Any
 
 import torch
 
-from bench import reproduce, scaling, subjects, subjects_data
+from bench import conv_parts, reproduce, scaling, subjects, subjects_data
 from bench.cluster import check_cluster
+from bench.conv_parts import CONVOLUTIONAL, profile, sizes
 from bench.environment import ROOT, ceilings
-from bench.profiling import kernels
 from bench.recorder import Recorder
 from bench.rows import Row
 from fastsep.presets import PRESETS
@@ -47,6 +47,8 @@ class Part:
     limit: float
     run: Callable[[Recorder], None]
     dry: bool = True
+    env: tuple[tuple[str, str], ...] = ()
+    """Variables of the part's own process."""
 
 
 def run_part(name: str, results: Path, device: torch.device, dry: bool, limit: float) -> int:
@@ -209,20 +211,9 @@ def trainer(*runs: tuple[str, int]) -> Callable[[Recorder], None]:
 
 def profile_step(recorder: Recorder) -> None:
     """The kernels that a wave step spends its time in, eager and captured."""
-    device, dry = recorder.device, recorder.dry
-    for preset in ("wave100",) if dry else ("wave", "mnist"):
-        for way in ("fastsep",) if dry else ("fastsep captured", "fastsep"):
-            recorder.note(f"profile {preset} {way}", partial(profile, preset, way, device, dry))
-
-
-def profile(preset: str, way: str, device: torch.device, dry: bool) -> dict[str, Any]:
-    """Kernels by device time a step, in microseconds, and the sum."""
-    batch = 2 if dry else PRESETS[preset]().optim.batch_size
-    subject = subjects.step(preset, way, batch, device, "fp32" if dry else "bf16", small=dry)
-    for _ in range(5):
-        subject.call()
-    rows = kernels(subject.call, device)
-    return {"total_us": round(sum(row["us"] for row in rows), 1), "kernels": rows[:25]}
+    for preset in ("wave100",) if recorder.dry else ("wave", "mnist"):
+        for way in ("fastsep",) if recorder.dry else ("fastsep captured", "fastsep"):
+            recorder.note(f"profile {preset} {way}", partial(profile, preset, way, *sizes(recorder, preset)))
 
 
 def scale(recorder: Recorder) -> None:
@@ -250,5 +241,18 @@ PARTS: dict[str, Part] = {
     "scaling": Part(90, scale),
     "rest": Part(120, time_the_rest),
     "tune": Part(240, tune_rollout),
+    "conv-profile": Part(90, conv_parts.profile_steps),
+    "conv-step": Part(120, partial(conv_parts.time_steps, ways=(
+        "fastsep captured", "fastsep chosen captured", "fastsep untuned captured",
+    )), dry=False),
+    "conv-choices": Part(60, conv_parts.list_choices),
+    "conv-layers": Part(120, conv_parts.time_layers),
+    **{f"conv-compiled-{preset}": Part(120, partial(conv_parts.time_steps, presets=(preset,), ways=(
+        "fastsep compiled captured",
+    )), dry=False) for preset in CONVOLUTIONAL},
+    **{f"conv-torch-{preset}": Part(120, partial(conv_parts.time_steps, presets=(preset,), ways=(
+        "fastsep compiled captured without kernels",
+    )), dry=False, env=(("FASTSEP_KERNELS", "torch"),)) for preset in CONVOLUTIONAL},
+    "conv-profile-compiled": Part(300, partial(conv_parts.profile_steps, way="fastsep compiled captured"), dry=False),
 }  # fmt: skip
 """By name, in order of worth."""

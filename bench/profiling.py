@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import torch
+
+KINDS = {
+    "norm": r"normalise|statistics|finish|gradient_sums|gradient_kernel|batch_norm",
+    "thin convolution": r"entry|exit",
+    "convolution": r"conv|cudnn|xmma|gemm|cutlass|wgrad|dgrad|cublas|nvjet|implicit",
+    "rollout": r"stationary|streaming|rollout|cluster|adjoint",
+    "optimiser": r"adam|multi_tensor",
+    "fused by the compiler": r"^triton_",
+}
+"""Regular expressions for names of kernels, the first that fits."""
 
 
 def kernels(call: Callable[[], object], device: torch.device, calls: int = 5) -> list[dict[str, Any]]:
@@ -35,3 +46,13 @@ def shares(call: Callable[[], object], device: torch.device, largest: int = 8) -
     total = sum(row["us"] for row in rows)
     top = [{"name": row["kernel"], "share": round(row["us"] / total, 4)} for row in rows[:largest]]
     return [*top, {"name": "the rest", "share": round(1 - sum(row["share"] for row in top), 4)}]
+
+
+def by_kind(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Microseconds and number of kernels of each kind, the largest first."""
+    sums: dict[str, dict[str, float]] = {}
+    for row in rows:
+        kind = next((kind for kind, names in KINDS.items() if re.search(names, row["kernel"], re.I)), "the rest")
+        of = sums.setdefault(kind, {"us": 0.0, "calls": 0.0})
+        of["us"], of["calls"] = round(of["us"] + row["us"], 1), round(of["calls"] + row["calls"], 1)
+    return dict(sorted(sums.items(), key=lambda item: -item[1]["us"]))

@@ -1,7 +1,8 @@
 """Models and operations to time, each in every way it can run: the naive reference, the same compiled, and fastsep.
 
 A way is named ``reference``, ``reference compiled``, ``fastsep``, ``fastsep compiled``, ``fastsep captured``; captured
-means one CUDA graph around everything.
+means one CUDA graph around everything. A step of fastsep on a GPU is tuned as in training: kernels chosen, cuDNN timed.
+``untuned`` leaves out both, ``chosen`` the latter.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from fastsep.presets import PRESETS
 from fastsep.training.loop import build_model
 from fastsep.training.precision import autocast, precision_name, resolve_precision
 from fastsep.training.step import TrainStep, Ways
+from fastsep.training.tuning import tune
 from kernels.latent_rollout import rollout as fast_rollout
 
 IN_A_GRAPH = 8
@@ -108,8 +110,10 @@ def step(
         call = captured(call) if "captured" in way else call
     else:
         model = build_model(config, device).train()
-        ways = Ways(compile="compiled" in way, capture="captured" in way)
+        tuned = device.type == "cuda" and "untuned" not in way
+        ways = Ways("compiled" in way, "captured" in way, benchmark=tuned and "chosen" not in way)
         train_step = TrainStep(model, windows, config, dtype, ways)
+        tune(train_step, "auto" if tuned else "off")
         keep = [train_step]
 
         def call() -> None:

@@ -1,0 +1,88 @@
+"""The parts of the GPU suite about convolutional presets: profiles, steps, choices, and each layer alone."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+
+from bench import subjects
+from bench.conv_layers import layer_subject, layers
+from bench.profiling import by_kind, kernels
+from bench.recorder import Recorder
+from bench.rows import Row
+from fastsep.presets import PRESETS
+from fastsep.training.step import TrainStep
+from kernels import choose
+
+CONVOLUTIONAL = ("mnist", "taxibj", "chairs", "sst")
+
+
+def sizes(recorder: Recorder, preset: str) -> tuple[int, torch.device, str, bool]:
+    """Batch, device, precision, and whether networks are shrunk."""
+    dry = recorder.dry
+    batch = 2 if dry else PRESETS[preset]().optim.batch_size
+    return batch, recorder.device, "fp32" if dry else "bf16", dry
+
+
+def profile_steps(recorder: Recorder, way: str = "fastsep captured") -> None:
+    """The kernels that a captured step of every convolutional preset spends its time in."""
+    for preset in CONVOLUTIONAL[: 1 if recorder.dry else None]:
+        way = "fastsep" if recorder.dry else way
+        recorder.note(f"profile {preset} {way}", partial(profile, preset, way, *sizes(recorder, preset)))
+
+
+def profile(preset: str, way: str, batch: int, device: torch.device, precision: str, small: bool) -> dict[str, Any]:
+    """Kernels by device time a step, in microseconds; the sum, and the sums by kind."""
+    subject = subjects.step(preset, way, batch, device, precision, small)
+    for _ in range(5):
+        subject.call()
+    rows = kernels(subject.call, device)
+    total = round(sum(row["us"] for row in rows), 1)
+    return {"total_us": total, "launches": sum(r["calls"] for r in rows), "kinds": by_kind(rows), "kernels": rows[:40]}
+
+
+def time_steps(recorder: Recorder, ways: tuple[str, ...], presets: tuple[str, ...] = CONVOLUTIONAL) -> None:
+    """Steps of the convolutional presets in ``ways``."""
+    for preset in presets:
+        for way in ways:
+            batch, device, precision, dry = sizes(recorder, preset)
+            row = Row(f"step/{preset}", way, device.type, precision, {"batch": batch})
+            make = partial(subjects.step, preset, way, batch, device, precision, dry)
+            recorder.time(row, make, rounds=20, budget=0.8)
+
+
+def list_choices(recorder: Recorder) -> None:
+    """What is chosen for every case of every convolutional preset, measured now; the sum of what the choices gain."""
+    for preset in CONVOLUTIONAL[: 1 if recorder.dry else None]:
+        recorder.note(f"choices {preset}", partial(choices_of, preset, *sizes(recorder, preset)))
+
+
+def choices_of(preset: str, batch: int, device: torch.device, precision: str, small: bool) -> dict[str, Any]:
+    """Candidates of each case with their times, or why they are out."""
+    found = choose.decide(make_step(preset, batch, device, precision, small).cases(), device)
+    gain = sum(next(iter(c.us.values())) - c.us[c.use] for c in found.values() if c.us)  # the library comes first
+    return {"gain_us": round(gain, 1), "choices": {case.name: choice.to_json() for case, choice in found.items()}}
+
+
+def make_step(preset: str, batch: int, device: torch.device, precision: str, small: bool) -> TrainStep:
+    """A step that is only asked for its cases."""
+    subject = subjects.step(preset, "fastsep untuned", batch, device, precision, small)
+    return subject.keep[0]
+
+
+def time_layers(recorder: Recorder, backward: tuple[bool, ...] = (True, False)) -> None:
+    """Each distinct layer of each convolutional preset alone: as the library has it, and ours."""
+    for preset in CONVOLUTIONAL[: 1 if recorder.dry else None]:
+        batch, device, precision, dry = sizes(recorder, preset)
+        if device.type == "cuda":
+            found = choose.decide(make_step(preset, batch, device, precision, dry).cases(), device)
+            choose.use({case: choice.use for case, choice in found.items()})
+        for layer in layers(preset, batch, dry)[: 2 if dry else None]:
+            for both in backward:
+                for way in ("reference", *(["reference padded"] * layer.thin), "fastsep"):
+                    make = partial(layer_subject, preset, layer, way, both, batch, device, precision)
+                    case = {"batch": batch, "layer": layer.name, "pass": "fwd+bwd" if both else "fwd"}
+                    row = Row(f"conv_block/{preset}", way, device.type, precision, case)
+                    recorder.time(row, make, rounds=10, budget=0.05)
