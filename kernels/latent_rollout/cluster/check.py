@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from kernels.latent_rollout import cluster
-from kernels.latent_rollout.cluster import steps
+from kernels.latent_rollout.cluster import phases, steps
 from kernels.latent_rollout.cluster.launch import Kept
 from kernels.latent_rollout.cluster.timing import captured_microseconds
 from kernels.latent_rollout.reference import Blocks
@@ -169,12 +169,17 @@ def replay(case: tuple, runs: int = 20) -> int:
 
 
 def speed() -> Iterator[dict[str, Any]]:
-    """Microseconds a block-step, many calls in one graph: forward, forward that keeps, and the recursion."""
+    """Microseconds a block-step, many calls in one graph: forward, forward that keeps, and the recursion. Then the
+    cycles of each phase."""
     for (latent, blocks), batch in ((model, batch) for model in MODELS for batch in BATCHES):
         t0, grad, stacked = steps.example(latent, 512, blocks, batch, STEPS, BF16, "cuda")
         for rows in (16, 8):
             call = {"latent": latent, "blocks": blocks, "batch": batch, "rows": rows}
             yield call | microseconds(t0, grad, stacked, rows)
+    for latent, blocks in MODELS[:2]:
+        t0, grad, stacked = steps.example(latent, 512, blocks, 128, STEPS, BF16, "cuda")
+        for rows in (16, 8):
+            yield {"latent": latent, "blocks": blocks, "rows": rows, "cycles": phases.measure(t0, grad, stacked, rows)}
 
 
 def microseconds(t0: torch.Tensor, grad: torch.Tensor, blocks: Blocks, rows: int) -> dict[str, float]:
@@ -222,7 +227,8 @@ def main() -> None:
     parser.add_argument("--stage", choices=STAGES, help="only this one, in this process")
     stage = parser.parse_args().stage
     if not torch.cuda.is_available():
-        raise SystemExit("error: no GPU here: the emulator's tests check the kernel on a CPU")
+        print("error: no GPU here: without one, the tests on the emulator check the kernel", file=sys.stderr)
+        sys.exit(2)
     if stage:
         for line in STAGES[stage]():
             print(json.dumps(line), flush=True)

@@ -17,7 +17,7 @@ from kernels.latent_rollout.cluster.compiler import ClusterError, checked
 from kernels.latent_rollout.cluster.variant import PROGRAMS, THREADS, Variant
 
 POINTERS = ("start", "states", "w_lift", "w_mix", "w_drop", "b1", "b2", "b3")
-POINTERS += ("out_lift", "out_mix", "signs_lift", "signs_mix")
+POINTERS += ("out_lift", "out_mix", "signs_lift", "signs_mix", "marks")
 
 
 class Arguments(ctypes.Structure):

@@ -17,7 +17,8 @@ ROWS = (8, 16)
 
 @dataclass(frozen=True)
 class Variant:
-    """``rows`` are those a cluster shares; ``save`` leaves the hidden layers for the weight gradients."""
+    """``rows`` are those a cluster shares; ``save`` leaves the hidden layers for the weight gradients; ``profile``
+    notes clocks, see phases.py."""
 
     latent: int
     width: int
@@ -26,11 +27,22 @@ class Variant:
     adjoint: bool
     save: bool
     dtype: torch.dtype
+    profile: bool = False
 
     @property
     def tiles(self) -> int:
         """Of 8 rows."""
         return self.rows // 8
+
+    @property
+    def padded(self) -> int:
+        """Latent size as the tensor cores see it."""
+        return 16 if self.latent <= 16 else 32 if self.latent <= 32 else 64
+
+    @property
+    def drops(self) -> int:
+        """Warps of a program that multiply by the drop."""
+        return self.padded // 16 * self.tiles
 
     @property
     def held(self) -> int:
@@ -49,18 +61,18 @@ class Variant:
             "ADJOINT": int(self.adjoint),
             "SAVE": int(self.save),
             "HALF": int(self.dtype == torch.float16),
+            "PROFILE": int(self.profile),
         }
 
     @property
     def shared(self) -> int:
         """Bytes of shared memory a program: SHARED_BYTES of cuda/shape.h."""
-        padded = 16 if self.latent <= 16 else 32 if self.latent <= 32 else 64
         slice_ = self.width // PROGRAMS
         tiles = slice_ // 16  # of the mix, either way
-        weights = self.blocks * (self.width * padded * 2 + padded // 16 * tiles * 512)
+        weights = self.blocks * (self.width * self.padded * 2 + self.padded // 16 * tiles * 512)
         weights += (self.blocks - self.held) * 8 * tiles * tiles * 512
         sums = (8 * tiles * 512 + tiles * 256) * self.tiles  # between warps, and their result
-        exchanged = self.rows * padded * 2 + PROGRAMS * padded * self.tiles * 4
+        exchanged = self.rows * self.padded * 2 + PROGRAMS * self.padded * self.tiles * 4
         biases = 0 if self.adjoint else self.blocks * (self.width + slice_) * 4
         return weights + sums + exchanged + biases + 16
 

@@ -176,18 +176,24 @@ DEVICE void block_step(const Arguments& a, const Frame& f, const uint4 (&held)[H
   const int i = step * BLOCKS + BLOCK;
   LiftAhead for_lift;
   u32 x[KS][4], lifted[NT][TILES], mixed[2] = {0, 0};
+  mark(a, f, turn, BEGUN);
   read_ahead<BLOCK>(f, for_lift);
-  receive_state(f, turn, x);
+  receive_state(a, f, turn, x);
   lift<BLOCK>(f, for_lift, x, s, lifted);
   mix<BLOCK>(f, held, lifted);
   float bias[2] = {0, 0};
   uint4 weights[MT];
   read_ahead<BLOCK>(f, bias, weights);
+  mark(a, f, turn, SUMS_STORED);
   bar_sync(1, THREADS);
+  mark(a, f, turn, BARRIER_1);
   if (has_job(f)) sum_over_warps(f, bias, s, mixed);
+  mark(a, f, turn, MIX_STORED);
   if (has_drop(f)) {
     bar_sync(2, THREADS);
+    mark(a, f, turn, BARRIER_2);
     drop(f, weights);
+    mark(a, f, turn, DROP_SENT);
   } else {
     bar_arrive(2, THREADS);
   }
@@ -198,4 +204,5 @@ DEVICE void block_step(const Arguments& a, const Frame& f, const uint4 (&held)[H
     if (!ADJOINT) store_signs(a, f, i, lifted, mixed);
   }
   if (ADJOINT) s = load_signs(a, f, i > 0 ? i - 1 : 0);
+  mark(a, f, turn, ENDED);
 }

@@ -1,7 +1,8 @@
 // Compile-time shape of the kernel, and where things lie in shared memory.
 //
 // Given: LATENT, HIDDEN (256 or 512), BLOCKS, TILES (8 rows each: 1 or 2), HELD (blocks whose mix stays in registers),
-// ADJOINT, SAVE (leave the hidden layers for the weight gradients), HALF (operands: 0 bf16, 1 fp16).
+// ADJOINT, SAVE (leave the hidden layers for the weight gradients), HALF (operands: 0 bf16, 1 fp16), PROFILE (note the
+// clock at the marks below).
 #pragma once
 
 constexpr int PROGRAMS = 8;  // of a cluster; one a multiprocessor
@@ -68,7 +69,13 @@ struct Arguments {  // as kernels/latent_rollout/cluster/launch.py fills it
   u16* out_mix;        // (R, N, B, H) h2; adjoint: dz1
   u8* signs_lift;      // (S, G, 8, 32, 8) signs of h1: written forward, read by the mix backward
   u8* signs_mix;       // the same of h2, read by the lift backward
+  u32* marks;          // (S, PROGRAMS, WARPS, MARKS) clocks of the first cluster, written when PROFILE
   int batch, transitions;
+};
+
+// When a warp was where in a block-step; kernels/latent_rollout/cluster/phases.py reads them.
+enum Mark {
+  BEGUN, STATE_SEEN, SUMS_STORED, BARRIER_1, MIX_STORED, BARRIER_2, DROP_SENT, PARTS_SEEN, STATE_SENT, ENDED, MARKS
 };
 
 struct Frame {  // what a thread knows for good
@@ -78,6 +85,11 @@ struct Frame {  // what a thread knows for good
   int row0, batch, group, groups, transitions;
   u32 smem, state_bar, parts_bar;
 };
+
+DEVICE void mark(const Arguments& a, const Frame& f, u32 turn, Mark m) {
+  if (PROFILE && f.group == 0 && f.lane == 0)
+    store_global4(a.marks + ((turn * PROGRAMS + f.rank) * WARPS + f.warp) * MARKS + m, clock_now());
+}
 
 // What a warp adds up of the mix: tile (m, r), rows 0-7 or 8-15 of it or both.
 struct Job {

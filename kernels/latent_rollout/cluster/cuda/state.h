@@ -53,8 +53,9 @@ DEVICE void send(const Frame& f, const Owned& o) {
 }
 
 // The state as A operand, once it is here: rows g and g + 8, this lane's LP / 4 latents.
-DEVICE void receive_state(const Frame& f, u32 turn, u32 (&x)[KS][4]) {
+DEVICE void receive_state(const Arguments& a, const Frame& f, u32 turn, u32 (&x)[KS][4]) {
   mbar_wait(f.state_bar, turn & 1);
+  mark(a, f, turn, STATE_SEEN);
   if (f.warp == 0 && f.lane == 0) mbar_expect(f.state_bar, STATE_BYTES);
 #pragma unroll
   for (int k = 0; k < KS; ++k) {
@@ -102,6 +103,7 @@ DEVICE void advance_owned(const Arguments& a, const Frame& f, Owned& o, int i, i
       else
         extra[p][r] = o.shift[block][p];
   mbar_wait(f.parts_bar, turn & 1);
+  mark(a, f, turn, PARTS_SEEN);
   if (f.lane == 0) mbar_expect(f.parts_bar, PARTS_BYTES);
 #pragma unroll
   for (int p = 0; p < PER; ++p)
@@ -112,6 +114,7 @@ DEVICE void advance_owned(const Arguments& a, const Frame& f, Owned& o, int i, i
       for (int r = 0; r < TILES; ++r) o.x[p][r] += sum[r] + extra[p][r];
     }
   if (turn + 1 < (u32)(a.transitions * BLOCKS)) send(f, o);
+  mark(a, f, turn, STATE_SENT);
 #pragma unroll
   for (int p = 0; p < PER; ++p)
 #pragma unroll

@@ -115,7 +115,7 @@ def _buffers(variant: Variant, groups: int, arguments: Arguments):
         "start": 4 * frames * batch * latent, "states": 4 * (transitions * count + 1) * batch * latent,
         "w_lift": 2 * count * width * latent, "w_mix": 2 * count * width * width, "w_drop": 2 * count * width * latent,
         "b1": 2 * count * width, "b2": 2 * count * width, "b3": 4 * count * latent,
-        "out_lift": hidden, "out_mix": hidden, "signs_lift": signs, "signs_mix": signs,
+        "out_lift": hidden, "out_mix": hidden, "signs_lift": signs, "signs_mix": signs, "marks": 0,
     }  # fmt: skip
     outputs = OUTPUTS[:3] if variant.adjoint else OUTPUTS
     for name in POINTERS:

@@ -19,6 +19,7 @@ inline int thread_index() { return emu::current->id % emu::THREADS_EMULATED; }
 inline int block_index() { return emu::first_block + emu::program_index(); }
 inline int grid_size() { return emu::grid_blocks; }
 inline u32 shared_base() { return 0; }
+inline u32 clock_now() { return 0; }
 inline u32 cluster_rank() { return emu::program_index(); }
 
 // Bits.
