@@ -131,7 +131,7 @@ def test_stopped_run_leaves_the_old_file(sign: signal.Signals, tmp_path: Path) -
     heed = partial(signal.signal, sign, signal.SIG_DFL)
     with subprocess.Popen(command, preexec_fn=heed, **options) as process:
         for _ in range(1200):  # until it writes
-            if (tmp_path / "wave.h5.part").exists():
+            if (tmp_path / ".wave.part.h5").exists():
                 break
             time.sleep(0.05)
         time.sleep(0.5)

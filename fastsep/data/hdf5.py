@@ -10,6 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from fastsep.data.hdf5_stream import checksum
 from fastsep.data.reading import reading
 from fastsep.data.residency import require_memory
 
@@ -63,4 +64,28 @@ def read_dataset(group: h5py.Group, name: str, kinds: str = "fiu", ndim: int | N
     """
     data = find_dataset(group, name, kinds, ndim)
     require_memory(data.size * data.dtype.itemsize, f"'{name}' of {group.file.filename}", "take a machine with more")
-    return data[...]
+    values = data[...]
+    if "crc32" in data.attrs and checksum(values) != data.attrs["crc32"]:
+        raise ValueError(f"the values of '{name}' do not fit their checksum")
+    return values
+
+
+def row_checksums(data: h5py.Dataset) -> np.ndarray | None:
+    """The checksum of each row of a large array (rows,) uint32, if the file has them; see ``hdf5_stream``.
+
+    Raises:
+        ValueError: they are missing or of another number.
+    """
+    if "crc32" not in data.attrs:
+        return None
+    sums = read_dataset(data.parent, str(data.attrs["crc32"]), "u", 1)
+    if len(sums) != len(data):
+        raise ValueError(f"{len(sums)} checksums for {len(data)} rows")
+    return sums
+
+
+def verify_rows(values: np.ndarray, sums: np.ndarray, first: int, what: str) -> None:
+    """Raise ``ValueError`` if rows ``first`` and following do not fit their checksums."""
+    bad = [row for row, value in enumerate(values, first) if checksum(value) != sums[row]]
+    if bad:
+        raise ValueError(f"{len(bad)} of its {what}s do not fit their checksums, {what} {bad[0]} first")

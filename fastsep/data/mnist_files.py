@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import io
 import math
 import struct
-import zlib
 from pathlib import Path
 from typing import Literal
 
@@ -14,10 +14,12 @@ import torch
 
 from fastsep.data.base import Split
 from fastsep.data.optional import optional
+from fastsep.data.reading import reading
 from fastsep.errors import UserError
 
 Digits = Literal["mnist", "sklearn"]
 SIDE = 28
+_LARGEST = 1 << 30  # MNIST has 47 MB; larger sets of the same form are welcome, bombs are not
 
 # SHA-256 of the files as LeCun, Cortes and Burges published them.
 CHECKSUMS = {
@@ -48,6 +50,11 @@ def _mnist(split: Split, directory: Path) -> np.ndarray:
         raise UserError(f"{image_path} holds an array {images.shape}, not images of {SIDE}x{SIDE}: fetch MNIST again")
     if labels.shape != (len(images),):
         raise UserError(f"{label_path} has {labels.size} labels for {len(images)} images: fetch both files again")
+    blank = np.flatnonzero(~images.any((1, 2)))
+    if len(blank):
+        raise UserError(
+            f"{image_path}: {len(blank)} of {len(images)} images are blank, image {blank[0]} first: fetch it again"
+        )
     return images
 
 
@@ -80,20 +87,27 @@ def read_idx(path: Path) -> np.ndarray:
     Raises:
         UserError: the file is damaged.
     """
-    try:
+    with reading(path, "IDX file", "fetch it again"):
         raw = path.read_bytes()
         if raw[:2] == b"\x1f\x8b":
-            raw = gzip.decompress(raw)
+            raw = _inflate(raw)
         zero, kind, ndim = struct.unpack(">HBB", raw[:4])
+        if zero != 0 or kind != 8 or ndim == 0:
+            raise ValueError("it holds no unsigned bytes")
         shape = struct.unpack(f">{ndim}I", raw[4 : 4 + 4 * ndim])
-    except (OSError, EOFError, zlib.error, struct.error) as error:
-        raise UserError(f"{path} is not a whole IDX file ({error or type(error).__name__}): fetch it again") from None
-    values = raw[4 + 4 * ndim :]
-    if zero != 0 or kind != 8 or ndim == 0:
-        raise UserError(f"{path} is not an IDX file of unsigned bytes: fetch it again")
-    if len(values) != math.prod(shape):
-        raise UserError(f"{path} holds {len(values)} bytes where its header says {math.prod(shape)}: fetch it again")
-    return np.frombuffer(values, np.uint8).reshape(shape)
+        values = raw[4 + 4 * ndim :]
+        if len(values) != math.prod(shape):
+            raise ValueError(f"it holds {len(values)} bytes where its header says {math.prod(shape)}")
+        return np.frombuffer(values, np.uint8).reshape(shape)
+
+
+def _inflate(packed: bytes) -> bytes:
+    """What a gzip file holds; its length and checksum are looked at. At most ``_LARGEST`` bytes."""
+    with gzip.open(io.BytesIO(packed)) as file:
+        raw = file.read(_LARGEST + 1)
+    if len(raw) > _LARGEST:
+        raise ValueError(f"it unpacks to more than {_LARGEST >> 20} MB")
+    return raw
 
 
 def _bundled(split: Split) -> np.ndarray:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 import torch
 from torch import Tensor
 
+from fastsep.data.disk_space import require_space
+from fastsep.data.hdf5 import find_dataset, open_hdf5, read_dataset
+from fastsep.data.hdf5_stream import Rows, hdf5_stream
 from fastsep.data.mnist_files import SIDE
 from fastsep.data.moving_digits import random_bounces, render, straight
 from fastsep.data.windows import Windows, to_unit
 from fastsep.errors import UserError
+from fastsep.files import make_directory, write_problem
 
 _CHUNK = 50  # videos rendered at a time: 20 MB
 
@@ -134,7 +138,7 @@ class SceneWindows(Windows):
 
 
 def write_videos(scene: Scene, out: Path, progress: Callable[[Iterator[int], int], Iterator[int]]) -> None:
-    """Write the rendered videos and all that they were rendered from as HDF5; chunk by chunk, renamed when whole.
+    """Write the rendered videos and all that they were rendered from as HDF5; chunk by chunk, whole or not at all.
 
     ``videos`` (V, T, G, G) uint8 is contiguous, so that other programs can map it into memory. ``images``,
     ``digit_ids`` and ``positions`` are those of ``Scene``.
@@ -146,24 +150,22 @@ def write_videos(scene: Scene, out: Path, progress: Callable[[Iterator[int], int
         UserError: the file cannot be written.
     """
     videos, frames, grid = len(scene.digit_ids), scene.frames, scene.grid
-    part = out.with_name(out.name + ".part")
+    rows = Rows((videos, frames, grid, grid), np.dtype(np.uint8))
+    arrays = {
+        "images": scene.images.numpy(),
+        "digit_ids": scene.digit_ids.numpy(),
+        "positions": scene.positions.numpy().astype(np.int16),
+    }
+    require_space(out.parent, math.prod(rows.shape) + sum(array.nbytes for array in arrays.values()))
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with h5py.File(part, "w") as file:
-            file.attrs["source"] = scene.source
-            file["images"] = scene.images.numpy()
-            file["digit_ids"] = scene.digit_ids.numpy()
-            file["positions"] = scene.positions.numpy().astype(np.int16)
-            target = file.create_dataset("videos", (videos, frames, grid, grid), np.uint8)
+        make_directory(out.parent)
+        with hdf5_stream(out, {"source": scene.source}, arrays, "videos", rows) as file:
             chunks = range(0, videos, _CHUNK)
             for first in progress(iter(chunks), len(chunks)):
                 index = torch.arange(first, min(first + _CHUNK, videos))
-                target[first : first + len(index)] = scene.draw(index, frames)[:, :, 0].numpy()
-        part.replace(out)
+                file.write(scene.draw(index, frames)[:, :, 0].numpy())
     except OSError as error:
-        raise UserError(f"cannot write {out} ({error}): choose another --out") from None
-    finally:
-        part.unlink(missing_ok=True)
+        raise write_problem(out, error, "choose another --out") from None
 
 
 def read_scene(path: Path) -> Scene:
@@ -172,27 +174,22 @@ def read_scene(path: Path) -> Scene:
     Raises:
         UserError: the file is damaged or something else.
     """
-    remedy = "make it again with python -m fastsep.gen_mnist"
-    try:
-        with h5py.File(path, "r") as file:
-            images, ids, positions = (file[name][...] for name in ("images", "digit_ids", "positions"))
-            videos, source = file["videos"].shape, str(file.attrs["source"])
-    except (OSError, KeyError, AttributeError, RuntimeError, TypeError) as error:
-        raise UserError(f"{path} is not a whole file of Moving MNIST videos ({error}): {remedy}") from None
-    if len(videos) != 4:
-        raise UserError(f"{path} holds videos of shape {videos}, not (V, T, G, G): {remedy}")
-    grid = videos[-1]
-    whole = (
-        images.dtype == np.uint8
-        and images.shape[1:] == (SIDE, SIDE)
-        and positions.shape == (*ids.shape, videos[1], 2)
-        and len(ids) == videos[0]
-        and ids.min(initial=0) >= 0
-        and ids.max(initial=0) < len(images)
-        and positions.min(initial=0) >= 0
-        and positions.max(initial=0) <= grid - SIDE
-    )
-    if not whole:
-        raise UserError(f"{path}: digits and positions do not fit the videos: {remedy}")
+    with open_hdf5(path, "file of Moving MNIST videos", "make it again with python -m fastsep.gen_mnist") as file:
+        images = read_dataset(file, "images", "u", 3)
+        ids, positions = read_dataset(file, "digit_ids", "iu", 2), read_dataset(file, "positions", "iu", 4)
+        videos, source = find_dataset(file, "videos", "u", 4).shape, str(file.attrs["source"])
+        grid = videos[-1]
+        whole = (
+            images.dtype == np.uint8
+            and images.shape[1:] == (SIDE, SIDE)
+            and positions.shape == (*ids.shape, videos[1], 2)
+            and len(ids) == videos[0]
+            and ids.min(initial=0) >= 0
+            and ids.max(initial=0) < len(images)
+            and positions.min(initial=0) >= 0
+            and positions.max(initial=0) <= grid - SIDE
+        )
+        if not whole:
+            raise ValueError("digits and positions do not fit the videos")
     tensors = (torch.from_numpy(array) for array in (images, ids.astype(np.int64), positions.astype(np.int64)))
     return Scene(*tensors, grid, source)

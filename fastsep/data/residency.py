@@ -29,11 +29,13 @@ def fits(size: int, device: torch.device) -> bool:
     return size <= _SHARE * free_bytes(device)
 
 
-def require_memory(size: int, what: str, remedy: str) -> None:
-    """Raise ``UserError`` if ``what`` of ``size`` bytes cannot be held in host memory."""
-    free = free_bytes(torch.device("cpu"))
+def require_memory(size: int, what: str, remedy: str, device: torch.device | None = None) -> None:
+    """Raise ``UserError`` if ``what`` of ``size`` bytes cannot be held on ``device``, by default in host memory."""
+    device = device or torch.device("cpu")
+    free = free_bytes(device)
     if size > free:
-        raise UserError(f"{what} takes {size / 1e9:.2f} GB of memory, {free / 1e9:.2f} GB are free: {remedy}")
+        where = "memory" if device.type == "cpu" else f"{device}'s memory"
+        raise UserError(f"{what} takes {size / 1e9:.2f} GB of {where}, {free / 1e9:.2f} GB are free: {remedy}")
 
 
 def host_array(shape: Sequence[int], dtype: DTypeLike) -> np.ndarray:

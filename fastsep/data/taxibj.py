@@ -11,11 +11,11 @@ import datetime
 from collections import defaultdict
 from pathlib import Path
 
-import h5py
 import numpy as np
 import torch
 
 from fastsep.data.base import Split
+from fastsep.data.hdf5 import open_hdf5, read_dataset
 from fastsep.data.residency import place
 from fastsep.data.settings import TaxiBJ
 from fastsep.data.windows import TensorWindows
@@ -28,6 +28,7 @@ SLOTS_PER_DAY = 48
 TEST_SLOTS = 28 * SLOTS_PER_DAY
 _SHAPE = (2, 32, 32)
 _REMEDY = "fetch it again"
+_MOST_TAXIS = 1e5  # into or out of a district in half an hour; the published files have up to 1,292
 
 
 def open_windows(config: TaxiBJ, split: Split, cond: int, pred: int, device: torch.device) -> TaxiBJWindows:
@@ -81,15 +82,18 @@ def load_year(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """
     if not path.exists():
         raise UserError(f"{path} is missing: TaxiBJ needs the files of all four years, 13 to 16")
-    try:
-        with h5py.File(path, "r") as file:
-            flow, dates = file["data"][...], file["date"][...]
-    except (OSError, KeyError, RuntimeError, TypeError) as error:
-        raise UserError(f"{path} is not a whole TaxiBJ file ({error}): {_REMEDY}") from None
+    with open_hdf5(path, "TaxiBJ file", _REMEDY) as file:
+        flow, dates = read_dataset(file, "data"), read_dataset(file, "date", "SO")
     if flow.ndim != 4 or flow.shape[1:] != _SHAPE or dates.shape != flow.shape[:1]:
         raise UserError(f"{path} holds {flow.shape} for dates {dates.shape}, not (T, 2, 32, 32) for (T,): {_REMEDY}")
-    if not np.isfinite(flow).all():
-        raise UserError(f"{path} has values that are no numbers: {_REMEDY}")
+    impossible = ~(np.abs(flow) <= _MOST_TAXIS)  # true for NaN, too
+    if impossible.any():
+        slot, way, row, column = np.argwhere(impossible)[0]
+        raise UserError(
+            f"{path}: {np.count_nonzero(impossible)} values are no numbers of taxis, "
+            f"{flow[slot, way, row, column]:g} first (date {slot}, {('in', 'out')[way]}flow, row {row}, "
+            f"column {column}): {_REMEDY}"
+        )
     try:
         slots = np.array([_half_hours(date) for date in dates], np.int64)
     except ValueError:

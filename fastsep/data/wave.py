@@ -6,6 +6,7 @@ Letters: N sequences, T frames kept of each, W windows.
 from __future__ import annotations
 
 import importlib.util
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from fastsep.data.base import Split
+from fastsep.data.residency import require_memory
 from fastsep.data.settings import Wave, Wave100
 from fastsep.data.wave_files import Hdf5Frames, PtFrames, WaveSettings, draw, open_frames, pixels
 from fastsep.data.wave_generate import check
@@ -87,18 +89,23 @@ def _view(data: Path | None, settings: WaveSettings, points: bool, device: torch
     size, length, grid, _ = source.shape
     rows, columns = (torch.from_numpy(index).to(device) for index in pixels(grid))
     shape = (100,) if points else (grid, grid)
-    frames = torch.empty(size, -(-length // _KEEP_EVERY), 1, *shape, device=device)  # (N, T, 1, *shape)
+    kept_shape = (size, -(-length // _KEEP_EVERY), 1, *shape)
+    remedy = "give a smaller data set" if data else "lower --size or --frames"
+    require_memory(math.prod(kept_shape) * 4, f"a data set of {size} sequences", remedy, device)
+    frames = torch.empty(kept_shape, device=device)  # (N, T, 1, *shape)
     count = max(1, _CHUNK_BYTES // (length * grid * grid * 4))
-    flat = torch.zeros((), dtype=torch.bool, device=device)
+    scalable = torch.ones(size, dtype=torch.bool, device=device)
     for first in range(0, size, count):
         chunk = source.read(first, count).to(device)  # (count, length, grid, grid)
         low, high = (x[:, None, None, None] for x in chunk.flatten(1).aminmax(dim=1))
-        flat |= ~(high > low).all()
-        kept = (chunk[:, ::_KEEP_EVERY] - low) / (high - low)
+        span = high - low
+        scalable[first : first + count] = ((span > 0) & span.isfinite()).flatten()  # false for NaN, too
+        kept = (chunk[:, ::_KEEP_EVERY] - low) / span
         frames[first : first + count, :, 0] = kept[..., rows, columns] if points else kept
-    if flat:
-        where = data or "the simulation"
+    bad = (~scalable).nonzero().flatten().tolist()
+    if bad:
         raise UserError(
-            f"{where} holds a sequence that is constant or not finite and cannot be scaled: give other data"
+            f"{data or 'the simulation'}: {len(bad)} of {size} sequences are constant or not finite and cannot be "
+            f"scaled, sequence {bad[0]} first: give other data"
         )
     return _View(frames, grid)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
 import torch
 
-from fastsep.data.wave_files import C_RANGE, Hdf5Writer, PtWriter, WaveSettings, draw
+from fastsep.data.disk_space import require_space
+from fastsep.data.wave_files import C_RANGE, HDF5_NAME, PT_FOLDER, WaveSettings, draw
+from fastsep.data.wave_writers import Writer, write_hdf5, write_pt
 from fastsep.errors import UserError
+from fastsep.files import make_directory, write_problem
 from fastsep.progress import progress_bar
 from kernels.wave import simulate, stability_limit
 from kernels.wave.scheme import MIN_GRID
@@ -47,22 +49,19 @@ def generate(folder: Path, settings: WaveSettings, device: torch.device, format:
             early, by an interrupt too, what lay in ``folder`` before is left as it was.
     """
     check(settings)
+    path = folder / (HDF5_NAME if format == "hdf5" else PT_FOLDER)
     try:
-        _check_space(folder, settings)
-        f0, c = (torch.from_numpy(x) for x in draw(settings.size, settings.seed))
-        folder.mkdir(parents=True, exist_ok=True)
-        writer = (Hdf5Writer if format == "hdf5" else PtWriter)(folder, settings, f0.numpy(), c.numpy())
-        with writer:
-            _stream(writer, settings, f0, c, device)
-        return writer.path
-    except (OSError, RuntimeError) as error:  # torch.save and HDF5 raise the latter for a full disk
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:120]
-        raise UserError(f"cannot write to {folder} ({reason}): free space there or choose another --out") from None
+        require_space(folder, settings.size * (settings.sequence_bytes + 4096))
+        f0, c = draw(settings.size, settings.seed)
+        make_directory(folder)
+        with (write_hdf5 if format == "hdf5" else write_pt)(folder, settings, f0, c) as writer:
+            _stream(writer, settings, torch.from_numpy(f0), torch.from_numpy(c), device)
+    except OSError as error:
+        raise write_problem(path, error, "choose another --out") from None
+    return path
 
 
-def _stream(
-    writer: Hdf5Writer | PtWriter, settings: WaveSettings, f0: torch.Tensor, c: torch.Tensor, device: torch.device
-) -> None:
+def _stream(writer: Writer, settings: WaveSettings, f0: torch.Tensor, c: torch.Tensor, device: torch.device) -> None:
     count = min(settings.size, max(1, _CHUNK_BYTES // settings.sequence_bytes))
     shape = (count, settings.frames, settings.grid, settings.grid)
     buffers = [torch.empty(shape, pin_memory=device.type == "cuda") for _ in range(2)]
@@ -78,16 +77,6 @@ def _stream(
                 simulate(c[part], f0[part], **options, out=chunk)
             if pending:
                 pending.result()
-            pending = pool.submit(writer.write, first, chunk.numpy())
+            pending = pool.submit(writer.write, chunk.numpy())
             bar.update(len(chunk))
         pending.result()
-
-
-def _check_space(folder: Path, settings: WaveSettings) -> None:
-    needed = settings.size * (settings.sequence_bytes + 4096)
-    folder = folder.absolute()
-    free = shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.exists())).free
-    if needed > free:
-        raise UserError(
-            f"{folder} has {free / 1e9:.2f} GB free, {needed / 1e9:.2f} GB needed: free some or choose another --out"
-        )

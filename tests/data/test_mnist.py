@@ -167,7 +167,7 @@ def test_a_file_gives_the_same_windows_and_holds_the_frames(tmp_path):
 def test_bad_files_and_settings_are_refused(tmp_path):
     junk = tmp_path / "junk.h5"
     junk.write_bytes(b"not HDF5")
-    with pytest.raises(UserError, match=r"junk\.h5 is not a whole file"):
+    with pytest.raises(UserError, match=r"junk\.h5 is not a whole file of Moving MNIST videos"):
         MovingMNIST(data=junk).open("test", 5, 10, CPU)
     with pytest.raises(UserError, match="directory of MNIST"):
         MovingMNIST(data=junk).open("train", 5, 10, CPU)

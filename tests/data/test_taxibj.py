@@ -80,12 +80,20 @@ def test_missing_year_is_named(tmp_path):
         TaxiBJ(data=tmp_path).open("train", 4, 4, CPU)
 
 
+def one_bad(value: float) -> np.ndarray:
+    flow = np.zeros((2, 2, 32, 32))
+    flow[1, 1, 3, 4] = value
+    return flow
+
+
 @pytest.mark.parametrize(
     ("flow", "dates", "message"),
     [
         (np.zeros((3, 2, 16, 32)), [b"2013030101"] * 3, r"\(3, 2, 16, 32\)"),
         (np.zeros((3, 2, 32, 32)), [b"2013030101"] * 2, r"for dates \(2,\)"),
-        (np.full((1, 2, 32, 32), np.nan), [b"2013030101"], "no numbers"),
+        (one_bad(np.nan), [b"2013030101"] * 2, "1 values are no numbers of taxis, nan first .date 1, outflow, row 3"),
+        (one_bad(-np.inf), [b"2013030101"] * 2, "-inf first"),
+        (one_bad(1e20), [b"2013030101"] * 2, r"1e\+20 first"),
         (np.zeros((1, 2, 32, 32)), [b"2013030149"], "dates"),
         (np.zeros((1, 2, 32, 32)), [b"2013133101"], "dates"),
         (np.zeros((1, 2, 32, 32)), [b"march"], "dates"),

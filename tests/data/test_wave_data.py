@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import pickle
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
 
 from fastsep.data.wave import Wave, Wave100
-from fastsep.data.wave_files import Hdf5Writer, PtWriter, WaveSettings, draw, open_frames, pixels
+from fastsep.data.wave_files import WaveSettings, draw, open_frames, pixels
 from fastsep.data.wave_generate import generate
+from fastsep.data.wave_writers import write_hdf5, write_pt
 from fastsep.errors import UserError
 from kernels.wave import simulate
 
@@ -82,19 +86,26 @@ def test_damaged_files(folder: Path, tmp_path: Path) -> None:
     refused(tmp_path, "holds no wave.h5")
     whole = (folder / "wave.h5").read_bytes()
     (tmp_path / "cut.h5").write_bytes(whole[: len(whole) // 2])
-    refused(tmp_path / "cut.h5", "truncated")
+    refused(tmp_path / "cut.h5", "is not a whole HDF5 file of waves")
     (tmp_path / "text.h5").write_text("not data")
-    refused(tmp_path / "text.h5", "cannot be read")
+    refused(tmp_path / "text.h5", "is not a whole HDF5 file of waves")
+
+
+def one_bad(value: float) -> np.ndarray:
+    """Five sequences, one of which has a bad value."""
+    array = np.random.RandomState(0).rand(5, 40, 16, 16).astype(np.float32)
+    array[3, 7, 5, 2], array[3, 7, 5, 3] = value, -3e38
+    return array
 
 
 def test_wrong_shapes_and_values(tmp_path: Path) -> None:
-    import h5py
-
     for name, array, match in (
         ("flat", np.ones((3, 40, 64), np.float32), "shape"),
         ("oblong", np.ones((3, 40, 64, 32), np.float32), "shape"),
-        ("constant", np.ones((5, 40, 16, 16), np.float32), "constant"),
-        ("nan", np.full((5, 40, 16, 16), np.nan, np.float32), "finite"),
+        ("constant", np.ones((5, 40, 16, 16), np.float32), "5 of 5 sequences are constant"),
+        ("nan", one_bad(np.nan), "1 of 5 sequences are constant or not finite and cannot be scaled, sequence 3 first"),
+        ("infinite", one_bad(np.inf), "sequence 3 first"),
+        ("overflowing", one_bad(3e38), "sequence 3 first"),
         ("short", np.random.rand(5, 8, 16, 16).astype(np.float32), "no train window"),
         ("text", np.full((5, 40, 16, 16), b"x"), "numbers"),
     ):
@@ -111,22 +122,22 @@ def test_incomplete_pt_sets(tmp_path: Path) -> None:
     second = tmp_path / "data" / "homogenous_wave1.pt"
     saved = second.read_bytes()
     second.write_bytes(saved[:500])
-    refused(tmp_path, "homogenous_wave1.pt cannot be read")
+    refused(tmp_path, "homogenous_wave1.pt is not a whole file of a wave")
     torch.save({"simul": torch.zeros(12, 8, 8), "c": 300.0}, second)
     refused(tmp_path, "holds .12, 8, 8.")
     second.unlink()
     refused(tmp_path, "homogenous_wave1.pt is missing")
 
 
-@pytest.mark.parametrize("writer", [Hdf5Writer, PtWriter])
-def test_interrupted_writing_keeps_what_was_there(writer: type, tmp_path: Path) -> None:
+@pytest.mark.parametrize("writer", [write_hdf5, write_pt])
+def test_interrupted_writing_keeps_what_was_there(writer, tmp_path: Path) -> None:
     settings = WaveSettings(size=2, frames=6, grid=8)
     f0, c = draw(2, 42)
     chunk = np.random.rand(2, 6, 8, 8).astype(np.float32)
 
     def attempt(fail: bool, value: np.ndarray) -> None:
         with writer(tmp_path, settings, f0, c) as out:
-            out.write(0, value)
+            out.write(value)
             if fail:
                 raise KeyboardInterrupt
 
@@ -147,3 +158,48 @@ def test_smaller_pt_set_replaces_a_larger_one(tmp_path: Path) -> None:
         generate(tmp_path, WaveSettings(size=size, frames=6, grid=8), CPU, "pt")
     assert open_frames(tmp_path).shape == (2, 6, 8, 8)
     assert (tmp_path / "data" / "notes.txt").read_text() == "mine"
+
+
+def test_values_that_changed_on_the_disk_are_refused_by_sequence(folder: Path, tmp_path: Path) -> None:
+    whole = (folder / "wave.h5").read_bytes()
+    with h5py.File(folder / "wave.h5") as file:
+        data = file["simulations"]
+        assert len(file[data.attrs["crc32"]]) == 10
+        row = data.dtype.itemsize * data[0].size
+        at, sums_at = data.id.get_offset(), file[data.attrs["crc32"]].id.get_offset()
+    (tmp_path / "same.h5").write_bytes(whole)
+    Wave(data=tmp_path / "same.h5").open("train", 5, 5, CPU)
+    for place, sequence in ((at + 4 * row + 1000, 4), (at + 10 * row - 1, 9), (sums_at + 4 * 7, 7)):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1
+        (tmp_path / "damaged.h5").write_bytes(damaged)
+        refused(tmp_path / "damaged.h5", f"1 of its sequences do not fit their checksums, sequence {sequence} first")
+
+
+def test_pt_files_that_changed_on_the_disk_are_refused(tmp_path: Path) -> None:
+    generate(tmp_path, WaveSettings(size=2, frames=12, grid=16), CPU, "pt")
+    path = tmp_path / "data" / "homogenous_wave1.pt"
+    whole = path.read_bytes()
+    damaged = bytearray(whole)
+    damaged[whole.index(torch.load(path)["simul"][5].numpy().tobytes()) + 77] ^= 1
+    path.write_bytes(damaged)
+    refused(tmp_path, "homogenous_wave1.pt is not a whole file of a wave .* does not fit its checksum")
+
+
+def test_more_sequences_than_memory_holds_are_refused(monkeypatch) -> None:
+    monkeypatch.setattr("fastsep.data.residency.free_bytes", lambda device: 10_000_000)
+    with pytest.raises(UserError, match=r"a data set of 20 sequences takes 0\.05 GB .* lower --size or --frames"):
+        Wave(size=20).open("train", 5, 20, CPU)
+
+
+def test_a_crafted_pickle_among_the_authors_files_does_not_run(tmp_path: Path) -> None:
+    class Payload:
+        def __reduce__(self):
+            return os.system, (f"touch {tmp_path / 'harm'}",)
+
+    for zipped in (True, False):
+        torch.save({"simul": Payload()}, tmp_path / "homogenous_wave0.pt", _use_new_zipfile_serialization=zipped)
+        refused(tmp_path, "homogenous_wave0.pt is not a whole file of a wave")
+    (tmp_path / "homogenous_wave0.pt").write_bytes(pickle.dumps(Payload(), 2))
+    refused(tmp_path, "homogenous_wave0.pt is not a whole file of a wave")
+    assert not (tmp_path / "harm").exists()
