@@ -1,9 +1,15 @@
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
+from collections import namedtuple
+
 import numpy as np
 from command_line import run_command
 from PIL import Image
 
+from fastsep.data.chairs import load_views
 from fastsep.data.chairs_views import decode
 
 
@@ -19,6 +25,8 @@ def test_decodes_all_chairs_by_name(tmp_path, capsys):
     make_chair(tmp_path / "src", "b")
     renders = make_chair(tmp_path / "src", "a")
     (tmp_path / "src" / "all_chair_names.mat").write_bytes(b"not a chair")
+    (renders / "._image_000.png").write_bytes(b"what macOS leaves beside a copied file")
+    (tmp_path / "src" / "._a" / "renders").mkdir(parents=True)
     out = tmp_path / "out" / "chairs.npy"
     status, stdout, _ = run_command("prepare_chairs", tmp_path / "src", "--out", out, capsys=capsys)
     assert status == 0 and "2 chairs" in stdout
@@ -26,6 +34,8 @@ def test_decodes_all_chairs_by_name(tmp_path, capsys):
     views = np.load(out)
     assert views.shape == (2, 62, 3, 64, 64) and views.dtype == np.uint8
     np.testing.assert_array_equal(views[0, 7], decode(renders / "image_007.png"))
+    np.testing.assert_array_equal(load_views(out), views)
+    assert out.stat().st_size == 128 + views.nbytes + 4 * 2 + 12  # with checksums
     assert out.with_suffix(".txt").read_text() == "a\nb\n"
 
 
@@ -41,3 +51,25 @@ def test_bad_input_is_one_line_and_status_2(tmp_path, capsys):
         assert status == 2 and message in stderr
         assert stderr.splitlines()[-1].startswith("error: ")
     assert not list(tmp_path.glob("chairs*"))
+
+
+def test_a_full_disk_is_one_line_and_no_bus_error(tmp_path):
+    make_chair(tmp_path / "src", "a")
+    (tmp_path / "out").mkdir()
+    code = (
+        "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000));"
+        "from fastsep import cli, prepare_chairs; cli.run(prepare_chairs.main)"
+    )
+    command = [sys.executable, "-c", code, tmp_path / "src", "--out", tmp_path / "out" / "chairs.npy"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.splitlines()[-1].startswith(f"error: cannot write {tmp_path / 'out' / 'chairs.npy'}")
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_space_is_looked_at_first(tmp_path, capsys, monkeypatch):
+    make_chair(tmp_path / "src", "a")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: namedtuple("usage", "total used free")(10, 10, 0))
+    status, _, stderr = run_command("prepare_chairs", tmp_path / "src", "--out", tmp_path / "x.npy", capsys=capsys)
+    assert status == 2 and "0.00 GB free, 0.00 GB needed: free some or choose another --out" in stderr

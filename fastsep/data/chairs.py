@@ -8,15 +8,14 @@ models of the 3D Warehouse under its terms of use, no other licence stated; fetc
 from __future__ import annotations
 
 from pathlib import Path
-from tokenize import TokenError
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from fastsep.data.base import Split
-from fastsep.data.chairs_views import SIZE, VIEWS
+from fastsep.data.chairs_views import SIZE, VIEWS, verify_views
+from fastsep.data.reading import reading
 from fastsep.data.residency import place
 from fastsep.data.settings import Chairs
 from fastsep.data.windows import TensorWindows
@@ -51,14 +50,14 @@ def load_views(path: Path) -> np.ndarray:
     Raises:
         UserError: the file is missing, damaged or something else.
     """
-    if not path.exists():
-        raise UserError(f"{path} is missing: make it with python -m fastsep.prepare_chairs SRC --out {path}")
-    try:
+    remedy = f"make it with python -m fastsep.prepare_chairs SRC --out {path}"
+    with reading(path, "NumPy file of chairs", remedy):
         views = np.load(path, mmap_mode="c")  # PyTorch wants writable memory; nothing is written to the file
-    except (OSError, ValueError, EOFError, SyntaxError, TokenError, BadZipFile) as error:
-        raise UserError(f"{path} is not a whole NumPy file ({error}): run fastsep.prepare_chairs again") from None
-    if not isinstance(views, np.ndarray) or views.dtype != np.uint8 or views.shape[1:] != (VIEWS, 3, SIZE, SIZE):
-        raise UserError(f"{path} does not hold {VIEWS} views of 3x{SIZE}x{SIZE} bytes: run fastsep.prepare_chairs")
+        if not isinstance(views, np.memmap) or views.dtype != np.uint8 or views.shape[1:] != (VIEWS, 3, SIZE, SIZE):
+            raise ValueError(f"it does not hold {VIEWS} views of 3x{SIZE}x{SIZE} bytes")
+        with open(path, "rb") as file:
+            file.seek(views.offset + views.nbytes)
+            verify_views(views, file.read(8 * len(views) + 64))
     return views
 
 

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+import zlib
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+import torch
+from PIL import Image
 
+from fastsep.data.checksum import checksum
+from fastsep.data.disk_space import require_space
+from fastsep.data.reading import reading
 from fastsep.errors import UserError
+from fastsep.files import make_directory, whole_file, write_problem, write_text
 
 VIEWS = 62
 SIZE = 64
 _CROP = (100, 100, 500, 500)  # left, upper, right, lower: the chair, without most of its white margin
 _RENDERED = (600, 600)
+_MARK = b"fastsep1"
 
 
 def find_chairs(source: Path) -> dict[str, list[Path]]:
@@ -24,12 +32,16 @@ def find_chairs(source: Path) -> dict[str, list[Path]]:
         UserError: there are none, or a chair has not 62.
     """
     root = source / "rendered_chairs" if (source / "rendered_chairs").is_dir() else source
-    chairs = {path.parent.name: sorted(path.glob("*.png")) for path in root.glob("*/renders") if path.is_dir()}
+    folders = [path for path in root.glob("*/renders") if path.is_dir() and not path.parent.name.startswith(".")]
+    # Names with a dot are no views: macOS leaves ._NAME.png beside files that it copies.
+    chairs = {path.parent.name: sorted(path.glob("[!.]*.png")) for path in folders}
     if not chairs:
         raise UserError(f"{root} has no CHAIR/renders/*.png: give the directory that rendered_chairs.tar unpacks to")
     for name, views in chairs.items():
         if len(views) != VIEWS:
-            raise UserError(f"{root / name / 'renders'} has {len(views)} PNG files, not {VIEWS}: unpack it again")
+            raise UserError(
+                f"{root / name / 'renders'} has {len(views)} PNG files, not {VIEWS}: remove what is no view, or unpack it again"
+            )
     return dict(sorted(chairs.items()))
 
 
@@ -39,18 +51,15 @@ def decode(path: Path) -> np.ndarray:
     Raises:
         UserError: the file is damaged or has another size.
     """
-    try:
-        with Image.open(path) as image:
-            if image.size != _RENDERED:
-                raise UserError(f"{path} has {image.size[0]}x{image.size[1]} pixels, not 600x600: unpack it again")
-            view = image.crop(_CROP).convert("RGB").resize((SIZE, SIZE), Image.Resampling.LANCZOS)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"{path} is not a whole PNG image ({type(error).__name__}): unpack it again") from None
-    return np.asarray(view).transpose(2, 0, 1)
+    with reading(path, "PNG image", "unpack it again"), Image.open(path, formats=("PNG",)) as image:
+        if image.size != _RENDERED:
+            raise UserError(f"{path} has {image.size[0]}x{image.size[1]} pixels, not 600x600: unpack it again")
+        view = image.crop(_CROP).convert("RGB").resize((SIZE, SIZE), Image.Resampling.LANCZOS)
+        return np.asarray(view).transpose(2, 0, 1)
 
 
 def write_views(source: Path, out: Path, progress: Callable[[Iterable[str]], Iterable[str]]) -> int:
-    """Decode all views of ``source`` into ``out``, (chairs, 62, 3, 64, 64) uint8; renamed when whole.
+    """Decode all views of ``source`` into ``out``, (chairs, 62, 3, 64, 64) uint8; whole or not at all.
 
     The names of the chairs go to a text file beside it, one a line in the order of the rows.
 
@@ -66,19 +75,48 @@ def write_views(source: Path, out: Path, progress: Callable[[Iterable[str]], Ite
     if out.suffix != ".npy":
         raise UserError(f"{out} is to be a NumPy file: give --out a name that ends in .npy")
     chairs = find_chairs(source)
-    part, names = out.with_name(out.name + ".part"), out.with_suffix(".txt")
+    shape = (len(chairs), VIEWS, 3, SIZE, SIZE)
+    require_space(out.parent, math.prod(shape))
+    names = out.with_suffix(".txt")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        array = np.lib.format.open_memmap(part, "w+", np.uint8, (len(chairs), VIEWS, 3, SIZE, SIZE))
-        with ThreadPoolExecutor() as pool:  # Pillow decodes and scales without the interpreter's lock
-            for row, name in enumerate(progress(chairs)):
-                array[row] = np.stack(list(pool.map(decode, chairs[name])))
-        array.flush()
-        del array
-        part.replace(out)
-        names.write_text("".join(f"{name}\n" for name in chairs))
+        make_directory(out.parent)
+        # Plain writes, not a mapped file: where the disk runs full under one, the process ends with a bus error.
+        with whole_file(out) as file, ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            header = np.lib.format.header_data_from_array_1_0(np.empty((0, *shape[1:]), np.uint8)) | {"shape": shape}
+            np.lib.format.write_array_header_1_0(file, header)
+            sums = []
+            for name in progress(chairs):
+                views = np.stack(list(pool.map(decode, chairs[name])))  # Pillow works without the interpreter's lock
+                sums.append(checksum(views))
+                file.write(views.tobytes())
+            file.write(pack_checksums(sums))
+        write_text(names, "".join(f"{name}\n" for name in chairs))
     except OSError as error:
-        raise UserError(f"cannot write {out} ({error}): choose another --out") from None
-    finally:
-        part.unlink(missing_ok=True)
+        raise write_problem(out, error, "choose another --out") from None
     return len(chairs)
+
+
+def pack_checksums(sums: Sequence[int]) -> bytes:
+    """What follows the array in the file, where NumPy does not look: a CRC-32 of each chair, of them, and a mark."""
+    packed = np.array(sums, "<u4").tobytes()
+    return packed + zlib.crc32(packed).to_bytes(4, "little") + _MARK
+
+
+def verify_views(views: np.ndarray, trailer: bytes) -> None:
+    """Raise ``ValueError`` if chairs (chairs, 62, 3, 64, 64) do not fit the checksums that follow them in the file.
+
+    A file without, of an earlier version or other hands, is searched for views of one colour.
+    """
+    if trailer:
+        sums = np.frombuffer(trailer[: 4 * len(views)], "<u4")
+        if trailer != pack_checksums(sums.tolist()) or len(sums) != len(views):
+            raise ValueError("the checksums after its array are damaged")
+        bad = [row for row, chair in enumerate(views) if checksum(chair) != sums[row]]
+        if bad:
+            raise ValueError(f"{len(bad)} of its chairs do not fit their checksums, chair {bad[0]} first")
+        return
+    flat = views.reshape(len(views), VIEWS, -1)
+    blank = np.argwhere(flat.min(2, initial=255) == flat.max(2, initial=0))
+    if len(blank):
+        chair, view = blank[0]
+        raise ValueError(f"{len(blank)} of its views are of one colour, view {view} of chair {chair} first")

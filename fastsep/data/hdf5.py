@@ -10,7 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from fastsep.data.hdf5_stream import checksum
+from fastsep.data.checksum import checksum
 from fastsep.data.reading import reading
 from fastsep.data.residency import require_memory
 

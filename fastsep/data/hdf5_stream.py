@@ -10,7 +10,6 @@ values: small ones as the attribute ``crc32``, large ones as the data set that i
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any, BinaryIO, NamedTuple
 import h5py
 import numpy as np
 
+from fastsep.data.checksum import checksum
 from fastsep.files import whole_path
 
 _SUM = np.dtype("<u4")
@@ -94,13 +94,6 @@ def _lay_out(attributes: Mapping[str, Any], arrays: Mapping[str, np.ndarray], na
         sums_at = _reserve(file, f"{name}_crc32", Rows(rows.shape[:1], _SUM))
         file[name].attrs["crc32"] = f"{name}_crc32"
     return _Layout(image.pieces, rows_at, sums_at, image.size)
-
-
-def checksum(values: np.ndarray) -> int:
-    """CRC-32 of the values of an array, in the order of its rows and with their low bytes first."""
-    return zlib.crc32(
-        memoryview(np.ascontiguousarray(values, values.dtype.newbyteorder("<")).reshape(-1).view(np.uint8))
-    )
 
 
 def _reserve(file: h5py.File, name: str, rows: Rows) -> int:

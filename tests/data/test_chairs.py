@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import os
+import pickle
+import zlib
+
 import numpy as np
 import pytest
 import torch
 from golden_items import GOLDEN, assert_item
 from PIL import Image
 
-from fastsep.data.chairs import Chairs, split_chairs
-from fastsep.data.chairs_views import decode
+from fastsep.data.chairs import Chairs, load_views, split_chairs
+from fastsep.data.chairs_views import decode, pack_checksums
 from fastsep.errors import UserError
 
 CPU = torch.device("cpu")
@@ -26,7 +30,8 @@ def file(tmp_path_factory):
     """20 chairs. Only those whose windows have golden values have views, for speed."""
     root = tmp_path_factory.mktemp("chairs")
     order = GOLDEN["chairs"]["train_order"]
-    views = np.zeros((20, 62, 3, 64, 64), np.uint8)
+    views = np.empty((20, 62, 3, 64, 64), np.uint8)
+    views[:] = np.arange(64)
     for chair in {NAMES.index(order[int(number) % len(order)]) for number in GOLDEN["chairs"]["train_items"]}:
         for view in range(62):
             made_view(chair, view).save(root / "view.png", compress_level=0)
@@ -74,13 +79,13 @@ def test_missing_damaged_or_other_files_are_refused(tmp_path, file):
         Chairs(data=tmp_path / "none.npy").open("train", 5, 10, CPU)
     cut = tmp_path / "cut.npy"
     cut.write_bytes(file.read_bytes()[:5000])
-    with pytest.raises(UserError, match=r"cut\.npy is not a whole NumPy file"):
+    with pytest.raises(UserError, match=r"cut\.npy is not a whole NumPy file of chairs"):
         Chairs(data=cut).open("train", 5, 10, CPU)
     other = tmp_path / "other.npy"
     np.save(other, np.zeros((3, 60, 3, 64, 64), np.uint8))
     with pytest.raises(UserError, match="62 views"):
         Chairs(data=other).open("train", 5, 10, CPU)
-    np.save(other, np.zeros((1, 62, 3, 64, 64), np.uint8))
+    np.save(other, np.random.RandomState(0).randint(0, 256, (1, 62, 3, 64, 64)).astype(np.uint8))
     with pytest.raises(UserError, match="too few"):
         Chairs(data=other).open("train", 5, 10, CPU)
 
@@ -96,3 +101,55 @@ def test_damaged_views_are_refused_by_name(tmp_path):
     made_view(0, 0).resize((500, 600)).save(path)
     with pytest.raises(UserError, match="500x600 pixels, not 600x600"):
         decode(path)
+
+
+def checked_file(path, chairs=3):
+    """Chairs with the checksums that preparing them adds."""
+    views = np.random.RandomState(0).randint(0, 256, (chairs, 62, 3, 64, 64)).astype(np.uint8)
+    np.save(path, views)
+    with open(path, "ab") as file:
+        file.write(pack_checksums([zlib.crc32(chair) for chair in views]))
+    return views
+
+
+def test_views_that_changed_on_the_disk_are_refused_by_chair(tmp_path):
+    path = tmp_path / "chairs.npy"
+    views = checked_file(path)
+    np.testing.assert_array_equal(load_views(path), views)
+    whole = path.read_bytes()
+    for place, message in (
+        (200 + views[0].nbytes, "1 of its chairs do not fit their checksums, chair 1 first"),
+        (len(whole) - 20, "the checksums after its array are damaged"),
+        (len(whole) - 1, "the checksums after its array are damaged"),
+    ):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match=message):
+            load_views(path)
+    path.write_bytes(whole[:-5])
+    with pytest.raises(UserError, match="the checksums after its array are damaged"):
+        load_views(path)
+
+
+def test_views_of_one_colour_are_refused_with_count_and_place(tmp_path):
+    views = checked_file(tmp_path / "chairs.npy", 2)
+    views[1, 5:7] = 255
+    np.save(tmp_path / "chairs.npy", views)
+    with pytest.raises(UserError, match="2 of its views are of one colour, view 5 of chair 1 first"):
+        load_views(tmp_path / "chairs.npy")
+
+
+def test_a_crafted_pickle_in_a_numpy_file_does_not_run(tmp_path):
+    class Payload:
+        def __reduce__(self):
+            return os.system, (f"touch {tmp_path / 'harm'}",)
+
+    path = tmp_path / "chairs.npy"
+    np.save(path, np.array([Payload()], object), allow_pickle=True)
+    with pytest.raises(UserError, match="is not a whole NumPy file"):
+        load_views(path)
+    path.write_bytes(pickle.dumps(Payload()))
+    with pytest.raises(UserError, match="is not a whole NumPy file"):
+        load_views(path)
+    assert not (tmp_path / "harm").exists()
