@@ -25,5 +25,8 @@ def widen(weight: Tensor) -> Tensor:
     A pixel of the doubled image stands twice beside itself: the three taps that meet it merge into two, which two
     depends on the parity of the output pixel. A transposed convolution keeps the four cases side by side.
     """
-    sums = F.avg_pool2d(weight, 2, stride=1, padding=1, divisor_override=1)  # (F, C, 4, 4)
+    padded = F.pad(weight, (1, 1, 1, 1))
+    # Not avg_pool2d: with padding its gradient for channels last is wrong on GPUs (PyTorch 2.11, pytorch/pytorch#188344).
+    rows = padded[:, :, 1:] + padded[:, :, :-1]
+    sums = rows[..., 1:] + rows[..., :-1]  # (F, C, 4, 4)
     return sums.flip(2, 3).transpose(0, 1)

@@ -168,8 +168,9 @@ def test_compiled_equals_eager():
 @pytest.mark.parametrize("compile", [False, True])
 @pytest.mark.parametrize("norm", [None, 0.05])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-def test_a_captured_step_equals_an_eager_one(dtype, norm, compile):
-    ways = EAGER, Ways(compile, True)
+def test_a_captured_step_equals_one_that_is_not(dtype, norm, compile):
+    # In a half type compiled code rounds elsewhere than eager code, which twelve steps blow up: only capture differs.
+    ways = EAGER if dtype == torch.float32 else Ways(compile, False), Ways(compile, True)
     eager, captured = (make_step(dtype, way, clipped(norm), device="cuda") for way in ways)
     for step in (eager, captured):
         for i in range(12):
