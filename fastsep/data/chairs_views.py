@@ -40,7 +40,8 @@ def find_chairs(source: Path) -> dict[str, list[Path]]:
     for name, views in chairs.items():
         if len(views) != VIEWS:
             raise UserError(
-                f"{root / name / 'renders'} has {len(views)} PNG files, not {VIEWS}: remove what is no view, or unpack it again"
+                f"{root / name / 'renders'} has {len(views)} PNG files, not {VIEWS}: "
+                "remove what is no view, or unpack it again"
             )
     return dict(sorted(chairs.items()))
 

@@ -26,7 +26,7 @@ def widen(weight: Tensor) -> Tensor:
     depends on the parity of the output pixel. A transposed convolution keeps the four cases side by side.
     """
     padded = F.pad(weight, (1, 1, 1, 1))
-    # Not avg_pool2d: with padding its gradient for channels last is wrong on GPUs (PyTorch 2.11, pytorch/pytorch#188344).
+    # Not avg_pool2d: PyTorch 2.11's gradient of it, padded and channels last, is wrong on GPUs (pytorch/pytorch#188344).
     rows = padded[:, :, 1:] + padded[:, :, :-1]
     sums = rows[..., 1:] + rows[..., :-1]  # (F, C, 4, 4)
     return sums.flip(2, 3).transpose(0, 1)
