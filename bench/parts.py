@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from bench import conv_parts, reproduce, scaling, subjects, subjects_data
+from bench import conv_parts, kernel_parts, reproduce, scaling, subjects, subjects_data
 from bench.cluster import check_cluster
 from bench.conv_parts import CONVOLUTIONAL, profile, sizes
 from bench.environment import ROOT, ceilings
@@ -246,6 +246,8 @@ PARTS: dict[str, Part] = {
         "fastsep captured", "fastsep chosen captured", "fastsep untuned captured",
     )), dry=False),
     "conv-choices": Part(60, conv_parts.list_choices),
+    "conv-thin": Part(120, kernel_parts.time_thin_layers),
+    "conv-norm": Part(60, kernel_parts.time_norms),
     "conv-layers": Part(120, conv_parts.time_layers),
     **{f"conv-compiled-{preset}": Part(120, partial(conv_parts.time_steps, presets=(preset,), ways=(
         "fastsep compiled captured",

@@ -24,3 +24,15 @@ LAYERS: dict[tuple[str, str], dict[str, Any]] = {
     **{(preset, "thin_exit"): dict(zip(_EXIT, sizes, strict=True)) for preset, sizes in EXITS.items()},
 }
 """By preset and op: the facts of its case but for the dtype."""
+
+
+def least_bytes(op: str, direction: str, facts: dict[str, Any]) -> int:
+    """Traffic of a layer in a half type that reads every operand once; frames are float32, weights count as nothing."""
+    n, stride = facts["n"], facts["stride"]
+    if op == "thin_entry":
+        height, width = ((size + 2 * facts["padding"] - facts["k"]) // stride + 1 for size in (facts["h"], facts["w"]))
+        frames, features = 4 * n * facts["c"] * facts["h"] * facts["w"], 2 * n * facts["f"] * height * width
+        # Backward reads the output too where an activation stands behind: for its sign.
+        return frames + features * (2 if direction == "backward" and facts["slope"] != 1.0 else 1)
+    features, frames = 2 * n * facts["c"] * facts["h"] * facts["w"], 4 * n * facts["f"] * facts["h"] * facts["w"]
+    return features * (2 if direction == "backward" else 1) + frames * stride**2

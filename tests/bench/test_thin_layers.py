@@ -1,0 +1,32 @@
+"""The table of thin layers is what the presets' steps ask about."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from bench.thin_layers import LAYERS
+from fastsep.model import SeparableModel
+from fastsep.objective import run_networks
+from fastsep.presets import PRESETS
+from kernels.choose import asked_for
+from kernels.thin_conv import op
+
+
+@pytest.mark.parametrize("preset", ["mnist", "taxibj", "chairs", "sst"])
+def test_table_lists_the_cases_of_a_step(preset: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(op, "_gpu_dtype", lambda x: torch.bfloat16)  # as on a GPU, whose kernels are not run
+    config = PRESETS[preset]()
+    with FakeTensorMode(), asked_for() as cases:
+        model = SeparableModel(config.model).train()
+        video = torch.empty(config.optim.batch_size, config.window, *config.model.shape)
+        run_networks(model, video, torch.zeros((), dtype=torch.int64), config.objective)
+    found = {(case.op, case.direction): dict(case.facts) for case in cases if case.op.startswith("thin")}
+    expected = {
+        (name, direction): {**facts, "dtype": torch.bfloat16}
+        for (owner, name), facts in LAYERS.items()
+        for direction in ("forward", "backward")
+        if owner == preset
+    }
+    assert found == expected
