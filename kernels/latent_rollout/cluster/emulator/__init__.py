@@ -19,9 +19,8 @@ from kernels.latent_rollout.cluster.driver import POINTERS, Arguments
 from kernels.latent_rollout.cluster.variant import PROGRAMS, Variant
 
 HERE = Path(__file__).parent
-FLAGS = ("-O1", "-std=c++17", "-shared", "-fPIC", "-fno-strict-aliasing", "-ffp-contract=off", "-fcf-protection=none")
+FLAGS = ("-std=c++17", "-fPIC", "-fno-strict-aliasing", "-ffp-contract=off", "-fcf-protection=none")
 """A fiber's stack is switched under the compiler's feet, which control-flow protection would mind."""
-WARNINGS = ("-w",)  # of pragmas and operators meant for NVRTC
 OUTPUTS = ("states", "out_lift", "out_mix", "signs_lift", "signs_mix")
 
 
@@ -66,12 +65,23 @@ def _place() -> tempfile.TemporaryDirectory:
 
 
 @cache
+def _machine() -> Path:
+    """What all variants link."""
+    return _compile("-O2", "-c", str(HERE / "machine.cpp"), to="machine.o")
+
+
+@cache
 def _build(macros: tuple[tuple[str, int], ...], sources: Path, digest: str) -> Path:
     name = hashlib.sha256(repr((macros, digest)).encode()).hexdigest()[:16]
-    library = Path(_place().name) / f"{name}.so"
-    command = [compiler() or "g++", *FLAGS, *WARNINGS, f"-I{HERE}", f"-I{sources}", *(f"-D{k}={v}" for k, v in macros)]
-    subprocess.run([*command, str(HERE / "emulate.cpp"), "-o", str(library)], check=True)
-    return library
+    includes = [f"-I{HERE}", f"-I{sources}", *(f"-D{k}={v}" for k, v in macros)]
+    # -w: of pragmas that are meant for NVRTC
+    return _compile("-O1", "-w", "-shared", *includes, str(HERE / "emulate.cpp"), str(_machine()), to=f"{name}.so")
+
+
+def _compile(*arguments: str, to: str) -> Path:
+    result = Path(_place().name) / to
+    subprocess.run([compiler() or "g++", *FLAGS, *arguments, "-o", str(result)], check=True)
+    return result
 
 
 @dataclass

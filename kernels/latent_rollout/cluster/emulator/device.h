@@ -15,12 +15,12 @@ struct uint4 {
 
 // Who a thread is.
 
-inline int thread_index() { return emu::current->id % emu::THREADS_EMULATED; }
-inline int block_index() { return emu::first_block + emu::program_index(); }
-inline int grid_size() { return emu::grid_blocks; }
+inline int thread_index() { return emu::thread_id() % emu::THREADS; }
+inline int block_index() { return emu::first_block() + emu::thread_id() / emu::THREADS; }
+inline int grid_size() { return emu::grid_blocks(); }
 inline u32 shared_base() { return 0; }
 inline u32 clock_now() { return 0; }
-inline u32 cluster_rank() { return emu::program_index(); }
+inline u32 cluster_rank() { return emu::thread_id() / emu::THREADS; }
 
 // Bits.
 
@@ -45,7 +45,7 @@ inline u32 prmt(u32 a, u32 b, u32 selector) {
 
 enum Operation { MMA, MOVMATRIX, SHUFFLE, UNIFORM, RECONVERGE };
 
-inline void mma(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
+[[gnu::noinline]] inline void mma(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
   const u32 in[10] = {a0, a1, a2, a3, b0, b1, as_u32(c[0]), as_u32(c[1]), as_u32(c[2]), as_u32(c[3])};
   u32 out[4];
   auto multiply = [](u32(*in)[12], u32(*out)[4]) {
@@ -110,79 +110,58 @@ inline void reconverge() {
 
 // Memory.
 
-inline uint4 lds128(u32 p) { return emu::load_shared<uint4>(p); }
-inline uint2 lds64(u32 p) { return emu::load_shared<uint2>(p); }
-inline u32 lds32(u32 p) { return emu::load_shared<u32>(p); }
-inline void sts128(u32 p, uint4 v) { emu::store_shared(p, v); }
-inline void sts64(u32 p, uint2 v) { emu::store_shared(p, v); }
-inline void sts32(u32 p, u32 v) { emu::store_shared(p, v); }
-
-inline u32 load_global2(const u16* p) { return emu::load_global<u16>(p); }
-inline u32 load_global4(const void* p) { return emu::load_global<u32>(p); }
-inline uint2 load_global8(const void* p) { return emu::load_global<uint2>(p); }
-inline float load_float(const float* p) { return emu::load_global<float>(p); }
-inline uint2 ahead_global8(const void* p) { return emu::load_global<uint2>(p); }
-inline u32 ahead_global2(const void* p) { return emu::load_global<u16>(p); }
-inline u32 ahead_global1(const void* p) { return emu::load_global<u8>(p); }
-inline void store_float(float* p, float v) { emu::store_global(p, v); }
-inline void store_global1(u8* p, u32 v) { emu::store_global(p, (u8)v); }
-inline void store_global4(void* p, u32 v) { emu::store_global(p, v); }
-inline void store_global8(void* p, uint2 v) { emu::store_global(p, v); }
-inline void store_global16(void* p, uint4 v) { emu::store_global(p, v); }
-
-inline void copy_ahead16(u32 to, const void* from) {  // lands when it is waited for, at the latest moment
-  const uint4 v = emu::load_global<uint4>(from);
-  emu::current->copies.push_back({to, {v.x, v.y, v.z, v.w}});
+template <class T> inline T load_shared(u32 p) {
+  T v;
+  emu::load_shared(p, &v, sizeof v);
+  return v;
 }
-inline void copy_wait() {
-  for (const emu::Copy& c : emu::current->copies)
-    emu::store_shared(c.to, uint4{c.data[0], c.data[1], c.data[2], c.data[3]}, false);
-  emu::current->copies.clear();
+inline uint4 lds128(u32 p) { return load_shared<uint4>(p); }
+inline uint2 lds64(u32 p) { return load_shared<uint2>(p); }
+inline u32 lds32(u32 p) { return load_shared<u32>(p); }
+inline void sts128(u32 p, uint4 v) { emu::store_shared(p, &v, sizeof v); }
+inline void sts64(u32 p, uint2 v) { emu::store_shared(p, &v, sizeof v); }
+inline void sts32(u32 p, u32 v) { emu::store_shared(p, &v, sizeof v); }
+
+template <class T> inline T load_global(const void* p) {
+  T v;
+  emu::load_global(p, &v, sizeof v);
+  return v;
 }
+inline u32 load_global2(const u16* p) { return load_global<u16>(p); }
+inline u32 load_global4(const void* p) { return load_global<u32>(p); }
+inline uint2 load_global8(const void* p) { return load_global<uint2>(p); }
+inline float load_float(const float* p) { return load_global<float>(p); }
+inline uint2 ahead_global8(const void* p) { return load_global<uint2>(p); }
+inline u32 ahead_global2(const void* p) { return load_global<u16>(p); }
+inline u32 ahead_global1(const void* p) { return load_global<u8>(p); }
+inline void store_float(float* p, float v) { emu::store_global(p, &v, sizeof v); }
+inline void store_global1(u8* p, u32 v) { emu::store_global(p, &v, 1); }  // the lowest byte: of a little-endian machine
+inline void store_global4(void* p, u32 v) { emu::store_global(p, &v, sizeof v); }
+inline void store_global8(void* p, uint2 v) { emu::store_global(p, &v, sizeof v); }
+inline void store_global16(void* p, uint4 v) { emu::store_global(p, &v, sizeof v); }
+
+inline void copy_ahead16(u32 to, const void* from) { emu::copy_ahead(to, from, 16); }
+inline void copy_wait() { emu::copy_wait(); }
 
 // Barriers and mbarriers.
 
-inline void bar_sync(int id, int threads) { emu::arrive(emu::program().named[id], threads, true); }
-inline void bar_arrive(int id, int threads) { emu::arrive(emu::program().named[id], threads, false); }
-inline void cluster_sync() { emu::arrive(emu::cluster_barrier, emu::ALL_THREADS, true); }
-inline void mbar_init(u32 bar, u32 arrivals) {
-  emu::Mbarrier& b = emu::mbarrier(emu::program(), bar, false);
-  b = emu::Mbarrier();
-  b.count = b.pending = arrivals, b.made = true;
-}
+inline void bar_sync(int id, int threads) { emu::named_barrier(id, threads, true); }
+inline void bar_arrive(int id, int threads) { emu::named_barrier(id, threads, false); }
+inline void cluster_sync() { emu::cluster_barrier(); }
+inline void mbar_init(u32 bar, u32 arrivals) { emu::mbar_init(bar, arrivals); }
 inline void mbar_init_fence() {}
-inline void mbar_expect(u32 bar, u32 bytes) {
-  emu::Mbarrier& b = emu::mbarrier(emu::program(), bar);
-  emu::release(b.gathered);
-  b.bytes += bytes;
-  if (--b.pending < 0) emu::fail("more arrivals than an mbarrier expects");
-  emu::complete(b);
-}
-inline void mbar_wait(u32 bar, u32 parity) {
-  emu::Mbarrier& b = emu::mbarrier(emu::program(), bar);
-  while ((b.phase & 1) == parity) emu::yield();
-  b.awaited = b.phase;
-  emu::current->clock.join(b.done);
-  ++emu::progress;
-}
+inline void mbar_expect(u32 bar, u32 bytes) { emu::mbar_expect(bar, bytes); }
+inline void mbar_wait(u32 bar, u32 parity) { emu::mbar_wait(bar, parity); }
 
-// To another program's shared memory: an address carries its program in the upper bits.
+// To another program's shared memory.
 
 inline u32 mapa(u32 p, u32 rank) { return p | rank << 24; }
-inline void send_async(u32 p, u32 bar, int words, u32 x, u32 y, u32 z, u32 w) {
-  const u32 rank = p >> 24, at = p & 0xffffff;
-  if (rank != bar >> 24) emu::fail("data and mbarrier of a store in different programs");
-  if (at % (4 * words)) emu::fail("a misaligned store to another program");
-  if (at + 4 * words > emu::program().shared.size()) emu::fail("a store beyond another program's shared memory");
-  emu::mbarrier(emu::programs[rank], bar & 0xffffff);
-  emu::Clock clock = emu::current->clock;
-  const u32 epoch = emu::warp().epoch;
-  emu::release(clock);
-  emu::mail.push_back({(int)rank, at, bar & 0xffffff, words, {x, y, z, w}, emu::current->id, epoch, clock});
-  ++emu::report.messages;
-}
 inline void st_async4(u32 p, u32 bar, float x, float y, float z, float w) {
-  send_async(p, bar, 4, as_u32(x), as_u32(y), as_u32(z), as_u32(w));
+  const u32 data[4] = {as_u32(x), as_u32(y), as_u32(z), as_u32(w)};
+  emu::send(p, bar, 4, data);
 }
-inline void st_async2(u32 p, u32 bar, float x, float y) { send_async(p, bar, 2, as_u32(x), as_u32(y), 0, 0); }
-inline void st_async1(u32 p, u32 bar, u32 x) { send_async(p, bar, 1, x, 0, 0, 0); }
+inline void st_async2(u32 p, u32 bar, float x, float y) {
+  const u32 data[2] = {as_u32(x), as_u32(y)};
+  emu::send(p, bar, 2, data);
+}
+inline void st_async1(u32 p, u32 bar, u32 x) { emu::send(p, bar, 1, &x); }

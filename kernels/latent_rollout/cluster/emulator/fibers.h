@@ -4,7 +4,7 @@
 
 #include <cstddef>
 
-#ifdef __x86_64__
+#if defined(__x86_64__) && !defined(PORTABLE_FIBERS)
 extern "C" void emulator_switch(void** from, void* to);
 asm(R"(
 .text

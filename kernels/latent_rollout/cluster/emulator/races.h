@@ -3,14 +3,9 @@
 // A clock has an entry a warp of the cluster. A thread acquires for itself; what it releases counts for its warp, whose
 // lanes run together. Every 4 bytes of shared memory remember who wrote them last, and who read them in each warp.
 #pragma once
-#include <cstdint>
-#include <vector>
+#include "machine.h"
 
 namespace emu {
-using u32 = uint32_t;
-constexpr int PROGRAMS_EMULATED = 8, WARPS_EMULATED = 8;
-constexpr int ALL_WARPS = PROGRAMS_EMULATED * WARPS_EMULATED;
-
 struct Clock {
   u32 at[ALL_WARPS] = {};
   void join(const Clock& other) {
@@ -24,7 +19,7 @@ struct Access {  // the last of a kind: by whom and when
 };
 
 struct Word {
-  Access write, reads[WARPS_EMULATED];
+  Access write, reads[WARPS];
 };
 
 constexpr int SEVERAL = 1 << 30;  // lanes of a warp, in a read
@@ -35,9 +30,9 @@ inline bool reads_unordered(const Word& word, int thread, const Clock& clock) {
   return writer >= 0 && writer != thread && word.write.at > clock.at[writer / 32];
 }
 inline bool writes_unordered(const Word& word, int program, int thread, const Clock& clock) {
-  for (int k = 0; k < WARPS_EMULATED; ++k) {
+  for (int k = 0; k < WARPS; ++k) {
     const Access& read = word.reads[k];
-    if (read.thread != thread && read.at > clock.at[program * WARPS_EMULATED + k]) return true;
+    if (read.thread != thread && read.at > clock.at[program * WARPS + k]) return true;
   }
   return false;
 }

@@ -1,9 +1,12 @@
-// Runs a cluster to its end: warps resumed in random order and at random speeds that change now and then, stores in the
+// Runs clusters to their end: warps resumed in random order, at random speeds that change now and then; stores in the
 // mail delivered late and out of order.
 #pragma once
-#include "machine.h"
+#include "barriers.h"
 
 namespace emu {
+constexpr u8 FRESH = 0xcd;       // what shared memory holds at first
+constexpr int PATIENCE = 3000;  // rounds without progress that count as a hang
+
 inline void (*body)();
 inline void enter() {
   body();
@@ -11,19 +14,18 @@ inline void enter() {
   for (;;) yield();
 }
 
-inline void start_cluster(int cluster, int clusters, size_t shared, u32 seed, const Stacks& stacks) {
-  first_block = cluster * PROGRAMS_EMULATED, grid_blocks = clusters * PROGRAMS_EMULATED;
-  rng.seed(seed);
+inline void start_cluster(int cluster, u32 shared_bytes, const Stacks& stacks) {
+  block0 = cluster * PROGRAMS;
   threads.assign(ALL_THREADS, {});
-  programs.assign(PROGRAMS_EMULATED, {});
+  programs.assign(PROGRAMS, {});
   warps.assign(ALL_WARPS, {});
   banks.start(ALL_WARPS);
   mail.clear();
-  cluster_barrier = {};
+  whole_cluster = {};
   for (Program& p : programs) {
-    p.shared.assign(shared, FRESH);
-    p.words.assign(shared / 4, {});
-    p.mbarriers.assign(shared / 8, {});
+    p.shared.assign(shared_bytes, FRESH);
+    p.words.assign(shared_bytes / 4, {});
+    p.mbarriers.assign(shared_bytes / 8, {});
   }
   for (int k = 0; k < ALL_THREADS; ++k) {
     threads[k].id = k;
@@ -45,22 +47,27 @@ inline bool resume(int warp) {  // whether all of its lanes are at their end
   return all;
 }
 
-inline void run_cluster(int cluster, int clusters, size_t shared, u32 seed) {
-  static const Stacks stacks(ALL_THREADS);
-  start_cluster(cluster, clusters, shared, seed, stacks);
+inline void check_end() {
+  if (!mail.empty()) failure = std::to_string(mail.size()) + " stores that none waited for";
+  for (const Program& p : programs)
+    for (const Mbarrier& b : p.mbarriers)
+      if (b.phase != b.awaited) failure = "stores came that none waited for";
+}
+
+inline void run_cluster() {
   std::vector<bool> finished(ALL_WARPS, false);
   std::vector<u32> speed(ALL_WARPS, 128);  // of 256
   int alive = ALL_WARPS, idle = 0;
   u64 last = progress;
   while (alive) {
-    if (rng() % 64 == 0)
-      for (u32& s : speed) s = rng() % 4 ? 255 : rng() % 256;
-    const u32 post = rng() % 3 == 0 ? 1000 : rng() % 40;  // of 1000
+    if (dice(64) == 0)
+      for (u32& s : speed) s = dice(4) ? 255 : dice(256);
+    const u32 post = dice(3) == 0 ? 1000 : dice(40);  // of 1000
     for (int k = 0; k < ALL_WARPS; ++k) {
-      const int w = rng() % ALL_WARPS;
-      if (finished[w] || rng() % 256 > speed[w]) continue;
-      if (resume(w)) finished[w] = true, --alive, --programs[w / WARPS_EMULATED].alive;
-      if (!mail.empty() && rng() % 1000 < post) deliver(rng() % mail.size());
+      const int w = dice(ALL_WARPS);
+      if (finished[w] || dice(256) > speed[w]) continue;
+      if (resume(w)) finished[w] = true, --alive, --programs[w / WARPS].alive;
+      if (!mail.empty() && dice(1000) < post) deliver(dice(mail.size()));
       if (!failure.empty()) return;
     }
     report.most_on_the_way = std::max(report.most_on_the_way, (u64)mail.size());
@@ -70,9 +77,25 @@ inline void run_cluster(int cluster, int clusters, size_t shared, u32 seed) {
       return;
     }
   }
-  if (!mail.empty()) failure = std::to_string(mail.size()) + " stores that none waited for";
-  for (const Program& p : programs)
-    for (const Mbarrier& b : p.mbarriers)
-      if (b.phase != b.awaited) failure = "stores came that none waited for";
+  check_end();
+}
+
+const char* run(void (*entry)(), int clusters, u32 shared_bytes, const Buffer* list, int count, u32 seed,
+                Report* result) {
+  static const Stacks stacks(ALL_THREADS);
+  body = entry, blocks = clusters * PROGRAMS;
+  failure.clear(), report = {}, banks = {};
+  buffers.assign(list, list + count);
+  written.assign(count, {});
+  for (int k = 0; k < count; ++k)
+    if (list[k].output) written[k].assign(list[k].bytes, false);
+  for (int cluster = 0; cluster < clusters && failure.empty(); ++cluster) {
+    dice.seed(seed + cluster);
+    start_cluster(cluster, shared_bytes, stacks);
+    run_cluster();
+  }
+  report.cycles = banks.cycles, report.least_cycles = banks.least;
+  *result = report;
+  return failure.c_str();
 }
 }  // namespace emu
