@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from kernels.latent_rollout import cluster, configs
-from kernels.latent_rollout.cluster import compiler, driver, launch, steps
+from kernels.latent_rollout.cluster import check, compiler, driver, launch, steps
 from kernels.latent_rollout.cluster.variant import Variant
 
 BF16 = torch.bfloat16
@@ -95,6 +95,24 @@ def test_recursion_refuses_the_signs_of_other_rows():
     kept = launch._room(blocks, 16, 2, 8)
     with pytest.raises(ValueError, match="clusters of 16 rows"):
         cluster.recursion(grad, kept, blocks, 16, lambda *_: None)
+
+
+def test_a_stage_that_is_stopped_or_breaks_says_so(monkeypatch):
+    assert [line["failed"] for line in check.run_stage("first", 0.01)] == ["stopped at its limit"]
+    monkeypatch.setattr(sys, "executable", "false")
+    (line,) = check.run_stage("first")
+    assert check.bad(line) and line["failed"] == 1
+
+
+def test_what_a_check_calls_bad():
+    assert not check.bad({"case": "", "wrong": [], "same": True, "runs that differ": 0, "resident clusters": 15})
+    for line in ({"wrong": ["h1 1.0e+00"]}, {"same": False}, {"replays differ": 1}, {"failed": "stopped at its limit"}):
+        assert check.bad(line)
+
+
+def test_errors_of_nothing_are_infinite():
+    assert steps.distance(torch.tensor([float("nan")]), torch.ones(1)) == float("inf")
+    assert steps.wrong({"h1": float("inf"), "h2": 0.0}) == ["h1 inf"]
 
 
 def test_weights_at_odd_addresses_are_copied():

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
 from kernels.latent_rollout import cluster
-from kernels.latent_rollout.cluster import steps
+from kernels.latent_rollout.cluster import phases, steps
 from kernels.latent_rollout.cluster.emulator import Emulator, compiler
+from kernels.latent_rollout.cluster.variant import PROGRAMS
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="the emulator is compiled by g++, which is not installed")
 
@@ -91,6 +94,25 @@ def test_shared_memory_has_no_bank_conflict():
     case = QUICK[0]
     _, _, reports = run(case, 5)
     assert [report.cycles for report in reports] == [report.least_cycles for report in reports]
+
+
+def test_marks_are_noted_where_they_are_looked_for():
+    latent, width, blocks, batch, length, rows, dtype = QUICK[1]
+    t0, _, stacked = steps.example(latent, width, blocks, batch, length, dtype)
+    marks = torch.full((blocks * (length - 1), PROGRAMS, phases.WARPS, len(phases.MARKS)), -1, dtype=torch.int32)
+
+    def marked(variant, device, groups, arguments):
+        arguments.marks = marks.data_ptr()
+        Emulator(2)(dataclasses.replace(variant, profile=True), device, groups, arguments)
+
+    cluster.forward(t0, stacked, length, True, rows, marked)
+    names = [name for name, noted in zip(phases.MARKS, (marks == 0).flatten(0, 1).all(0).T, strict=True) if noted.all()]
+    assert names == [
+        name for name in phases.MARKS if name not in ("barrier 2", "drop sent", "parts seen", "state sent")
+    ]
+    owner, dropping = marks[:, :, phases.OWNER], marks[:, :, 0]  # this shape's first warp multiplies by the drop
+    assert (owner[..., [phases.MARKS.index(name) for name in ("parts seen", "state sent")]] == 0).all()
+    assert (dropping[..., [phases.MARKS.index(name) for name in ("barrier 2", "drop sent")]] == 0).all()
 
 
 def test_forward_without_keeping_gives_the_same_latents():

@@ -21,7 +21,7 @@ from kernels.latent_rollout.cluster.variant import PROGRAMS, Variant
 HERE = Path(__file__).parent
 FLAGS = ("-std=c++17", "-fPIC", "-fno-strict-aliasing", "-ffp-contract=off", "-fcf-protection=none")
 """A fiber's stack is switched under the compiler's feet, which control-flow protection would mind."""
-OUTPUTS = ("states", "out_lift", "out_mix", "signs_lift", "signs_mix")
+OUTPUTS = ("states", "out_lift", "out_mix", "marks", "signs_lift", "signs_mix")
 
 
 class EmulatorError(AssertionError):
@@ -125,9 +125,10 @@ def _buffers(variant: Variant, groups: int, arguments: Arguments):
         "start": 4 * frames * batch * latent, "states": 4 * (transitions * count + 1) * batch * latent,
         "w_lift": 2 * count * width * latent, "w_mix": 2 * count * width * width, "w_drop": 2 * count * width * latent,
         "b1": 2 * count * width, "b2": 2 * count * width, "b3": 4 * count * latent,
-        "out_lift": hidden, "out_mix": hidden, "signs_lift": signs, "signs_mix": signs, "marks": 0,
+        "out_lift": hidden, "out_mix": hidden, "signs_lift": signs, "signs_mix": signs,
+        "marks": 4 * count * transitions * PROGRAMS * 8 * 10,
     }  # fmt: skip
-    outputs = OUTPUTS[:3] if variant.adjoint else OUTPUTS
+    outputs = OUTPUTS[:4] if variant.adjoint else OUTPUTS
     for name in POINTERS:
         if start := getattr(arguments, name):
             yield _Buffer(name.encode(), start, sizes[name], name in outputs)
