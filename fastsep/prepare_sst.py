@@ -32,7 +32,7 @@ class Arguments(Settings):
     lat_max: Latitude = 90.0
     """Northern edge."""
     lon_min: Longitude = -180.0
-    """Western edge in degrees, as the files count them [that of the files]."""
+    """Western edge in degrees east: -30 and 330 are the same [that of the files]."""
     lon_max: Longitude = 360.0
     """Eastern edge."""
     depth: Annotated[float, Range(0, 12_000)] = 0.494
@@ -57,7 +57,9 @@ def main() -> None:
     a, out = arguments, arguments.out
     region = Region(a.lat_min, a.lat_max, a.lon_min, a.lon_max, a.depth)
     blocks = lambda numbers, total: progress_bar(numbers, total=total, unit="block")  # noqa: E731
-    zones = prepare_zones(arguments.sources, out, region, blocks)
+    zones, notes = prepare_zones(arguments.sources, out, region, blocks)
+    for note in notes:
+        print(note)
     print(f"{out}: {zones} zones, listed in {out / 'manifest.csv'}")
     if zones != 29:
         print(f"train with --zones {' '.join(map(str, range(1, zones + 1)))} and --test-zones of your choice")

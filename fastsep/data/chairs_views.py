@@ -41,7 +41,7 @@ def find_chairs(source: Path) -> dict[str, list[Path]]:
         if len(views) != VIEWS:
             raise UserError(
                 f"{root / name / 'renders'} has {len(views)} PNG files, not {VIEWS}: "
-                "remove what is no view, or unpack it again"
+                "remove what is no view of the chair, or unpack it again"
             )
     return dict(sorted(chairs.items()))
 

@@ -2,34 +2,57 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
+from fastsep.data.checksum import checksum
+from fastsep.data.hdf5 import find_dataset
 from fastsep.data.optional import optional
+from fastsep.data.reading import reading
 from fastsep.errors import UserError
+from fastsep.files import make_directory, write_bytes
 
 SIDE = 64
-ENGINE = "h5netcdf"
+MADE_BY = "fastsep.prepare_sst"
+_PURPOSE = "sea surface temperature"
+_KIND = "NetCDF file"
+_REMEDY = "fetch or make it again"
+_DEGREES = (-10.0, 50.0)  # no sea is colder or warmer
+_DEVIATION = 25.0  # nor varies more within a day of the year
 
 
-def open_netcdf(path: Path, **options: Any) -> Any:
-    """Open a NetCDF file lazily, as an ``xarray.Dataset``; masked cells read as NaN.
+def open_netcdf(path: Path, names: tuple[str, ...] = ()) -> Any:
+    """Open a NetCDF file lazily, as an ``xarray.Dataset``; masked cells read as NaN, times as the numbers they are.
+
+    NetCDF-4 is read by HDF5, NetCDF-3 by SciPy.
+
+    Args:
+        names: variables to look at with distrust, in files that may be damaged.
 
     Raises:
         UserError: the file is damaged, or a package is not installed.
     """
-    xarray = optional("xarray", "sea surface temperature")
-    optional(ENGINE, "sea surface temperature")
-    try:
+    xarray = optional("xarray", _PURPOSE)
+    with reading(path, _KIND, _REMEDY):
+        with open(path, "rb") as file:
+            start = file.read(4)
+        if start in (b"CDF\x01", b"CDF\x02"):
+            optional("scipy", "NetCDF-3")
+            return xarray.open_dataset(path, engine="scipy", decode_times=False)
+        if start == b"CDF\x05":
+            raise UserError(f"{path} is NetCDF-5: convert it with nccopy -k nc4 {path.name} NEW")
+        optional("h5netcdf", _PURPOSE)
         with h5py.File(path, "r") as file:  # h5netcdf prints a traceback of its own where this fails
             for name in file:
                 list(file[name].attrs.values())
-        return xarray.open_dataset(path, engine=ENGINE, **options)
-    except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
-        raise UserError(f"{path} is not a whole NetCDF-4 file ({_first_line(error)}): fetch or make it again") from None
+            for name in names:
+                if name in file:
+                    find_dataset(file, name)
+        return xarray.open_dataset(path, engine="h5netcdf", decode_times=False)
 
 
 def read_values(path: Path, variable: Any) -> np.ndarray:
@@ -38,62 +61,104 @@ def read_values(path: Path, variable: Any) -> np.ndarray:
     Raises:
         UserError: they cannot be read.
     """
-    try:
-        return np.asarray(variable.values)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"{path} is damaged ({_first_line(error)}): fetch or make it again") from None
+    with reading(path, _KIND, _REMEDY):
+        values = np.asarray(variable.values)
+        if values.dtype.kind not in "fiu":
+            raise ValueError(f"{variable.name} holds no numbers")
+        return values
 
 
 def read_zone(directory: Path, zone: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Temperature (T, 64, 64), and mean and deviation (T,) of its day of the year; float32, degrees Celsius.
 
     Raises:
-        UserError: the file is missing, damaged, of another size, or has masked or missing cells.
+        UserError: the file is missing, damaged, of another size, or has cells that hold no temperature of a sea.
     """
     path = directory / f"data_{zone}.nc"
     if not path.exists():
         raise UserError(f"zone {zone} is missing ({path}): make it with python -m fastsep.prepare_sst, or set --zones")
-    with open_netcdf(path, decode_times=False) as dataset:
-        names = ("thetao", "daily_mean", "daily_std")
+    names = ("thetao", "daily_mean", "daily_std")
+    with open_netcdf(path, names) as dataset:
         absent = [name for name in names if name not in dataset.variables]
         if absent:
             raise UserError(f"{path} has no variable {absent[0]}: make it with python -m fastsep.prepare_sst")
-        values = [read_values(path, dataset[name]) for name in names]
+        values = [_verified(path, dataset[name]) for name in names]
     temperature, mean, std = (value.astype(np.float32, copy=False) for value in values)
-    frames = len(temperature)
-    if temperature.shape != (frames, SIDE, SIDE) or mean.shape != (frames,) or std.shape != (frames,):
+    frames = len(temperature) if temperature.ndim else 0
+    if temperature.shape != (frames, SIDE, SIDE) or mean.shape != (frames,) or std.shape != (frames,) or not frames:
         raise UserError(
             f"{path} holds thetao {temperature.shape}, daily_mean {mean.shape}, daily_std {std.shape}, not (T, 64, 64)"
             ", (T,), (T,): make it with python -m fastsep.prepare_sst"
         )
-    for what, bad in (
-        ("masked or missing cells", ~np.isfinite(temperature).all((1, 2))),
-        ("no daily mean", ~np.isfinite(mean)),
-        ("no positive daily standard deviation", ~(np.isfinite(std) & (std > 0))),
-    ):
-        if bad.any():
-            frame = np.flatnonzero(bad)[0]
-            raise UserError(f"zone {zone}, frame {frame} has {what} ({path}): mend the file or leave out the zone")
+    _refuse_impossible(path, zone, temperature, mean, std)
     return temperature, mean, std
 
 
+def _verified(path: Path, variable: Any) -> np.ndarray:
+    values = read_values(path, variable)
+    expected = variable.attrs.get("crc32")
+    if expected is not None and checksum(values) != expected:
+        raise UserError(f"{path} is damaged ({variable.name} does not fit its checksum): {_REMEDY}")
+    return values
+
+
+def _refuse_impossible(path: Path, zone: int, temperature: np.ndarray, mean: np.ndarray, std: np.ndarray) -> None:
+    low, high = _DEGREES
+    missing = ~np.isfinite(temperature)
+    wrong = ~missing & ((temperature < low) | (temperature > high))
+    for what, values, bad in (
+        ("masked or missing cells", temperature, missing),
+        (f"cells that are no sea's temperature in degrees Celsius, {low:g} to {high:g}", temperature, wrong),
+        ("no daily mean", mean, ~((mean >= low) & (mean <= high))),
+        ("no positive daily standard deviation", std, ~((std > 0) & (std <= _DEVIATION))),
+    ):
+        if bad.any():
+            frame, *cell = np.argwhere(bad)[0]
+            place = f" at row {cell[0]}, column {cell[1]}" if cell else ""
+            raise UserError(
+                f"zone {zone}, frame {frame} has {what} ({values[frame, *cell]:g}{place}; {np.count_nonzero(bad)} such "
+                f"in all; {path}): mend the file or leave out the zone"
+            )
+    still = np.argwhere(np.ptp(temperature, axis=0) == 0)
+    if len(still) and len(temperature) > 1:
+        row, column = still[0]
+        raise UserError(
+            f"zone {zone} has {len(still)} cells that never change, as land does ({temperature[0, row, column]:g} at "
+            f"row {row}, column {column}; {path}): mend the file or leave out the zone"
+        )
+
+
 def write_zone(path: Path, variables: dict[str, Any], coordinates: dict[str, Any], attributes: dict[str, Any]) -> None:
-    """Write an ``xarray`` data set as NetCDF-4; renamed when whole.
+    """Write a NetCDF-4 file, whole or not at all; its arrays carry checksums.
+
+    It is put together in memory, because HDF5 cannot be trusted with a full disk.
+
+    Args:
+        variables: (dimensions, values) or (dimensions, values, attributes) by name.
+        coordinates: values (n,) of dimensions, by name.
 
     Raises:
-        UserError: the file cannot be written.
+        OSError: the file cannot be written.
     """
-    xarray = optional("xarray", "sea surface temperature")
-    part = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        xarray.Dataset(variables, coordinates, attributes).to_netcdf(part, engine=ENGINE)
-        part.replace(path)
-    except OSError as error:
-        raise UserError(f"cannot write {path} ({_first_line(error)}): choose another --out") from None
-    finally:
-        part.unlink(missing_ok=True)
+    h5netcdf = optional("h5netcdf", _PURPOSE)
+    image = io.BytesIO()
+    with h5netcdf.File(image, "w", libver=("v110", "v110")) as file:
+        file.attrs.update(attributes)
+        named = {name: ((name,), *_encoded(values)) for name, values in coordinates.items()}
+        for name, (dims, values, *given) in (named | variables).items():
+            for dim, size in zip(dims, values.shape, strict=True):
+                if dim not in file.dimensions:
+                    file.dimensions[dim] = size
+            variable = file.create_variable(name, dims, values.dtype, data=values)
+            variable.attrs.update(*given)
+            variable.attrs["crc32"] = np.uint32(checksum(values))
+    make_directory(path.parent)
+    write_bytes(path, image.getbuffer())
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:150]
+def _encoded(values: np.ndarray) -> tuple[np.ndarray, dict[str, str]]:
+    """A coordinate as NetCDF stores it, with its attributes; dates as days since 1970."""
+    if values.dtype.kind != "M":
+        return np.asarray(values), {}
+    days = values.astype("datetime64[D]").astype(np.int32)
+    return days, {"units": "days since 1970-01-01", "calendar": "standard"}

@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fastsep.data.copernicus import climatology, climatology_keys, free_tiles
+from fastsep.data.climatology import climatology, climatology_keys
+from fastsep.data.copernicus import free_tiles
 from fastsep.errors import UserError
 
 
@@ -43,6 +44,6 @@ def test_too_short_a_record_is_refused():
 
 
 def test_only_whole_tiles_without_land_are_taken():
-    frame = np.zeros((130, 200))
-    frame[10, 70] = np.nan
-    assert free_tiles(frame) == [(0, 0), (0, 128), (64, 0), (64, 64), (64, 128)]
+    land = np.zeros((130, 200), bool)
+    land[10, 70] = True
+    assert free_tiles(land) == [(0, 0), (0, 128), (64, 0), (64, 64), (64, 128)]

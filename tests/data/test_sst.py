@@ -1,9 +1,12 @@
 from __future__ import annotations
 
-import h5py
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
+import xarray
 from golden_items import GOLDEN, assert_item
 
 from fastsep.data.sst import SST
@@ -117,19 +120,87 @@ def test_zones_of_unequal_length_are_refused(tmp_path):
         SST(data=tmp_path, zones=ZONES).open("train", 4, 6, CPU)
 
 
+def write_foreign(directory, zone, temperature, mean, std, **encoding):
+    """A zone as other programs write it, without checksums."""
+    variables = {"thetao": (("t", "y", "x"), temperature), "daily_mean": ("t", mean), "daily_std": ("t", std)}
+    dataset = xarray.Dataset(variables)
+    dataset.to_netcdf(directory / f"data_{zone}.nc", engine="h5netcdf", encoding={"thetao": encoding})
+
+
 def test_masked_and_missing_cells_are_refused_by_zone_and_frame(tmp_path):
     temperature, mean, std = made_zone(17)
     temperature[42, 3, 5] = np.nan
-    write_made(tmp_path, 17, temperature, mean, std)
+    for write in (write_made, write_foreign):
+        write(tmp_path, 17, temperature, mean, std)
+        with pytest.raises(
+            UserError, match=r"zone 17, frame 42 has masked or missing cells .nan at row 3, column 5; 1"
+        ):
+            read_zone(tmp_path, 17)
+    write_foreign(tmp_path, 17, temperature, mean, std, _FillValue=-999.0)  # as masked cells are stored
     with pytest.raises(UserError, match="zone 17, frame 42 has masked or missing cells"):
         read_zone(tmp_path, 17)
-    temperature[42, 3, 5] = 15
-    write_made(tmp_path, 17, temperature, mean, std)
-    with h5py.File(tmp_path / "data_17.nc", "r+") as file:  # a fill value, as masked cells are stored
-        file["thetao"].attrs["_FillValue"] = np.array([-999], np.float32)
-        file["thetao"][7, 0, 0] = -999
-    with pytest.raises(UserError, match="zone 17, frame 7 has masked or missing cells"):
+
+
+@pytest.mark.parametrize("land", [9.96921e36, -999, 1e20, -32767, 273.15])
+def test_land_that_is_a_number_is_refused_with_count_and_place(tmp_path, land):
+    temperature, mean, std = made_zone(17)
+    temperature[:, 10:12, 20:23] = land
+    write_foreign(tmp_path, 17, temperature, mean, std)
+    message = r"zone 17, frame 0 has cells that are no sea's temperature .* at row 10, column 20; 600 such in all"
+    with pytest.raises(UserError, match=message):
         read_zone(tmp_path, 17)
+
+
+@pytest.mark.parametrize("land", [0, -2.997])  # the latter is what a packed -32767 of the ocean's product stands for
+def test_land_within_the_range_of_temperatures_shows_by_never_changing(tmp_path, land):
+    temperature, mean, std = made_zone(17)
+    temperature[:, 10:12, 20:23] = land
+    write_foreign(tmp_path, 17, temperature, mean, std)
+    with pytest.raises(UserError, match=rf"zone 17 has 6 cells that never change, as land does \({land:g} at row 10"):
+        read_zone(tmp_path, 17)
+
+
+def test_kelvin_and_statistics_beyond_reason_are_refused(tmp_path):
+    temperature, mean, std = made_zone(17)
+    write_foreign(tmp_path, 17, temperature + 273.15, mean + 273.15, std)
+    with pytest.raises(UserError, match="frame 0 has cells that are no sea's temperature in degrees Celsius"):
+        read_zone(tmp_path, 17)
+    write_foreign(tmp_path, 17, temperature, mean + 273.15, std)
+    with pytest.raises(UserError, match=r"zone 17, frame 0 has no daily mean \(28\d\.\d+; 100 such in all"):
+        read_zone(tmp_path, 17)
+    std[3] = 1e30
+    write_foreign(tmp_path, 17, temperature, mean, std)
+    with pytest.raises(UserError, match=r"zone 17, frame 3 has no positive daily standard deviation \(1e\+30; 1 such"):
+        read_zone(tmp_path, 17)
+
+
+def test_values_that_changed_on_the_disk_are_refused(tmp_path, directory):
+    whole = (directory / "data_17.nc").read_bytes()
+    at = whole.index(made_zone(17)[0][50].tobytes())
+    damaged = bytearray(whole)
+    damaged[at] ^= 1  # the last bit of a number
+    (tmp_path / "data_17.nc").write_bytes(damaged)
+    with pytest.raises(UserError, match=r"data_17\.nc is damaged \(thetao does not fit its checksum\)"):
+        read_zone(tmp_path, 17)
+
+
+def test_a_zone_is_whole_or_absent_on_a_full_disk(tmp_path):
+    code = """
+import resource, signal, sys, numpy as np
+from pathlib import Path
+from fastsep.data.sst_files import write_zone
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    write_zone(Path(sys.argv[1]), {"thetao": (("t", "y", "x"), np.ones((50, 64, 64), np.float32))}, {}, {})
+except OSError as error:
+    print(error.strerror)
+"""
+    path = tmp_path / "data_1.nc"
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")  # and no crash while the process ends
+    assert done.stdout == "File too large\n"
+    assert not list(tmp_path.iterdir())
 
 
 def test_statistics_that_cannot_normalise_are_refused(tmp_path):

@@ -1,0 +1,241 @@
+"""Copernicus ocean files as one unbroken run of days: opened lazily, put in order, laid over one grid.
+
+Letters: T days, H latitudes and W longitudes of the box.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastsep.data.netcdf_time import NO_LEAP, decode_days
+from fastsep.data.reading import reading
+from fastsep.data.sst_files import SIDE, open_netcdf, read_values
+from fastsep.errors import UserError
+
+POSSIBLE = (-2.8, 45.0)
+"""Temperatures of the open sea in degrees Celsius; it freezes at -2."""
+_DAY = np.timedelta64(1, "D")
+_DEPTH_TOLERANCE = 0.5  # metres
+_GRID_TOLERANCE = 1e-3  # degrees; products round differently
+_KELVIN = 273.15
+_SURELY_KELVIN = (250.0, 330.0)
+_SAME = 2e-3  # degrees; the product's resolution is 0.0007
+
+
+@dataclass(frozen=True)
+class Region:
+    """The part of the ocean to cut up."""
+
+    lat_min: float = -90.0
+    lat_max: float = 90.0
+    lon_min: float = -180.0
+    lon_max: float = 360.0
+    """Degrees east, counted from -180 or from 0, whichever way the files count."""
+    depth: float = 0.494
+    """Metres."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file: its temperature within the region, read when asked for."""
+
+    path: Path
+    temperature: Any
+    """``xarray.DataArray`` (T, H, all longitudes)."""
+    days: np.ndarray
+    """(T,) datetime64[D]."""
+    latitude: np.ndarray
+    """(H,)."""
+    longitude: np.ndarray
+    """(W,)."""
+    columns: tuple[slice, ...]
+    """The longitudes of the box; two slices where the box lies across the seam of the file's grid."""
+    no_leap: bool
+    """There is no 29 February."""
+    offset: float
+    """What to take from the values to have degrees Celsius."""
+    no_data: tuple[float, ...]
+    """Values that stand for none although the file does not say so."""
+
+    def read(self, first: int, count: int) -> np.ndarray:
+        """Days ``first`` to ``first + count``, (count, H, W) in degrees Celsius; NaN where there is no number."""
+        days = self.temperature.isel(time=slice(first, first + count))
+        parts = [read_values(self.path, days.isel(longitude=columns)) for columns in self.columns]
+        values = np.concatenate(parts, axis=2) if len(parts) > 1 else parts[0]
+        for value in self.no_data:
+            values = np.where(np.isclose(values, value, rtol=0, atol=1e-5), np.nan, values)
+        return values - np.asarray(self.offset, values.dtype) if self.offset else values
+
+
+def open_sources(paths: Sequence[Path], region: Region) -> list[Source]:
+    """Open the files in the order of time; of days that two of them have, the first one's are taken.
+
+    Raises:
+        UserError: a file is damaged or does not fit the others, or days are missing or contradict each other.
+    """
+    sources = sorted((_open_source(path, region) for path in find_files(paths)), key=lambda source: source.days[0])
+    first = sources[0]
+    for source in sources[1:]:
+        for axis in ("latitude", "longitude"):
+            theirs, ours = getattr(source, axis), getattr(first, axis)
+            if len(theirs) != len(ours):
+                counts = f"{len(theirs)} {axis}s in the box, not {len(ours)}"
+                raise UserError(
+                    f"{source.path} has another grid than {first.path} ({counts}): give files of one product"
+                )
+            if np.abs(theirs - ours).max() > _GRID_TOLERANCE:
+                raise UserError(
+                    f"{source.path} has another grid than {first.path} (its {axis}s begin at {theirs[0]:g}, not "
+                    f"{ours[0]:g}): give files of one product"
+                )
+    chain: list[Source] = []
+    for source in sources:
+        rest = _without_overlap(source, chain)
+        if rest is not None:
+            _refuse_gap(rest, chain)
+            chain.append(rest)
+    return chain
+
+
+def find_files(paths: Sequence[Path]) -> list[Path]:
+    """The NetCDF files that are named or lie in the named directories.
+
+    Raises:
+        UserError: one is missing, or there are none.
+    """
+    files: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise UserError(f"{path} is missing: give NetCDF files or directories of them")
+        # macOS leaves ._NAME.nc beside files that it copies.
+        files += sorted(path.glob("[!.]*.nc")) if path.is_dir() else [path]
+    if not files:
+        raise UserError(f"{paths[0] if paths else 'SRC'} has no NetCDF files (*.nc)")
+    return files
+
+
+def _without_overlap(source: Source, chain: Sequence[Source]) -> Source | None:
+    """What a file adds to the days before it. Days that both have must agree."""
+    if not chain:
+        return source
+    new = np.flatnonzero(source.days > chain[-1].days[-1])
+    start = int(new[0]) if len(new) else len(source.days)
+    for row in range(start):
+        day = source.days[row]
+        for other in chain:
+            there = np.flatnonzero(other.days == day)
+            if not len(there):
+                continue
+            ours, theirs = source.read(row, 1)[0], other.read(int(there[0]), 1)[0]
+            if not np.allclose(ours, theirs, rtol=0, atol=_SAME, equal_nan=True):
+                cells = np.count_nonzero(~np.isclose(ours, theirs, rtol=0, atol=_SAME, equal_nan=True))
+                raise UserError(
+                    f"{other.path} and {source.path} both have the day {day}, and {cells} of its cells differ: "
+                    "leave one of the files out"
+                )
+    if start == len(source.days):
+        return None
+    return replace(source, temperature=source.temperature.isel(time=slice(start, None)), days=source.days[start:])
+
+
+def _refuse_gap(source: Source, chain: Sequence[Source]) -> None:
+    last = chain[-1].days[-1:] if chain else source.days[:0]
+    days = np.concatenate([last, source.days])
+    steps = np.diff(days)
+    if source.no_leap:  # from 28 February to 1 March is one day there
+        leap_day = (days[:-1] + _DAY).astype("datetime64[M]").astype(np.int64) % 12 == 1
+        leap_day &= (days[:-1] + 2 * _DAY).astype("datetime64[M]") == (days[:-1] + 2 * _DAY)
+        steps = np.where(leap_day & (steps == 2 * _DAY), _DAY, steps)
+    breaks = np.flatnonzero(steps != _DAY)
+    if len(breaks):
+        before, after = days[breaks[0]], days[breaks[0] + 1]
+        remedy = "give a file of each day between" if after > before else "its days are to be in order, each once"
+        raise UserError(f"day {before} is followed by {after} in {source.path}: {remedy}")
+
+
+def _open_source(path: Path, region: Region) -> Source:
+    dataset = open_netcdf(path)
+    if "thetao" not in dataset.variables:
+        raise UserError(f"{path} has no variable thetao: fetch the daily temperature of GLOBAL_MULTIYEAR_PHY_001_030")
+    temperature = dataset["thetao"]
+    if "depth" in temperature.dims:
+        depths = np.abs(read_values(path, dataset["depth"]) - region.depth)
+        if not (depths <= _DEPTH_TOLERANCE).any():
+            raise UserError(f"{path} has no level within {_DEPTH_TOLERANCE} m of {region.depth} m: set --depth")
+        temperature = temperature.isel(depth=int(np.nanargmin(depths)))
+    axes = {"time", "latitude", "longitude"}
+    if set(temperature.dims) != axes or not axes <= set(dataset.variables):
+        raise UserError(f"{path}: thetao has dimensions {', '.join(temperature.dims)}, not time, latitude, longitude")
+    times, latitude, longitude = (read_values(path, dataset[name]) for name in ("time", "latitude", "longitude"))
+    calendar = str(dataset["time"].attrs.get("calendar", ""))
+    with reading(path, "NetCDF file of daily temperatures", "fetch it again"):
+        days = decode_days(times, str(dataset["time"].attrs.get("units", "")), calendar)
+    rows = np.flatnonzero((latitude >= region.lat_min) & (latitude <= region.lat_max))
+    columns, longitude = box_columns(longitude, region.lon_min, region.lon_max)
+    if len(rows) < SIDE or len(longitude) < SIDE:
+        raise UserError(
+            f"{path} has {len(rows)}x{len(longitude)} cells in the box, fewer than {SIDE}x{SIDE}: widen it (latitudes "
+            f"{latitude.min():g} to {latitude.max():g}, longitudes {_span(read_values(path, dataset['longitude']))})"
+        )
+    box = slice(rows[0], rows[-1] + 1)
+    temperature, latitude = temperature.transpose("time", "latitude", "longitude").isel(latitude=box), latitude[box]
+    if latitude[0] > latitude[-1]:  # zones are numbered from the south
+        temperature, latitude = temperature.isel(latitude=slice(None, None, -1)), latitude[::-1]
+    no_leap = calendar.lower() in NO_LEAP
+    source = Source(path, temperature, days, latitude, longitude, columns, no_leap, 0.0, _undeclared(temperature))
+    return replace(source, offset=_offset(source))
+
+
+def _span(values: np.ndarray) -> str:
+    return f"{values.min():g} to {values.max():g}"
+
+
+def box_columns(longitude: np.ndarray, low: float, high: float) -> tuple[tuple[slice, ...], np.ndarray]:
+    """Columns between two longitudes, going east, and their longitudes (W,) counted from ``low``.
+
+    Both may count from -180 or from 0, each in its own way. A span of 360 degrees and more, with an edge that nobody
+    gave, is taken as the file counts.
+
+    Args:
+        longitude: (all,), increasing.
+    """
+    if high - low >= 360:
+        inside = (longitude >= low) & (longitude <= high)
+        first = int(inside.argmax())
+        return (slice(first, first + np.count_nonzero(inside)),), longitude[inside]
+    # A little below the edge counts as at it, so that rounding moves no column to the other end.
+    from_low = low + (longitude - low + _GRID_TOLERANCE) % 360 - _GRID_TOLERANCE
+    inside = np.flatnonzero((from_low >= low - 1e-9) & (from_low <= high))
+    if not len(inside):
+        return (), longitude[:0]
+    breaks = np.flatnonzero(np.diff(inside) > 1) + 1
+    runs = sorted(np.split(inside, breaks), key=lambda run: from_low[run[0]])
+    slices = tuple(slice(int(run[0]), int(run[-1]) + 1) for run in runs)
+    return slices, np.concatenate([from_low[run] for run in runs])
+
+
+def _undeclared(variable: Any) -> tuple[float, ...]:
+    """What the usual marks of absent values unpack to, for packed integers that declare no mark of their own."""
+    packed = variable.encoding
+    kind = np.dtype(packed.get("dtype", "f4"))
+    if kind.kind != "i" or not {"_FillValue", "missing_value"}.isdisjoint(packed):
+        return ()
+    least = np.iinfo(kind).min
+    scale, offset = float(packed.get("scale_factor", 1)), float(packed.get("add_offset", 0))
+    return tuple(mark * scale + offset for mark in (least, least + 1))
+
+
+def _offset(source: Source) -> float:
+    """273.15 for files in kelvin, by their own word or by numbers that no sea reaches in degrees Celsius."""
+    units = str(source.temperature.attrs.get("units", "")).lower().replace("_", "").replace(" ", "")
+    if units in ("k", "kelvin", "degk", "degreek", "degreesk", "degreekelvin", "degreeskelvin"):
+        return _KELVIN
+    frame = source.read(0, 1)
+    values = frame[np.isfinite(frame) & (np.abs(frame) < 1e4)]
+    low, high = _SURELY_KELVIN
+    return _KELVIN if len(values) and low < np.median(values[values != 0]) < high else 0.0
