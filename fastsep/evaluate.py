@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
+import tyro
+
 from fastsep import cli
-from fastsep.settings import Count, Device, Range, Settings
+from fastsep.config import EvaluateConfig
+from fastsep.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -16,29 +19,18 @@ class Arguments(Settings):
 
     run: cli.Positional[Path]
     """Run directory, as training wrote it."""
-    horizon: Annotated[int | None, Range(1, 1_000_000)] = None
-    """Frames to forecast [the longest published horizon that the data allow]."""
-    swap: bool = False
-    """Also score forecasts with the content of one sequence and the motion of another."""
-    device: Device = "auto"
-    """auto, cpu, cuda or cuda:N."""
-    batch_size: Count | None = None
-    """Sequences forecast at once [what fits memory]."""
-    data: Path | None = None
-    """Where the data lie, if not where the run's settings say."""
-    figures: bool = True
-    """Draw figures and an animation."""
+    how: Annotated[EvaluateConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=EvaluateConfig)
 
 
 def main() -> None:
     """Parse, evaluate, print."""
-    a = cli.parse(Arguments, "evaluate")
+    arguments = cli.parse(Arguments, "evaluate")
 
     # Imported only now: --help should not wait for PyTorch.
     from fastsep.evaluation import evaluate_run
     from fastsep.evaluation.report import print_report
 
-    print_report(a.run, evaluate_run(a.run, a.horizon, a.swap, a.device, a.batch_size, a.data, a.figures))
+    print_report(arguments.run, evaluate_run(arguments.run, **vars(arguments.how)))
 
 
 if __name__ == "__main__":

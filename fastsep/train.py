@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
-from fastsep import cli
-from fastsep.config import Config
+from fastsep import cli, signals
+from fastsep.config import Config, at_resume, check_resumable
+from fastsep.errors import UserError
 from fastsep.presets import PRESETS
 
 _DESCRIPTION = """Train a preset into a run directory: settings, log, checkpoints, scores and figures.
@@ -21,44 +24,91 @@ Continue an interrupted run with `python -m fastsep.train --resume RUN`."""
 def main() -> None:
     """Parse, train, score."""
     arguments = sys.argv[1:]
-    if arguments and arguments[0].split("=")[0] == "--resume":
-        run = tyro.cli(_resume_path, prog="python -m fastsep.train", args=arguments)
-        config = None
-    else:
-        config = _parse_config(arguments)
-        run = config.run.out
+    resumed, rest = _split_resume(arguments)
+    _check_length(rest)
+    config = _parse_preset(rest) if resumed is None else _parse_resume(resumed, rest)
+    run = config.run.out
 
     # Imported only now: --help should not wait for PyTorch's slower parts.
     from fastsep.training import loop
 
-    if config is None:
-        loop.resume(run)
-        config = loop.load_config(run)
-    else:
+    if resumed is None:
         loop.train(config, run)
+    else:
+        loop.resume(run, config=config)
     if config.run.score:
-        from fastsep.evaluation import evaluate_run
-        from fastsep.evaluation.report import print_report
-
-        print_report(run, evaluate_run(run, device=config.run.device))
+        _score(config, run)
     print(f"run: {run}")
 
 
-def _resume_path(resume: Path) -> Path:
-    """Continue a run from its newest checkpoint.
+def _score(config: Config, run: Path) -> None:
+    from fastsep.evaluation import evaluate_run
+    from fastsep.evaluation.report import print_report
 
-    Args:
-        resume: run directory.
-    """
-    return resume
+    try:
+        print_report(run, evaluate_run(run, device=config.run.device))
+    except signals.Stopped as stop:
+        note = f"the training is complete, score it with python -m fastsep.evaluate {shlex.quote(str(run))}"
+        raise signals.Stopped(stop.signum, note) from None
 
 
-def _parse_config(arguments: list[str]) -> Config:
-    defaults = {name.replace("_", "-"): preset() for name, preset in PRESETS.items()}
-    descriptions = {name.replace("_", "-"): (preset.__doc__ or "").strip() for name, preset in PRESETS.items()}
+def _split_resume(arguments: list[str]) -> tuple[Path | None, list[str]]:
+    """The run after ``--resume``, wherever that stands, and the other arguments."""
+    places = [place for place, word in enumerate(arguments) if word.split("=")[0] == "--resume"]
+    if not places:
+        return None, arguments
+    first = places[0]
+    value, after = arguments[first].partition("=")[2], first + 1
+    if "=" not in arguments[first] and after < len(arguments) and not arguments[after].startswith("-"):
+        value, after = arguments[after], after + 1
+    if not value or len(places) > 1:
+        raise UserError("--resume takes one run directory: python -m fastsep.train --resume RUN")
+    return Path(value).expanduser(), arguments[:first] + arguments[after:]
+
+
+def _check_length(arguments: list[str]) -> None:
+    """Two options say how long to train; both at once would leave open which holds."""
+    if _gives(arguments, "steps") and _gives(arguments, "epochs"):
+        raise UserError("--steps and --epochs both say how long to train: give one of them")
+
+
+def _gives(arguments: list[str], name: str) -> bool:
+    return any(word.split("=")[0] == f"--{name}" for word in arguments)
+
+
+def _of_length(config: Config, arguments: list[str]) -> Config:
+    """``--epochs`` holds where it is given, though the preset or the run counts steps."""
+    if not _gives(arguments, "epochs"):
+        return config
+    return dataclasses.replace(config, optim=dataclasses.replace(config.optim, steps=None))
+
+
+def _parse_preset(arguments: list[str]) -> Config:
+    defaults = {_dashed(name): preset() for name, preset in PRESETS.items()}
+    descriptions = {_dashed(name): (preset.__doc__ or "").strip() for name, preset in PRESETS.items()}
     presets = tyro.extras.subcommand_type_from_defaults(defaults, descriptions)
     kind = Annotated[presets, tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes]
-    return cli.parse(kind, "train", arguments, description=_DESCRIPTION)
+    return _of_length(cli.parse(kind, "train", arguments, description=_DESCRIPTION), arguments)
+
+
+def _parse_resume(run: Path, arguments: list[str]) -> Config:
+    """The run's settings with the options that resuming takes."""
+    from fastsep.training.run_directory import load_config
+
+    command = f"python -m fastsep.train --resume {shlex.quote(str(run))}"
+    if arguments and arguments[0] in {*PRESETS, *map(_dashed, PRESETS)}:
+        raise UserError(f"a run that goes on keeps its preset: leave out {arguments[0]}, as in {command}")
+    before = load_config(run)
+    kind: Any = Annotated[Config, tyro.conf.OmitArgPrefixes]
+    text = f"Continue a run from its newest checkpoint. It keeps its settings but for {', '.join(at_resume())}."
+    parsed = cli.parse(kind, f"train --resume {shlex.quote(str(run))}", arguments, description=text, default=before)
+    config = _of_length(parsed, arguments)
+    check_resumable(before, config)
+    return config
+
+
+def _dashed(name: str) -> str:
+    return name.replace("_", "-")
 
 
 if __name__ == "__main__":

@@ -35,6 +35,10 @@ class DataConfig(Settings):
         """Where the data lie; none where they are made in memory."""
         return self.data or self.default_path
 
+    def files(self) -> list[Path]:
+        """The files that the data consist of, in a fixed order; those that are absent may be among them."""
+        return [self.path] if self.path else []
+
     def open(self, split: Split, cond: int, pred: int, device: torch.device, seed: int = 0) -> Windows:
         """Windows of ``cond`` conditioning and ``pred`` further frames, resident on ``device``.
 

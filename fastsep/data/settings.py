@@ -34,6 +34,11 @@ class Wave(DataConfig):
     windows: Literal["all", "published"] = "all"
     """Training windows: all, or the first ones up to the number that the published schedule saw. Testing uses all."""
 
+    def files(self) -> list[Path]:
+        if self.data is None or not self.data.is_dir() or (self.data / "wave.h5").is_file():
+            return [self.data / "wave.h5" if self.data.is_dir() else self.data] if self.data else []
+        return sorted(self.data.glob("homogenous_wave*.pt")) or sorted(self.data.glob("data/homogenous_wave*.pt"))
+
 
 @dataclass(frozen=True)
 class Wave100(Wave):
@@ -78,6 +83,15 @@ class MovingMNIST(DataConfig):
         if self.speed > most:
             raise UserError(f"speed is {self.speed}: set --speed between 1 and {most} pixels a frame")
 
+    @property
+    def path(self) -> Path | None:
+        return None if self.digits == "sklearn" else self.data or self.default_path
+
+    def files(self) -> list[Path]:
+        if self.path is None or self.path.is_file():
+            return super().files()
+        return [file for name in ("train-images", "t10k-images") for file in sorted(self.path.glob(f"{name}*"))]
+
 
 @dataclass(frozen=True)
 class SST(DataConfig):
@@ -97,6 +111,9 @@ class SST(DataConfig):
         if not (self.zones and self.test_zones):
             raise UserError("there are no zones: name some with --zones and --test-zones")
 
+    def files(self) -> list[Path]:
+        return [self.path / f"data_{zone}.nc" for zone in sorted({*self.zones, *self.test_zones})]
+
 
 @dataclass(frozen=True)
 class TaxiBJ(DataConfig):
@@ -109,6 +126,9 @@ class TaxiBJ(DataConfig):
     order: Literal["published", "chronological"] = "published"
     """Frames of a window: newest first as the authors' code returns them, which makes forecasts run back in time;
     or oldest first."""
+
+    def files(self) -> list[Path]:
+        return [self.path / f"BJ{year}_M32x32_T30_InOut.h5" for year in (13, 14, 15, 16)]
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,10 @@ def open_windows(config: Wave, split: Split, cond: int, pred: int, device: torch
         starts = starts[: len(frames) * max(view.grid - length + 1, 0)]
         if len(starts) == 0:
             raise UserError(f"windows published has no window of {length} frames: use --windows all")
-    return TensorWindows(frames, starts, length)
+    windows = TensorWindows(frames, starts, length)
+    if config.points:
+        windows.layout = f"{frames.shape[-1]} pixels of a {view.grid}x{view.grid} grid"
+    return windows
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,8 @@ class Windows:
     """The data lie on ``device``; if not, ``batch`` copies from the host and cannot be captured."""
     description: str = ""
     """What the frames are, where scores have to say so; one line."""
+    layout: str = ""
+    """Where the numbers of a frame lie, if its shape does not say."""
 
     def __len__(self) -> int:
         raise NotImplementedError

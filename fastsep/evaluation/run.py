@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from fastsep import __version__
-from fastsep.config import Config
+from fastsep.config import Config, EvaluateConfig
 from fastsep.data.base import DataConfig
 from fastsep.data.windows import Windows
 from fastsep.errors import UserError, warn
@@ -23,6 +23,7 @@ from fastsep.files import write_problem, write_text
 from fastsep.model import SeparableModel
 from fastsep.networks import fold_norms
 from fastsep.training.checkpoint import Checkpoint, load_weights, newest_checkpoint
+from fastsep.training.data_record import same_data
 from fastsep.training.log_file import read_log
 from fastsep.training.memory import keep_freed_memory
 from fastsep.training.precision import resolve_device
@@ -59,9 +60,7 @@ def evaluate_run(
             data set, an unwritable run directory.
     """
     run = Path(run)
-    for name, value in (("--horizon", horizon), ("--batch-size", batch_size)):
-        if value is not None and value < 1:
-            raise UserError(f"{name} is {value}: give a positive number")
+    data = EvaluateConfig(horizon, swap, device, batch_size, data, figures).data
     target = resolve_device(device)
     if target.type == "cpu":
         keep_freed_memory()
@@ -76,6 +75,7 @@ def evaluate_run(
     horizon, windows = _open_longest(config, wanted, target, data)
     with exact_float32():
         result = _describe(checkpoint, config, windows, target, horizon)
+        result["trained_on_these_data"] = same_data(run, _settings(config, data), windows)
         protocol = kind(_settings(config, data), windows)
         result |= _score(model, windows, protocol, horizon, swap, batch_size, progress)
         _write(run, result)  # before anything is drawn, which is not what took so long

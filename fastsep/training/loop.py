@@ -12,16 +12,17 @@ import torch
 from torch import Tensor, nn
 
 from fastsep import signals
-from fastsep.config import Config
+from fastsep.config import MAX_STEPS, Config, check_resumable
 from fastsep.data.windows import Windows
 from fastsep.errors import UserError
 from fastsep.evaluation.strip import forecast_strip
 from fastsep.model import SeparableModel
 from fastsep.training import draws
 from fastsep.training.checkpoint import Checkpoint, find_checkpoint, last_good, load_weights, save_checkpoint
+from fastsep.training.data_record import compare_data
 from fastsep.training.log import Log
 from fastsep.training.precision import resolve_device, resolve_precision
-from fastsep.training.run_directory import check_new, create_run, load_config, training_lock
+from fastsep.training.run_directory import check_new, create_run, load_config, training_lock, update_config
 from fastsep.training.schedule import learning_rate
 from fastsep.training.step import TrainStep, resolve_ways
 from fastsep.training.tuning import tune
@@ -39,23 +40,36 @@ def train(config: Config, run: Path, show_progress: bool = True) -> None:
     trainer = Trainer(config, run, show_progress)
     with signals.held(), training_lock(run, make=True):  # a signal now would leave a run without a checkpoint
         create_run(run, config)
+        compare_data(run, config.data, trainer.windows)
         trainer.fit()
 
 
-def resume(run: Path, show_progress: bool = True) -> None:
+def resume(run: Path, show_progress: bool = True, config: Config | None = None) -> None:
     """Continue a run from its newest whole checkpoint to the end of its schedule; from the start if it has none yet.
 
+    Args:
+        config: the run's settings with others of how and where to run; the run keeps them.
+
     Raises:
-        UserError: no run, one that is complete, is trained by another process or has no checkpoint that is whole.
+        UserError: no run, one that is complete, is trained by another process or has no checkpoint that is whole;
+            settings that would compute something else.
     """
-    config = load_config(run)
+    before = load_config(run)
+    config = config or before
+    check_resumable(before, config)
     with training_lock(run):
         trainer = Trainer(config, run, show_progress)
         checkpoint = find_checkpoint(run)
         if checkpoint is not None:
             trainer.restore(checkpoint)
         if trainer.done >= trainer.total_steps:
-            raise UserError(f"{run} is complete ({trainer.done} steps): evaluate it with python -m fastsep.evaluate")
+            raise UserError(
+                f"{run} is complete ({trainer.done} steps): evaluate it with python -m fastsep.evaluate "
+                f"{shlex.quote(str(run))}, or extend it with --steps N, more than {trainer.done}"
+            )
+        compare_data(run, config.data, trainer.windows)
+        if config != before:
+            update_config(run, config)
         trainer.fit()
 
 
@@ -81,6 +95,8 @@ class Trainer:
             raise UserError("batch norm cannot learn from one sequence at a time: set --batch-size to 2 or more")
         self.steps_per_epoch = len(self.windows) // batch
         self.total_steps = config.optim.steps or config.optim.epochs * self.steps_per_epoch
+        if self.total_steps > MAX_STEPS:
+            raise UserError(f"{config.optim.epochs:,} epochs are {self.total_steps:,} steps: set --epochs to fewer")
         self.done = 0
         self.take_step = TrainStep(self.model, self.windows, config, dtype, ways)
 

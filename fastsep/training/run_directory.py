@@ -63,7 +63,7 @@ def create_run(run: Path, config: Config) -> None:
     try:
         make_directory(run)
         _write_identity(run, Identity(uuid.uuid4().hex))
-        write_text(run / _SETTINGS, to_json(config))
+        write_text(run / _SETTINGS, to_json(config, run))
     except OSError as error:
         raise write_problem(run / _SETTINGS, error, _OTHER_OUT) from None
 
@@ -72,13 +72,21 @@ def load_config(run: Path) -> Config:
     """The settings of a run. Raises UserError when there is no run, or it cannot be read."""
     path = Path(run) / _SETTINGS
     try:
-        return from_json(path.read_text(encoding="utf-8-sig"))
+        return from_json(path.read_text(encoding="utf-8-sig"), Path(run))
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{run} holds no run (no config.json): give the directory that training wrote") from None
     except UnicodeDecodeError:
         raise UserError(f"{path} is no text: restore it from a copy, or train again into another directory") from None
     except OSError as error:
         raise UserError(f"cannot read {path} ({error.strerror}): mend its rights or ask its owner") from None
+
+
+def update_config(run: Path, config: Config) -> None:
+    """Keep the settings that a run goes on with. Raises UserError when they cannot be written."""
+    try:
+        write_text(run / _SETTINGS, to_json(config, run))
+    except OSError as error:
+        raise write_problem(run / _SETTINGS, error, "continue with a copy of the run elsewhere") from None
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from fastsep.errors import UserError
 from fastsep.model import SeparableModel
 from fastsep.objective import Losses, losses, run_networks, window_ends
 from fastsep.training import draws
+from fastsep.training.compiler import check_compiler, has_compiler
 from fastsep.training.memory import keep_freed_memory
 from fastsep.training.precision import autocast
 from kernels.choose import Case, asked_for
@@ -36,16 +37,19 @@ class Ways(NamedTuple):
 def resolve_ways(compile: Switch, capture: Switch, device: torch.device, tune: Tune = "off") -> Ways:
     """``auto`` compiles and captures on GPUs, where cuDNN times its algorithms unless ``tune`` is off.
 
-    On a CPU compiling costs a minute and gains little.
+    On a CPU compiling costs a minute and gains little; without a compiler ``auto`` does not compile.
 
     Raises:
-        UserError: capture asked for on a CPU.
+        UserError: capture asked for on a CPU, or compiling where there is no compiler.
     """
     on_gpu = device.type == "cuda"
     if capture == "on" and not on_gpu:
-        raise UserError("CUDA graphs need a GPU: leave out --capture on, or add --device cuda")
-    chosen = (switch == "on" or (switch == "auto" and on_gpu) for switch in (compile, capture))
-    return Ways(*chosen, benchmark=on_gpu and tune != "off")
+        raise UserError("CUDA graphs need a GPU: use --capture auto or off, or --device cuda")
+    if compile == "on":
+        check_compiler(device)
+    compiles = compile == "on" or (compile == "auto" and on_gpu and has_compiler(device))
+    captures = capture == "on" or (capture == "auto" and on_gpu)
+    return Ways(compiles, captures, benchmark=on_gpu and tune != "off")
 
 
 class TrainStep:

@@ -52,6 +52,9 @@ def config(monkeypatch):
     )  # fmt: skip
 
 
+WHOLE_RUN = {"run.json", "config.json", "data.json", "log.csv", "checkpoints", "tensorboard"}
+
+
 def weights_of(run):
     return load_model(run)[0].state_dict()
 
@@ -63,7 +66,7 @@ def test_training_learns_and_leaves_a_whole_run(config, tmp_path):
     assert [row["step"] for row in rows] == list(range(10, 301, 10))
     assert rows[-1]["test_mse"] < 0.2 * rows[1]["test_mse"]
     assert rows[-1]["prediction"] < 0.2 * rows[0]["prediction"]
-    assert {path.name for path in run.iterdir()} == {"run.json", "config.json", "log.csv", "checkpoints", "tensorboard"}
+    assert {path.name for path in run.iterdir()} == WHOLE_RUN
 
 
 def stop_at(monkeypatch, step, *signums):
