@@ -17,6 +17,7 @@ from fastsep.errors import UserError
 from fastsep.model import SeparableModel
 from fastsep.objective import Losses, losses, run_networks, window_ends
 from fastsep.training import draws
+from fastsep.training.adam import Adam
 from fastsep.training.compiler import check_compiler, has_compiler
 from fastsep.training.memory import keep_freed_memory
 from fastsep.training.precision import autocast
@@ -75,7 +76,7 @@ class TrainStep:
             keep_freed_memory()
         # A rate that lives on the device can change under a captured graph.
         self.lr = torch.tensor(config.optim.lr, device=self.device, dtype=torch.float32)
-        self.optimizer = torch.optim.Adam(
+        self.optimizer = Adam(
             model.parameters(),
             lr=self.lr,
             betas=(config.optim.beta1, config.optim.beta2),
@@ -94,7 +95,7 @@ class TrainStep:
         self._count = 0
         self._forward: Callable[[Tensor, Tensor], Losses] = self._compute_losses
         if ways.compile:
-            self._forward = torch.compile(self._compute_losses)
+            self._forward = torch.compile(self._compute_losses, dynamic=False)
         self._graph: torch.cuda.CUDAGraph | None = None
         self.benchmark = ways.benchmark
         self._captures = ways.capture and windows.resident  # windows on the host are read, which no graph can replay

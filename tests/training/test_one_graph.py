@@ -1,0 +1,51 @@
+"""A step of each kind of network is one graph for the compiler, which asks the ops for their choices as it traces."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from network_cases import CONFIGS, NARROW
+from torch import Tensor
+
+from fastsep.config import Config, ObjectiveConfig, OptimConfig
+from fastsep.data.taxibj import TaxiBJ
+from fastsep.data.windows import TensorWindows, all_starts
+from fastsep.model import SeparableModel
+from fastsep.training.step import TrainStep, Ways
+from kernels import choose
+
+SST = replace(
+    CONFIGS["dcgan"], encoder="sst", decoder="sst", skip=True, last_activation="none", offset=0, res_hidden_size=4
+)
+
+
+@pytest.mark.parametrize(
+    "kind", ["dcgan", *(pytest.param(k, marks=pytest.mark.slow) for k in ("vgg32_skip", "vgg64", "resnet", "sst"))]
+)
+def test_a_step_traces_as_one_graph(kind: str) -> None:
+    model = SST if kind == "sst" else CONFIGS[kind]
+    config = Config(TaxiBJ(), model, ObjectiveConfig(nt_pred=2), OptimConfig(batch_size=2))
+    torch.manual_seed(0)
+    frames = torch.rand(2, 6, *model.shape)
+    windows = TensorWindows(frames, all_starts(2, 6, config.window), config.window)
+    step = TrainStep(SeparableModel(model).train(), windows, config, torch.bfloat16, Ways(False, False))
+    asked: list[Tensor] = []
+
+    def eager(video: Tensor, end: Tensor) -> Tensor:
+        return step._compute_losses(video, end).total
+
+    video, end = windows.batch(torch.arange(2)), torch.tensor(NARROW["nt_cond"])
+    results = []
+    for form in (eager, torch.compile(eager, backend="aot_eager", fullgraph=True, dynamic=False)):
+        with choose.asked_for() as cases:
+            loss = form(video, end)
+        loss.backward()
+        results.append((loss.detach(), [p.grad for p in step.model.parameters() if p.grad is not None]))
+        step.model.zero_grad(set_to_none=True)
+        asked.append(list(cases))
+    assert asked[0] == asked[1] == step.cases()
+    torch.testing.assert_close(*(loss for loss, _ in results), rtol=1e-3, atol=0)
+    for ours, theirs in zip(*(grads for _, grads in results), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0.1, atol=0.05 * theirs.abs().max().item())
