@@ -36,7 +36,7 @@ IN_A_GRAPH = 8
 """Rollouts in one graph: a replay then lasts long enough to hide its launch."""
 CAPTURES_AFTER = 6
 """Steps after which a ``TrainStep`` has surely recorded its graph."""
-BACKENDS = ("autograd", "adjoint", "streaming", "stationary")
+BACKENDS = ("autograd", "adjoint", "streaming", "stationary", "cluster8", "cluster16")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 

@@ -66,7 +66,7 @@ class Problem:
 STREAMING = Streaming(block_b=16, block_n=512, block_k=32, warps=8, stages=3)
 STREAMING_WIDE = Streaming(block_b=16, block_n=256, block_k=64, warps=8, stages=3)
 STREAMING_FLOAT32 = Streaming(block_b=4, block_n=128, block_k=32, warps=8, stages=3)
-STREAMING_FLOAT32_SMALL = Streaming(block_b=16, block_n=64, block_k=32, warps=4, stages=2)
+STREAMING_FLOAT32_SMALL = Streaming(block_b=16, block_n=64, block_k=16, warps=4, stages=2)
 STATIONARY = Stationary(slices=16, warps=8)
 
 TABLE = Path(__file__).with_name("table.json")
@@ -89,14 +89,14 @@ def power_of_two(n: int) -> int:
 
 
 def supported(problem: Problem) -> bool:
-    """Whether any kernel takes this problem."""
-    return (
-        problem.dtype in (torch.float16, torch.bfloat16, torch.float32)
-        and 1 <= problem.latent <= MAX_LATENT
-        and 64 <= problem.width <= MAX_WIDTH
-        and problem.width % 16 == 0
-        and problem.blocks <= MAX_BLOCKS
-    )
+    """Whether any Triton kernel takes this problem."""
+    dtypes = (torch.float16, torch.bfloat16, torch.float32)
+    return problem.dtype in dtypes and supported_shape(problem.latent, problem.width, problem.blocks)
+
+
+def supported_shape(latent: int, width: int, blocks: int) -> bool:
+    """Whether any Triton kernel takes this model."""
+    return 1 <= latent <= MAX_LATENT and 64 <= width <= MAX_WIDTH and width % 16 == 0 and blocks <= MAX_BLOCKS
 
 
 def holds_weights(config: Stationary, problem: Problem) -> bool:
@@ -120,6 +120,23 @@ def parts(config: Stationary, problem: Problem) -> int:
 def groups(problem: Problem) -> int:
     """Row groups of the stationary kernel."""
     return -(-problem.batch // ROWS)
+
+
+def leaves_hidden(config: Streaming | Stationary, problem: Problem) -> bool:
+    """Whether the forward kernel can leave the hidden layers without a spill."""
+    return isinstance(config, Streaming) or (problem.latent_padded <= 32 and holds_weights(config, problem))
+
+
+def gradient_tile(problem: Problem) -> int | None:
+    """Rows and columns of a tile in the kernel of the weight gradients; None where plain products make them."""
+    if not (supported(problem) and problem.low_precision):
+        return None
+    return next((tile for tile in (128, 64) if problem.width % tile == 0), None)
+
+
+def gradient_splits(programs: int, rows: int, tiles: int) -> int:
+    """Parts of the rows for tiles of all blocks: two programs a multiprocessor, but none of fewer than 256 rows."""
+    return max(1, min(-(-2 * programs // tiles), rows // 256))
 
 
 def stationary_takes(config: Stationary, problem: Problem) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 
 import torch
@@ -11,12 +12,17 @@ from torch import Tensor
 
 from kernels.latent_rollout import configs
 from kernels.latent_rollout.configs import Problem, Stationary, Streaming
-from kernels.latent_rollout.reference import Blocks, Hidden
+from kernels.latent_rollout.reference import Blocks, empty_hidden, hidden_states
 from kernels.latent_rollout.stationary import stationary_kernel
 from kernels.latent_rollout.streaming import streaming_kernel
+from kernels.latent_rollout.weight_gradients import products_kernel, sum_kernel
+from kernels.latent_rollout.weight_gradients import tiles as gradient_tiles
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 SHARED_INTERPRETED = 227 * 1024  # what the interpreter is taken to have
+GRADIENT_ROWS = 64
+GRADIENT_OPTIONS = {"num_warps": 8, "num_stages": 3}
+"""How the products of the weight gradients are cut: rows at a time; the tile is configs.gradient_tile."""
 
 
 @lru_cache
@@ -29,33 +35,80 @@ def device_limits(index: int) -> tuple[int, int]:
 def describe(state: Tensor, blocks: Blocks, adjoint: bool) -> Problem:
     """The problem posed by a state (B, L) and its blocks on their device."""
     count, width, latent = blocks.w1.shape
-    programs, shared = (1, SHARED_INTERPRETED) if state.device.type == "cpu" else device_limits(state.device.index or 0)
-    return Problem(state.shape[0], latent, width, count, blocks.w1.dtype, adjoint, programs, shared)
+    return Problem(state.shape[0], latent, width, count, blocks.w1.dtype, adjoint, *limits(state.device))
 
 
-def forward(t0: Tensor, blocks: Blocks, steps: int, config: Streaming | Stationary) -> Tensor:
-    """Latents (S + 1, B, L), as :func:`kernels.latent_rollout.reference.trajectory`."""
+def forward(
+    t0: Tensor, blocks: Blocks, steps: int, config: Streaming | Stationary, keep: bool
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Latents (S + 1, B, L), as :func:`kernels.latent_rollout.reference.trajectory`; with ``keep`` the hidden
+    activations (R, M, H), rebuilt by plain products where the kernel cannot leave them."""
     problem = describe(t0, blocks, adjoint=False)
     latents = torch.empty(((steps - 1) * problem.blocks + 1, *t0.shape), dtype=torch.float32, device=t0.device)
+    leaves = keep and configs.leaves_hidden(config, problem)
+    hidden = empty_hidden(t0, blocks, steps) if leaves else (latents, latents)  # the kernel ignores the latter
     tensors = (t0.float().contiguous(), latents, blocks.w1, blocks.w2, blocks.w3, blocks.b1, blocks.b2, blocks.b3)
-    _launch(tensors, steps - 1, problem, config)
-    return latents
+    _launch((*tensors, *hidden), steps - 1, problem, config, leaves)
+    if not keep:
+        return latents, None, None
+    return latents, *(hidden if leaves else hidden_states(latents, blocks)[1:])
 
 
-def recursion(grad: Tensor, hidden: Hidden, blocks: Blocks, config: Streaming | Stationary) -> Tensor:
-    """Adjoints (S + 1, B, L) from dLoss/dT (steps, B, L), as in :func:`kernels.latent_rollout.reference.recursion`."""
+def recursion(
+    grad: Tensor, h1: Tensor, h2: Tensor, blocks: Blocks, config: Streaming | Stationary
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Adjoints (S + 1, B, L), dz1 and dz2 (R, M, H) from dLoss/dT (steps, B, L), as in
+    :func:`kernels.latent_rollout.reference.recursion`."""
     problem = describe(grad[0], blocks, adjoint=True)
     steps = grad.shape[0]
     adjoints = torch.empty(((steps - 1) * problem.blocks + 1, *grad.shape[1:]), dtype=torch.float32, device=grad.device)
+    dz1, dz2 = torch.empty_like(h1), torch.empty_like(h2)
     grad = grad.float().contiguous()
-    tensors = (grad, adjoints, blocks.w3, blocks.w2, blocks.w1, hidden.h2, hidden.h1, blocks.b3)
-    _launch(tensors, steps - 1, problem, config)
-    return adjoints
+    tensors = (grad, adjoints, blocks.w3, blocks.w2, blocks.w1, h2, h1, blocks.b3, dz2, dz1)
+    _launch(tensors, steps - 1, problem, config, keep=True)
+    return adjoints, dz1, dz2
 
 
-def constants(problem: Problem, config: Streaming | Stationary) -> tuple[dict[str, object], dict[str, object]]:
+def weight_gradients(
+    latents: Tensor, adjoints: Tensor, h1: Tensor, h2: Tensor, dz1: Tensor, dz2: Tensor, dtype: torch.dtype, tile: int
+) -> Blocks:
+    """Gradients of all weights in ``dtype``, as :func:`kernels.latent_rollout.reference.weight_gradients`."""
+    (count, rows, width), (_, batch, latent) = h1.shape, latents.shape
+    padded, tiles = max(16, configs.power_of_two(latent)), gradient_tiles(width, tile)
+    programs, _ = limits(latents.device)
+    splits = configs.gradient_splits(programs, rows, tiles * count)
+    share = triton.cdiv(triton.cdiv(rows, splits), GRADIENT_ROWS) * GRADIENT_ROWS
+    size = width * width + 2 * width * padded + 3 * width
+    sums = torch.empty((splits, count, size), dtype=torch.float32, device=latents.device)
+    shapes = ((width, latent), (width,), (width, width), (width,), (latent, width), (latent,))
+    out = Blocks(*(torch.empty((count, *shape), dtype=dtype, device=latents.device) for shape in shapes))
+    with _on(latents.device):
+        products_kernel[(tiles, count, splits)](
+            latents, adjoints, h1, h2, dz1, dz2, sums, batch, rows, share,
+            **gradient_constants(latent, width, count, tile), **({} if INTERPRETED else GRADIENT_OPTIONS),
+        )  # fmt: skip
+        block = 1024
+        sum_kernel[(triton.cdiv(size, block), count)](sums, *out, latent, padded, width, count, splits, block)
+    return out
+
+
+def gradient_constants(latent: int, width: int, blocks: int, tile: int) -> dict[str, int]:
+    """Compile-time arguments of ``products_kernel``."""
+    padded = max(16, configs.power_of_two(latent))
+    return {"L": latent, "LP": padded, "H": width, "R": blocks, "BM": tile, "BK": GRADIENT_ROWS}
+
+
+def constants(
+    problem: Problem, config: Streaming | Stationary, keep: bool
+) -> tuple[dict[str, object], dict[str, object]]:
     """A kernel's compile-time arguments and its compile options."""
-    shape = {"L": problem.latent, "LP": problem.latent_padded, "H": problem.width, "ADJOINT": problem.adjoint}
+    shape = {
+        "L": problem.latent,
+        "LP": problem.latent_padded,
+        "H": problem.width,
+        "KEEP": keep,
+        "ADJOINT": problem.adjoint,
+    }
     shape["PRECISION"] = "ieee"  # of float32 products; others ignore it
     if isinstance(config, Streaming):
         tiles = {
@@ -80,11 +133,13 @@ def constants(problem: Problem, config: Streaming | Stationary) -> tuple[dict[st
     return shape | cut, {"num_warps": config.warps, "num_stages": 1, "launch_cooperative_grid": True}
 
 
-def _launch(tensors: tuple[Tensor, ...], transitions: int, problem: Problem, config: Streaming | Stationary) -> None:
+def _launch(
+    tensors: tuple[Tensor, ...], transitions: int, problem: Problem, config: Streaming | Stationary, keep: bool
+) -> None:
     if problem.batch == 0:
         return
     device = tensors[0].device
-    arguments, options = constants(problem, config)
+    arguments, options = constants(problem, config, keep)
     if INTERPRETED:
         options = {}
     sizes = (problem.batch, transitions)
@@ -99,8 +154,14 @@ def _launch(tensors: tuple[Tensor, ...], transitions: int, problem: Problem, con
             torch.zeros(groups, dtype=torch.int32, device=device),
         )
         kernel, grid = stationary_kernel, (slices, groups)
-    if device.type == "cpu":
+    with _on(device):
         kernel[grid](*tensors, *sizes, **arguments, **options)
-        return
-    with torch.cuda.device(device):
-        kernel[grid](*tensors, *sizes, **arguments, **options)
+
+
+def _on(device: torch.device) -> AbstractContextManager:
+    return nullcontext() if device.type == "cpu" else torch.cuda.device(device)
+
+
+def limits(device: torch.device) -> tuple[int, int]:
+    """Multiprocessors of a device, and the bytes of shared memory one program may use."""
+    return (1, SHARED_INTERPRETED) if device.type == "cpu" else device_limits(device.index or 0)

@@ -83,6 +83,11 @@ def stack_blocks(weights: Sequence[Tensor], dtype: torch.dtype) -> Blocks:
     return Blocks(*stacks)
 
 
+def unstack(stacks: Sequence[Tensor]) -> list[Tensor]:
+    """The flat sequence of one tensor a weight (views) from six stacks, as in :class:`Blocks`."""
+    return [weight for block in zip(*(stack.unbind() for stack in stacks), strict=True) for weight in block]
+
+
 def empty_hidden(t0: Tensor, blocks: Blocks, steps: int) -> tuple[Tensor, Tensor]:
     """Room for both hidden activations of every block-step, (R, N·B, H) in the compute dtype."""
     count, width, _ = blocks.w1.shape
@@ -158,14 +163,6 @@ def recursion(grad: Tensor, hidden: Hidden, blocks: Blocks) -> tuple[Tensor, Ten
     return adjoints, dz1.flatten(1, 2), dz2.flatten(1, 2)
 
 
-def hidden_adjoints(adjoints: Tensor, hidden: Hidden, blocks: Blocks) -> tuple[Tensor, Tensor]:
-    """``dz1, dz2`` of :func:`recursion` rebuilt from the adjoints alone, with two large products per block."""
-    g = by_block(adjoints[1:], blocks.w1.shape[0]).to(blocks.w1.dtype)  # (R, M, L)
-    dz2 = torch.ops.aten.threshold_backward(torch.bmm(g, blocks.w3), hidden.h2, 0)  # (R, M, H)
-    dz1 = torch.ops.aten.threshold_backward(torch.bmm(dz2, blocks.w2), hidden.h1, 0)  # (R, M, H)
-    return dz1, dz2
-
-
 def _product(a: Tensor, b: Tensor) -> Tensor:
     """aᵀ·b per block, accumulated and, where the library can, returned in the state's dtype."""
     if a.is_cuda and a.dtype in (torch.float16, torch.bfloat16):
@@ -173,22 +170,23 @@ def _product(a: Tensor, b: Tensor) -> Tensor:
     return torch.bmm(a.mT, b)
 
 
-def weight_gradients(adjoints: Tensor, hidden: Hidden, dz1: Tensor, dz2: Tensor) -> list[Tensor]:
-    """One large product over transitions and batch for every weight; flat, in the order of ``weights``."""
+def weight_gradients(adjoints: Tensor, hidden: Hidden, dz1: Tensor, dz2: Tensor) -> Blocks:
+    """One large product over transitions and batch for every weight of a block, in the state's dtype where it can."""
     g = by_block(adjoints[1:], dz1.shape[0])  # (R, M, L)
     to = adjoints.dtype
-    stacks = (
-        _product(dz1, hidden.t),  # (R, H, L)
-        dz1.sum(1, dtype=to),  # (R, H)
-        _product(dz2, hidden.h1),  # (R, H, H)
-        dz2.sum(1, dtype=to),  # (R, H)
-        _product(g.to(dz2.dtype), hidden.h2),  # (R, L, H)
-        g.sum(1),  # (R, L)
+    return Blocks(
+        w1=_product(dz1, hidden.t),  # (R, H, L)
+        b1=dz1.sum(1, dtype=to),  # (R, H)
+        w2=_product(dz2, hidden.h1),  # (R, H, H)
+        b2=dz2.sum(1, dtype=to),  # (R, H)
+        w3=_product(g.to(dz2.dtype), hidden.h2),  # (R, L, H)
+        b3=g.sum(1),  # (R, L)
     )
-    return [stack[k] for k in range(dz1.shape[0]) for stack in stacks]
 
 
-def adjoint(latents: Tensor, grad: Tensor, blocks: Blocks, kept: tuple[Tensor, Tensor] | None = None) -> list[Tensor]:
+def adjoint(
+    latents: Tensor, grad: Tensor, blocks: Blocks, kept: tuple[Tensor, Tensor] | None = None
+) -> tuple[Tensor, Blocks]:
     """Gradients of the rollout by hand.
 
     Args:
@@ -197,8 +195,8 @@ def adjoint(latents: Tensor, grad: Tensor, blocks: Blocks, kept: tuple[Tensor, T
         kept: hidden activations that :func:`trajectory` kept; rebuilt when left out.
 
     Returns:
-        dLoss/dT_0 (B, L), then one gradient per weight in the order of ``weights``.
+        adjoints (S + 1, B, L), the first of them dLoss/dT_0, and the gradients of all weights, stacked as they are.
     """
     hidden = hidden_states(latents, blocks, kept)
     adjoints, dz1, dz2 = recursion(grad, hidden, blocks)
-    return [adjoints[0], *weight_gradients(adjoints, hidden, dz1, dz2)]
+    return adjoints, weight_gradients(adjoints, hidden, dz1, dz2)

@@ -22,6 +22,7 @@ from kernels.latent_rollout.banks import WARP, Traffic, loop_traffic
 from kernels.latent_rollout.configs import Problem, Stationary, Streaming
 from kernels.latent_rollout.stationary import stationary_kernel
 from kernels.latent_rollout.streaming import streaming_kernel
+from kernels.latent_rollout.weight_gradients import products_kernel
 
 SHARED_LIMIT = {80: 163 * 1024, 90: 227 * 1024}
 TABLE = Path(__file__).with_name("resources.md")
@@ -43,15 +44,36 @@ class Resources:
     loop: Traffic
 
 
-def compile_only(problem: Problem, config: Streaming | Stationary, architecture: int) -> Resources:
+@dataclass(frozen=True)
+class Cut:
+    """A kernel as it is compiled: with ``keep`` the forward kernel leaves the hidden layers. ``config`` is the tile of
+    the products where the kernel is that of the weight gradients."""
+
+    problem: Problem
+    config: Streaming | Stationary | int
+    keep: bool
+
+    @property
+    def direction(self) -> str:
+        """As in the table."""
+        if isinstance(self.config, int):
+            return "gradients"
+        return "adjoint" if self.problem.adjoint else "forward, keeping" if self.keep else "forward"
+
+
+def compile_only(cut: Cut, architecture: int) -> Resources:
     """Compile one kernel for ``architecture`` (80, 90) and read its needs off the binary."""
-    kernel = streaming_kernel if isinstance(config, Streaming) else stationary_kernel
-    constants, options = launch.constants(problem, config)
-    operand = "*" + _TYPES[problem.dtype]
-    signature = dict.fromkeys(kernel.arg_names, operand)
-    signature |= dict.fromkeys(("start", "states", "shift"), "*fp32")
+    problem, config = cut.problem, cut.config
+    if isinstance(config, int):
+        kernel, options = products_kernel, launch.GRADIENT_OPTIONS
+        constants = launch.gradient_constants(problem.latent, problem.width, problem.blocks, config)
+    else:
+        kernel = streaming_kernel if isinstance(config, Streaming) else stationary_kernel
+        constants, options = launch.constants(problem, config, cut.keep)
+    signature = dict.fromkeys(kernel.arg_names, "*" + _TYPES[problem.dtype])
+    signature |= dict.fromkeys(("start", "states", "shift", "latents", "adjoints", "sums"), "*fp32")
     signature |= dict.fromkeys(("partials", "arrived"), "*i32")
-    signature |= dict.fromkeys(("batch", "transitions", "blocks"), "i32")
+    signature |= dict.fromkeys(("batch", "transitions", "blocks", "rows", "share"), "i32")
     signature = {name: kind for name, kind in signature.items() if name in kernel.arg_names}
     signature |= dict.fromkeys(constants, "constexpr")
     aligned = {(i,): [["tt.divisibility", 16]] for i, n in enumerate(kernel.arg_names) if signature[n][0] == "*"}
@@ -71,27 +93,34 @@ def compile_only(problem: Problem, config: Streaming | Stationary, architecture:
         shared=compiled.metadata.shared,
         tensor_core=len(re.findall(r"mma\.sync|wgmma\.mma_async", ptx)),
         float64="f64" in ptx,
-        loop=loop_traffic(ptx, WARP * config.warps),
+        loop=loop_traffic(ptx, WARP * options["num_warps"]),
     )
 
 
-def shipped(architecture: int) -> Iterator[tuple[Problem, Streaming | Stationary]]:
+def shipped(architecture: int) -> Iterator[Cut]:
     """Every kind of problem the table in configs.py answers, with its answer, at a batch of 128."""
     for dtype in _TYPES:
         for width, latent, blocks in _MODELS:
             for adjoint in (False, True):
                 problem = Problem(128, latent, width, blocks, dtype, adjoint, 132, SHARED_LIMIT[architecture])
-                answers = {configs.choose(problem, kind) for kind in ("streaming", "stationary")}
-                yield from ((problem, config) for config in sorted(answers, key=repr) if config is not None)
+                answers = {configs.choose(problem, kind) for kind in ("streaming", "stationary")} - {None}
+                for config in sorted(answers, key=repr):
+                    yield Cut(problem, config, keep=adjoint)
+                    if not adjoint and configs.leaves_hidden(config, problem):
+                        yield Cut(problem, config, keep=True)
+            if tile := configs.gradient_tile(problem):
+                yield Cut(problem, tile, keep=False)
 
 
-def row(problem: Problem, config: Streaming | Stationary, architecture: int, found: Resources) -> str:
+def row(cut: Cut, architecture: int, found: Resources) -> str:
     """One line of the table."""
-    held = isinstance(config, Stationary) and ("held" if configs.holds_weights(config, problem) else "read again")
+    problem, config = cut.problem, cut.config
+    stationary = isinstance(config, Stationary)
+    held = stationary and ("held" if configs.holds_weights(config, problem) else "read again")
     cells = (
         f"sm_{architecture}",
-        type(config).__name__.lower(),
-        "adjoint" if problem.adjoint else "forward",
+        "products" if isinstance(config, int) else type(config).__name__.lower(),
+        cut.direction,
         _TYPES[problem.dtype],
         problem.width,
         problem.latent,
@@ -101,7 +130,7 @@ def row(problem: Problem, config: Streaming | Stationary, architecture: int, fou
         found.spilled,
         f"{found.shared / 1024:.0f}",
         found.tensor_core,
-        found.loop.conflicts if isinstance(config, Stationary) else "-",
+        found.loop.conflicts if stationary else "-",
     )
     return "| " + " | ".join(str(cell) for cell in cells) + " |"
 
@@ -120,8 +149,8 @@ def main() -> None:
         "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for architecture in SHARED_LIMIT:
-        for problem, config in shipped(architecture):
-            lines.append(row(problem, config, architecture, compile_only(problem, config, architecture)))
+        for cut in shipped(architecture):
+            lines.append(row(cut, architecture, compile_only(cut, architecture)))
             print(lines[-1], flush=True)
     TABLE.write_text("\n".join(lines) + "\n")
 

@@ -22,6 +22,8 @@ def streaming_kernel(
     gate_lift,  # forward: b1 (R, H); adjoint: h2 (R, N, B, H), whose sign is the mask
     gate_mix,  # forward: b2 (R, H); adjoint: h1 (R, N, B, H)
     shift,  # forward: b3 (R, L); adjoint: not read
+    out_lift,  # with KEEP, written: h1 (R, N, B, H); adjoint: dz2
+    out_mix,  # with KEEP, written: h2 (R, N, B, H); adjoint: dz1
     batch,  # B
     transitions,  # N
     blocks,  # R; known only at run time, or a single block's weights are hoisted out of the loop and spill
@@ -31,6 +33,7 @@ def streaming_kernel(
     BLOCK_B: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
+    KEEP: tl.constexpr,
     ADJOINT: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
@@ -55,7 +58,7 @@ def streaming_kernel(
         i = total - 1 - done if ADJOINT else done
         block = i % blocks
         step = i // blocks
-        gate_row = ((block * transitions + step).to(tl.int64) * batch + row) * H  # adjoint only
+        hidden_row = ((block * transitions + step).to(tl.int64) * batch + row) * H  # of a hidden layer
         y = tl.zeros([BLOCK_B, LP], tl.float32)
         x_operand = x.to(operand)
         for n in range(0, H, BLOCK_N):
@@ -70,25 +73,31 @@ def streaming_kernel(
                 )  # (LP, BLOCK_K)
                 p = tl.dot(x_operand, lift, input_precision=PRECISION)  # (BLOCK_B, BLOCK_K)
                 if ADJOINT:
-                    gate = tl.load(gate_lift + gate_row + src, mask=alive & (src < H), other=0.0)
-                    p = tl.where(gate > 0, p, 0.0)
+                    gate = tl.load(gate_lift + hidden_row + src, mask=alive & (src < H), other=0.0)
+                    p = tl.where(gate > 0, p, 0.0).to(operand)
                 else:
-                    p = tl.maximum(p + tl.load(gate_lift + block * H + src, mask=src < H, other=0.0), 0.0)
+                    bias = tl.load(gate_lift + block * H + src, mask=src < H, other=0.0)
+                    p = tl.maximum(p + bias, 0.0).to(operand)
+                if KEEP:
+                    tl.store(out_lift + hidden_row + src, p, mask=alive & (src < H) & (n == 0))
                 col = tl.trans(src)
                 mix = tl.load(
                     w_mix + mix_offsets(block, col, dst, H, ADJOINT), mask=(col < H) & (dst < H), other=0.0
                 )  # (BLOCK_K, BLOCK_N)
-                q = tl.dot(p.to(operand), mix, q, input_precision=PRECISION)
+                q = tl.dot(p, mix, q, input_precision=PRECISION)
             if ADJOINT:
-                gate = tl.load(gate_mix + gate_row + dst, mask=alive & (dst < H), other=0.0)
-                q = tl.where(gate > 0, q, 0.0)
+                gate = tl.load(gate_mix + hidden_row + dst, mask=alive & (dst < H), other=0.0)
+                q = tl.where(gate > 0, q, 0.0).to(operand)
             else:
-                q = tl.maximum(q + tl.load(gate_mix + block * H + dst, mask=dst < H, other=0.0), 0.0)
+                bias = tl.load(gate_mix + block * H + dst, mask=dst < H, other=0.0)
+                q = tl.maximum(q + bias, 0.0).to(operand)
+            if KEEP:
+                tl.store(out_mix + hidden_row + dst, q, mask=alive & (dst < H))
             hid = tl.trans(dst)
             drop = tl.load(
                 w_drop + drop_offsets(block, hid, lat, L, H, ADJOINT), mask=(hid < H) & (lat < L), other=0.0
             )  # (BLOCK_N, LP)
-            y = tl.dot(q.to(operand), drop, y, input_precision=PRECISION)
+            y = tl.dot(q, drop, y, input_precision=PRECISION)
         x += y
         if ADJOINT:
             if block == 0:

@@ -41,13 +41,15 @@ def make(batch: int, latent: int, blocks: int, dtype: torch.dtype = DTYPE) -> tu
 
 
 def calls(batch: int, latent: int, blocks: int, steps: int, adjoint: bool, dtype: torch.dtype = DTYPE) -> Callable:
-    """A function of a cut that runs one forward, or one adjoint recursion without the products around it."""
+    """A function of a cut that runs one forward, keeping what training needs where the kernel leaves it, or one adjoint
+    recursion without the products after it."""
     t0, stacked = make(batch, latent, blocks, dtype)
     if not adjoint:
-        return lambda config: launch.forward(t0, stacked, steps, config)
+        problem = launch.describe(t0, stacked, adjoint=False)
+        return lambda config: launch.forward(t0, stacked, steps, config, configs.leaves_hidden(config, problem))
     hidden = reference.hidden_states(reference.trajectory(t0, stacked, steps), stacked)
     grad = torch.randn(steps, batch, latent, device="cuda")
-    return lambda config: launch.recursion(grad, hidden, stacked, config)
+    return lambda config: launch.recursion(grad, hidden.h1, hidden.h2, stacked, config)
 
 
 def captured_microseconds(call: Callable[[], object], repeats: int) -> float:

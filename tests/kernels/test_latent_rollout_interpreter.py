@@ -1,4 +1,4 @@
-"""Both rollout kernels under Triton's interpreter, which computes float32 and float16 products exactly."""
+"""The Triton kernels under Triton's interpreter, which computes float32 and float16 products exactly."""
 
 from __future__ import annotations
 
@@ -12,15 +12,24 @@ import pytest
 HERE = Path(__file__).parent
 
 
-def test_kernels_equal_the_reference_at_odd_shapes():
+def run(*arguments):
     pytest.importorskip("triton")
     paths = [str(HERE.parents[1]), str(HERE.parent), os.environ.get("PYTHONPATH", "")]
     done = subprocess.run(
-        [sys.executable, str(HERE / "_rollout_interpreted.py")],
+        [sys.executable, str(HERE / "_rollout_interpreted.py"), *arguments],
         env=os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "all agree" in done.stdout
+
+
+def test_kernels_equal_the_reference():
+    run()
+
+
+@pytest.mark.slow
+def test_kernels_equal_autograd_in_float64_at_odd_shapes():
+    run("--all")

@@ -1,0 +1,89 @@
+"""Every way to roll out as a candidate to choose from. Letters as in reference.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from kernels.choose import Task
+from kernels.latent_rollout import cluster, configs
+from kernels.latent_rollout.backends import CLUSTER_ROWS
+from kernels.latent_rollout.op import rollout
+from kernels.latent_rollout.settle import DIRECTIONS
+
+
+def make_task(
+    direction: str,
+    device: torch.device,
+    batch: int,
+    steps: int,
+    latent: int,
+    width: int,
+    blocks: int,
+    dtype: torch.dtype,
+) -> Task:
+    """A rollout with float32 weights, as in training, that stays finite for any number of steps; with its gradients
+    where ``direction`` says so. Plain products, which verify the others, come first."""
+    generator = torch.Generator(device).manual_seed(0)
+
+    def random(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator, device=device)
+
+    shapes = ((width, latent), (width,), (width, width), (width,), (latent, width), (latent,))
+    weights = [random(*shape).mul_(0.3 / shape[-1] ** 0.5) for _ in range(blocks) for shape in shapes]
+    t0, grad = random(batch, latent), random(steps, batch, latent)
+    gradients = direction == DIRECTIONS[True]
+    leaves = [tensor.requires_grad_(gradients) for tensor in (t0, *weights)]
+
+    def run(backend: str, compute: torch.dtype) -> list[Tensor]:
+        out = rollout(t0, weights, steps, dtype=compute, backend=backend)
+        if not gradients:
+            return [out]
+        return [out.detach(), *torch.autograd.grad(out, leaves, grad.to(out.dtype))]
+
+    candidates = {
+        name: captured(lambda name=name: run(name, dtype), device)
+        for name in names(batch, latent, width, blocks, dtype, device)
+    }
+    return Task(candidates, lambda: run("adjoint", torch.float64))
+
+
+def names(batch: int, latent: int, width: int, blocks: int, dtype: torch.dtype, device: torch.device) -> list[str]:
+    """The backends worth comparing."""
+    from kernels.latent_rollout import launch
+
+    problem = configs.Problem(batch, latent, width, blocks, dtype, False, *launch.limits(device))
+    found = ["adjoint"]
+    if configs.supported(problem) and problem.low_precision:
+        found.append("streaming")
+        if any(configs.stationary_takes(c, problem) for c in configs.CANDIDATES_STATIONARY):
+            found.append("stationary")
+        if device.type == "cuda" and cluster.takes(problem):
+            found += CLUSTER_ROWS
+    return found
+
+
+def captured(call: Callable[[], list[Tensor]], device: torch.device) -> Callable[[], list[Tensor]]:
+    """``call`` as a CUDA graph from its first run on, so that what is timed is the GPU's work and not Python's; on a
+    CPU as it is."""
+    if device.type != "cuda":
+        return call
+    state: list = []
+
+    def replay() -> list[Tensor]:
+        if not state:
+            stream = torch.cuda.Stream(device)
+            stream.wait_stream(torch.cuda.current_stream(device))
+            with torch.cuda.stream(stream):
+                call()
+            torch.cuda.current_stream(device).wait_stream(stream)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                outputs = call()
+            state.extend((graph, outputs))
+        state[0].replay()
+        return state[1]
+
+    return replay
