@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 from pathlib import Path
@@ -11,6 +12,7 @@ from bench.charts import draw_all
 from bench.environment import RESULTS, ROOT
 from bench.results_files import read_results
 from bench.tables import readme_block, results_page
+from bench.trust.table import trust_section
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 
@@ -23,7 +25,10 @@ def main() -> None:
     for device in devices:
         for path in draw_all(device, RESULTS / device.slug):
             print(f"drew {path.relative_to(ROOT)}")
-    write(ROOT / "bench" / "RESULTS.md", results_page(devices))
+    trust = RESULTS / "trust.json"
+    counts = json.loads(trust.read_text()) if trust.exists() else {}
+    page = "\n".join(filter(None, (results_page(devices), trust_section(counts))))
+    write(ROOT / "bench" / "RESULTS.md", page)
     readme = ROOT / "README.md"
     if readme.exists():
         write(readme, replace_block(readme.read_text(), readme_block(devices)))

@@ -33,31 +33,37 @@ class LogFile:
 
     def __init__(self, path: Path, first_step: int):
         self.path = path
-        self._pending = b""
+        self._pending: list[bytes] = []
         self._warned = False
-        lines: list[bytes] = []
         try:
             lines = _read_lines(path)
-            kept = _drop_after(lines, first_step)
-            if kept != lines or not lines:
-                write_bytes(path, b"".join(kept) or _line(COLUMNS))
         except (ForeignError, IsADirectoryError, PermissionError) as error:
             self._set_aside(getattr(error, "strerror", None) or error)
-        except OSError as error:  # the old log is still there as it was, and rows are appended
+            return
+        except OSError as error:
             self._warn(error)
-            if lines and not lines[-1].endswith(b"\n"):
-                self._pending = b"\r\n"
+            return
+        kept = _drop_after(lines, first_step)
+        if kept != lines or not lines:
+            try:
+                write_bytes(path, b"".join(kept) or _line(COLUMNS))
+            except OSError as error:  # the old log is still there as it was, and rows are appended
+                self._warn(error)
 
     def write(self, values: Row) -> None:
         """Append a row; values that are absent stay empty."""
-        self._pending += _line([_text(values.get(name, "")) for name in COLUMNS])
+        self._pending.append(_line([_text(values.get(name, "")) for name in COLUMNS]))
         try:
-            descriptor = os.open(self.path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o666)
+            descriptor = os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_APPEND, 0o666)
             try:
-                if os.fstat(descriptor).st_size == 0:
-                    self._pending = _line(COLUMNS) + self._pending.removeprefix(_line(COLUMNS))
+                size = os.fstat(descriptor).st_size
+                if size == 0:
+                    _write(descriptor, _line(COLUMNS))
+                elif os.pread(descriptor, 1, size - 1) != b"\n":  # a line was cut short: by a full disk, by a crash
+                    _write(descriptor, b"\r\n")
                 while self._pending:
-                    self._pending = self._pending[os.write(descriptor, self._pending) :]
+                    _write(descriptor, self._pending[0])
+                    del self._pending[0]
             finally:
                 os.close(descriptor)
         except OSError as error:
@@ -139,6 +145,11 @@ def _line(cells: object) -> bytes:
     buffer = io.StringIO()
     csv.writer(buffer).writerow(cells)
     return buffer.getvalue().encode()
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
 
 
 def _text(value: float | str) -> str:
