@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Annotated
 
 from fastsep import cli
-from fastsep.settings import Range, Settings
+from fastsep.presets import PRESETS
+from fastsep.settings import Pattern, Range, Settings
+
+_PRESETS = "|".join(PRESETS).replace("_", "[-_]")
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class Arguments(Settings):
     """Their run directory, with ov_Es.pt, ov_Et.pt, decoder.pt, t_resnet.pt and params.json."""
     out: Path
     """Run directory to write."""
-    preset: str | None = None
+    preset: Annotated[str | None, Pattern(_PRESETS, "one of the presets that fastsep.train lists")] = None
     """Settings to start from; needed only without params.json."""
     epoch: Annotated[int | None, Range(0, 1_000_000_000)] = None
     """Import the checkpoint of this epoch (ov_Es_EPOCH.pt and so on) instead of the final networks."""
@@ -34,7 +37,8 @@ def main() -> None:
     # Imported only now: --help should not wait for PyTorch.
     from fastsep.training.official import import_run
 
-    import_run(arguments.directory, arguments.out, arguments.preset, arguments.epoch)
+    preset = arguments.preset and arguments.preset.replace("-", "_")
+    import_run(arguments.directory, arguments.out, preset, arguments.epoch)
     print(f"run: {arguments.out}")
 
 

@@ -84,8 +84,7 @@ class Setting:
             return None
         checked = self._convert(value)
         if checked is None or not self._holds(checked):
-            shown = f"'{value}'" if isinstance(value, str | os.PathLike) else repr(value)
-            raise UserError(f"{self.name} is {shown[:100]}: set {self.flag} to {self.wanted}")
+            raise UserError(f"{self.name} is {_shown(value)}: set {self.flag} to {self.wanted}")
         return checked
 
     @property
@@ -109,7 +108,8 @@ class Setting:
         """The values it takes, in words."""
         names = {int: "whole number", float: "number", Path: "path", str: "text", bool: "true or false"}
         if get_origin(self.kind) is Literal:
-            text = ", ".join(map(str, get_args(self.kind)[:-1])) + f" or {get_args(self.kind)[-1]}"
+            *others, last = get_args(self.kind)
+            text = f"{', '.join(others)} or {last}" if others else last
         elif self.pattern:
             text = self.pattern.meaning
         elif self.several:
@@ -178,17 +178,34 @@ def _convert(kind: Any, value: Any) -> Any:
     if get_origin(kind) is Literal:
         return value if isinstance(value, str) and value in get_args(kind) else None
     if kind is Path:
-        fits = isinstance(value, str | os.PathLike) and "\0" not in os.fspath(value)
-        return Path(value).expanduser() if fits else None
+        return _path(value)
     if kind in (bool, str):
         return value if isinstance(value, kind) else None
     if isinstance(value, bool):
         return None
     if kind is int:
         return int(value) if isinstance(value, numbers.Integral) else None
-    if not isinstance(value, numbers.Real) or not math.isfinite(value):
-        return None
     try:
-        return float(value)
+        number = float(value) if isinstance(value, numbers.Real) else math.nan
     except OverflowError:
         return None
+    return number if math.isfinite(number) else None
+
+
+def _path(value: Any) -> Path | None:
+    text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if not isinstance(text, str) or "\0" in text:
+        return None
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # ~somebody, who has no home here
+        return None
+
+
+def _shown(value: Any) -> str:
+    """A value in a message."""
+    try:
+        text = f"'{value}'" if isinstance(value, str | os.PathLike) else repr(value)
+    except ValueError:  # Python does not write numbers of thousands of digits
+        return "a number of thousands of digits"
+    return " ".join(text.split())[:100]

@@ -1,0 +1,63 @@
+"""What all commands have in common: help at once, one line for a wrong environment, nobody else's modules."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from command_line import run_command
+
+COMMANDS = (
+    "train", "evaluate", "gen_wave", "gen_mnist", "prepare_chairs", "prepare_sst", "import_official",
+)  # fmt: skip
+ROOT = Path(__file__).parents[1]
+
+
+def start(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run([sys.executable, *arguments], cwd=cwd, env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "train wave"])
+def test_help_is_there_at_once(command: str, tmp_path: Path) -> None:
+    """Measured in processor time, which neighbours do not lengthen much."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    module, *rest = command.split()
+    done = start("-m", f"fastsep.{module}", *rest, "--help", cwd=tmp_path)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 0 and not done.stderr
+    assert f"usage: python -m fastsep.{module}" in done.stdout
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1
+
+
+def test_exit_statuses_are_in_the_help(capsys) -> None:
+    for command in COMMANDS:
+        _, out, _ = run_command(command, "--help", capsys=capsys)
+        assert "Exit status: 0 done, 2 bad input, 128 + N stopped by signal N" in out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_wrong_environment_is_one_line(command: str, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("FASTSEP_KERNELS", "nonsense")
+    status, _, errors = run_command(command, "--help", capsys=capsys)
+    assert status == 2
+    assert errors == "error: FASTSEP_KERNELS is 'nonsense': set it to one of auto, torch, triton\n"
+
+
+def test_other_modules_called_kernels_are_not_ours(tmp_path: Path) -> None:
+    (tmp_path / "kernels.py").write_text("raise SystemExit('imported the wrong module')")
+    done = start("-m", "fastsep.train", "--help", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "kernels.py").write_text("")
+    done = start("-c", "import kernels, fastsep", cwd=tmp_path)
+    assert "ImportError: a module kernels from" in done.stderr and "import fastsep first" in done.stderr
+
+
+def test_a_reader_of_help_may_leave(tmp_path: Path) -> None:
+    script = f"{sys.executable} -m fastsep.train wave --help | head -n 1"
+    done = subprocess.run(["sh", "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.startswith("usage:") and not done.stderr

@@ -1,0 +1,205 @@
+"""Every setting of every preset and command: values just outside its range and of other types are refused, with its
+name and before anything is written, from Python, ``config.json`` and the command line alike."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import numpy as np
+import pytest
+
+from fastsep import cli, evaluate, gen_mnist, gen_wave, import_official, prepare_chairs, prepare_sst, train
+from fastsep.config import EvaluateConfig, from_json, to_json
+from fastsep.errors import UserError
+from fastsep.presets import PRESETS
+from fastsep.settings import Setting, Settings, settings_of
+
+PARTS = ("data", "model", "objective", "optim", "run")
+COMMANDS = {
+    "gen_wave": (gen_wave.Arguments, ["--out", "o"]),
+    "gen_mnist": (gen_mnist.Arguments, ["--out", "o"]),
+    "prepare_chairs": (prepare_chairs.Arguments, ["s"]),
+    "prepare_sst": (prepare_sst.Arguments, ["s"]),
+    "import_official": (import_official.Arguments, ["s", "--out", "o"]),
+    "evaluate": (evaluate.Arguments, ["s"]),
+}
+POSITIONAL = {"source", "sources", "directory"}
+ALL = {
+    (cls, setting.name): setting
+    for cls in (
+        *(type(getattr(preset(), part)) for preset in PRESETS.values() for part in PARTS),
+        *(kind for kind, _ in COMMANDS.values()),
+        EvaluateConfig,
+    )
+    for setting in settings_of(cls)
+}
+
+
+def just_outside(setting: Setting) -> list[Any]:
+    """The numbers next to the range."""
+    if setting.range is None:
+        return []
+    low, high, above = setting.range.low, setting.range.high, setting.range.above
+    if setting.kind is int:
+        values = [low - 1, high + 1]
+    else:
+        values = [float(low) if above else math.nextafter(low, -math.inf), math.nextafter(high, math.inf)]
+    return [[value] for value in values] if setting.several else values
+
+
+def edges(setting: Setting) -> list[Any]:
+    """The first and the last numbers within the range."""
+    low, high, above = setting.range.low, setting.range.high, setting.range.above
+    values = [math.nextafter(low, math.inf) if above else low, high]
+    return [[value] for value in values] if setting.several else values
+
+
+def of_other_types(setting: Setting) -> list[Any]:
+    """Values of JSON that are none of this setting."""
+    kind = setting.kind
+    values: list[Any] = [{}, {"a": 1}] if setting.optional else [None, {}, {"a": 1}]
+    if setting.several:
+        return [*values, 1, "12", [None], [{}], *([["1"], [1.5], [True]] if kind is int else [[3]])]
+    values += [[], [1]]
+    if kind is int:
+        return [*values, True, 1.5, "1", "fast", math.nan, 10**400]
+    if kind is float:
+        return [*values, True, "1", "fast", math.nan, math.inf, -math.inf, 10**400]
+    if kind is bool:
+        return [*values, 0, 1, "yes"]
+    if kind is Path:
+        return [*values, True, 3, "a\0b", "~nobody-of-that-name/x"]
+    return [*values, True, 3, "", "nonsense"]
+
+
+def words(setting: Setting, value: Any) -> list[str] | None:
+    """The value as a command line gives it, if one can and it then is another than a good one."""
+    if setting.several != isinstance(value, list):
+        return None
+    items = value if setting.several else [value]
+    if not items or not all(isinstance(item, int | float | str) for item in items):
+        return None
+    return None if items[0] in ("", "1", "a\0b") else [f"{item}" for item in items]
+
+
+@pytest.mark.parametrize(("cls", "name"), ALL, ids=lambda part: part if isinstance(part, str) else part.__module__)
+def test_every_setting_says_which_values_it_takes(cls: type, name: str) -> None:
+    setting = ALL[cls, name]
+    if setting.kind in (int, float):
+        assert setting.range is not None
+        for value in edges(setting):
+            assert setting.check(value) == (tuple(value) if setting.several else value)
+    elif setting.kind is str:
+        assert setting.pattern is not None
+    else:
+        assert setting.kind in (bool, Path) or get_origin(setting.kind) is Literal
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_from_python_and_json(preset: str) -> None:
+    config = PRESETS[preset]()
+    for part in PARTS:
+        settings = getattr(config, part)
+        for setting in settings_of(type(settings)):
+            for value in (*just_outside(setting), *of_other_types(setting)):
+                with pytest.raises(UserError, match=f"{setting.name} is .*set {setting.flag} to "):
+                    replace(settings, **{setting.name: value})
+                values = json.loads(to_json(config))
+                values[part][setting.name] = value
+                with pytest.raises(UserError, match=f"^config.json: {setting.name} is .*set {setting.flag} to "):
+                    from_json(json.dumps(values))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_arguments_from_python(command: str) -> None:
+    kind, _ = COMMANDS[command]
+    kind = EvaluateConfig if command == "evaluate" else kind
+    required = {field.name: Path("p") for field in dataclasses.fields(kind) if field.default is dataclasses.MISSING}
+    required = {name: (value,) if name == "sources" else value for name, value in required.items()}
+    assert kind(**required)
+    for setting in settings_of(kind):
+        for value in (*just_outside(setting), *of_other_types(setting)):
+            with pytest.raises(UserError, match=f"{setting.name} is .*set {setting.flag} to "):
+                kind(**(required | {setting.name: value}))
+
+
+def check_command_line(parse: Any, kind: type, capsys: pytest.CaptureFixture) -> None:
+    """It says which option it does not take, for the numbers next to each range and one word of another type."""
+    for setting in settings_of(kind):
+        if setting.kind in (bool, Path) or setting.name in POSITIONAL:  # any word is a path
+            continue
+        given = [words(setting, value) for value in (*just_outside(setting), *of_other_types(setting)[::-1])]
+        given = [value for value in given if value is not None]
+        for value in given[: 3 if setting.range else 1]:
+            with pytest.raises((UserError, SystemExit)) as caught:
+                parse([f"{setting.flag}={value[0]}"] if value[0].startswith("-") else [setting.flag, *value])
+            if isinstance(caught.value, UserError):
+                assert f"set {setting.flag} to " in str(caught.value)
+            else:
+                assert caught.value.code == 2
+                assert setting.flag in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_from_the_command_line(preset: str, capsys: pytest.CaptureFixture) -> None:
+    for part in PARTS if preset == "wave" else ("data",):  # the other parts are of the same types in every preset
+        kind, name = type(getattr(PRESETS[preset](), part)), preset.replace("_", "-")
+        assert train._parse_preset([name]) == PRESETS[preset]()
+        check_command_line(lambda given: train._parse_preset([name, *given]), kind, capsys)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_from_the_command_line(command: str, capsys: pytest.CaptureFixture) -> None:
+    kind, base = COMMANDS[command]
+    assert cli.parse(kind, command, base)
+    of = EvaluateConfig if command == "evaluate" else kind
+    check_command_line(lambda given: cli.parse(kind, command, [*base, *given]), of, capsys)
+
+
+@dataclasses.dataclass(frozen=True)
+class Example(Settings):
+    number: Literal["a"] | None = None
+    several: tuple[Path, ...] = ()
+
+
+def test_values_are_kept_in_the_settings_own_types() -> None:
+    optim = replace(
+        PRESETS["wave"]().optim, lr=1, steps=np.int64(3), milestones=[np.int32(1), 2], clip_norm=np.float32(2)
+    )
+    assert (optim.lr, optim.steps, optim.milestones, optim.clip_norm) == (1.0, 3, (1, 2), 2.0)
+    assert [type(value) for value in (optim.lr, optim.steps, optim.clip_norm, *optim.milestones)] == [
+        float, int, float, int, int,
+    ]  # fmt: skip
+    assert Example("a", ["x", Path("y")]) == Example("a", (Path("x"), Path("y")))
+    with pytest.raises(UserError, match="number is 'b': set --number to a, or none"):
+        Example("b")
+
+
+def test_messages_name_value_and_remedy() -> None:
+    optim = PRESETS["wave"]().optim
+    for change, message in (
+        ({"lr": 0}, "lr is 0: set --lr to a number above 0, up to 1e+30"),
+        ({"batch_size": 0}, "batch_size is 0: set --batch-size to a whole number from 1 to 10,000,000"),
+        ({"schedule": "linear"}, "schedule is 'linear': set --schedule to constant, milestones or one_cycle"),
+        ({"milestones": "3"}, "milestones is '3': set --milestones to whole numbers from 1 to 99,999,999"),
+        ({"steps": -1}, "steps is -1: set --steps to a whole number from 1 to 99,999,999, or none"),
+    ):
+        with pytest.raises(UserError) as caught:
+            replace(optim, **change)
+        assert str(caught.value) == message
+
+
+def test_numbers_too_long_to_write_are_refused() -> None:
+    with pytest.raises(UserError, match="steps is a number of thousands of digits"):
+        replace(PRESETS["wave"]().optim, steps=10**5000)
+
+
+def test_choices_are_texts_alone() -> None:
+    for setting in ALL.values():
+        if get_origin(setting.kind) is Literal:
+            assert all(isinstance(choice, str) for choice in get_args(setting.kind))

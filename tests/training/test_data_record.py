@@ -1,0 +1,87 @@
+"""A run knows which data it was trained on, and evaluation says when it gets others."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from fastsep.config import Config, ModelConfig, ObjectiveConfig
+from fastsep.data.settings import Wave100
+from fastsep.data.wave_files import WaveSettings
+from fastsep.data.wave_generate import generate
+from fastsep.errors import UserError
+from fastsep.evaluation import evaluate_run
+from fastsep.model import SeparableModel
+from fastsep.training.checkpoint import save_checkpoint
+from fastsep.training.data_record import compare_data
+from fastsep.training.run_directory import create_run
+
+CPU = torch.device("cpu")
+MODEL = ModelConfig(
+    shape=(1, 100), encoder="mlp", decoder="mlp", mixing="mul", code_size_s=4, code_size_t=4, enc_hidden_size=8,
+    dec_hidden_size=8, res_hidden_size=8,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Files of a 32 and a 64 grid, and of another seed, and a run on the second one."""
+    home = tmp_path_factory.mktemp("data")
+    for name, grid, seed in (("small", 32, 42), ("usual", 64, 42), ("other", 64, 43)):
+        generate(home / name, WaveSettings(5, 40, grid, seed=seed), CPU)
+    config = Config(data=Wave100(data=home / "usual"), model=MODEL, objective=ObjectiveConfig(nt_pred=5))
+    create_run(home / "run", config)
+    save_checkpoint(home / "run", 1, SeparableModel(MODEL))
+    assert compare_data(home / "run", config.data, config.data.open("train", 5, 5, CPU))
+    return home
+
+
+def scores(home, capsys, **options):
+    result = evaluate_run(home / "run", horizon=5, figures=False, progress=False, **options)
+    kept = json.loads((home / "run" / "metrics.json").read_text())
+    assert kept["trained_on_these_data"] == result["trained_on_these_data"]
+    return result["trained_on_these_data"], capsys.readouterr().err
+
+
+def test_the_same_data_are_scored_without_a_word_wherever_they_lie(made, capsys, tmp_path):
+    assert scores(made, capsys) == (True, "")
+    (tmp_path / "copy.h5").write_bytes((made / "usual" / "wave.h5").read_bytes())
+    assert scores(made, capsys, data=tmp_path / "copy.h5") == (True, "")
+
+
+def test_other_data_are_scored_and_said_to_be_others(made, capsys):
+    same, errors = scores(made, capsys, data=made / "other")
+    assert not same
+    assert errors == f"warning: {made / 'other'}: these are not the data that the run was trained on\n"
+
+
+def test_other_pixels_are_refused(made, tmp_path):
+    with pytest.raises(UserError, match="are 100 pixels of a 32x32 grid, the run was trained on 100 pixels of a 64x64"):
+        evaluate_run(made / "run", horizon=5, figures=False, progress=False, data=made / "small")
+
+
+def test_a_run_without_a_record_is_scored_as_before(made, capsys, tmp_path):
+    (made / "run" / "data.json").rename(tmp_path / "data.json")
+    try:
+        assert scores(made, capsys, data=made / "other") == (None, "")
+        for text in ("", "[]", "{}", "[" * 10_000):
+            (made / "run" / "data.json").write_text(text)
+            assert scores(made, capsys, data=made / "other") == (None, "")
+    finally:
+        (tmp_path / "data.json").replace(made / "run" / "data.json")
+
+
+def test_from_another_directory_the_runs_own_data_are_scored(tmp_path, monkeypatch, capsys):
+    """Each of two directories has a ``w``; the run was trained on the first one's."""
+    for name, seed in (("a", 1), ("b", 2)):
+        generate(tmp_path / name / "w", WaveSettings(5, 40, 64, seed=seed), CPU)
+    monkeypatch.chdir(tmp_path / "a")
+    config = Config(data=Wave100(data="w"), model=MODEL, objective=ObjectiveConfig(nt_pred=5))
+    create_run(tmp_path / "run", config)
+    save_checkpoint(tmp_path / "run", 1, SeparableModel(MODEL))
+    compare_data(tmp_path / "run", config.data, config.data.open("train", 5, 5, CPU))
+    monkeypatch.chdir(tmp_path / "b")
+    capsys.readouterr()
+    assert scores(tmp_path, capsys) == (True, "")
