@@ -147,9 +147,10 @@ def check_command_line(parse: Any, kind: type, capsys: pytest.CaptureFixture) ->
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_presets_from_the_command_line(preset: str, capsys: pytest.CaptureFixture) -> None:
+    name = preset.replace("_", "-")
+    assert train._parse_preset([name]) == PRESETS[preset]()
     for part in PARTS if preset == "wave" else ("data",):  # the other parts are of the same types in every preset
-        kind, name = type(getattr(PRESETS[preset](), part)), preset.replace("_", "-")
-        assert train._parse_preset([name]) == PRESETS[preset]()
+        kind = type(getattr(PRESETS[preset](), part))
         check_command_line(lambda given: train._parse_preset([name, *given]), kind, capsys)
 
 
