@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from bench import conv_parts, kernel_parts, reproduce, scaling, subjects, subjects_data
+from bench.blockstep import time_block_steps
 from bench.cluster import check_cluster
 from bench.conv_parts import CONVOLUTIONAL, profile, sizes
 from bench.environment import ROOT, ceilings
@@ -36,7 +37,8 @@ DRY_WAYS = (("reference", "fp32"), ("fastsep", "fp32"))
 ROLLOUT_WAYS = (
     ("reference", "fp32"), ("reference captured", "fp32"), ("reference captured", "bf16"),
     ("fastsep captured streaming", "bf16"), ("fastsep captured stationary", "bf16"),
-    ("fastsep captured adjoint", "bf16"), ("fastsep streaming", "bf16"), ("fastsep stationary", "bf16"),
+    ("fastsep captured adjoint", "bf16"), ("fastsep captured cluster16", "bf16"), ("fastsep captured cluster8", "bf16"),
+    ("fastsep streaming", "bf16"), ("fastsep stationary", "bf16"),
 )  # fmt: skip
 
 
@@ -229,6 +231,7 @@ PARTS: dict[str, Part] = {
     "generate": Part(60, time_generation),
     "rollout": Part(130, time_rollout),
     "cluster": Part(240, check_cluster),
+    "blockstep": Part(240, time_block_steps),
     "step": Part(420, time_steps),
     "train": Part(150, trainer(("wave100-published", 0), ("wave-published", 0))),
     "train-own": Part(80, trainer(("wave100-onecycle", 0), ("wave-onecycle", 0)), dry=False),

@@ -96,13 +96,16 @@ def make_task(case: Case, device: torch.device) -> Task:
 
 
 def code_version(case: Case) -> str:
-    """Changes whenever a Python file of the op's folder does."""
+    """Changes whenever code or a table in the op's folder does."""
     return _version_of(Path(inspect.getfile(_makers[case.op])).parent)
+
+
+_CODE = (".py", ".cu", ".h", ".json")
 
 
 @lru_cache
 def _version_of(folder: Path) -> str:
     code = hashlib.sha256()
-    for file in sorted(folder.glob("*.py")):
-        code.update(file.name.encode() + b"\0" + file.read_bytes())
+    for file in sorted(file for file in folder.rglob("*") if file.suffix in _CODE):
+        code.update(str(file.relative_to(folder)).encode() + b"\0" + file.read_bytes())
     return code.hexdigest()[:12]

@@ -44,6 +44,10 @@ def forward(t0: Tensor, blocks: Blocks, steps: int, backend: str, keep: bool) ->
     config = _configuration(t0, blocks, backend, adjoint=False)
     nothing = Kept(*reference.empty_hidden(t0, blocks, 1), torch.empty(0, dtype=torch.uint8, device=t0.device))
     if backend in CLUSTER_ROWS:
+        if t0.device.type == "cpu":
+            raise ValueError(f"backend {backend!r} needs a GPU")
+        if not cluster.takes(_launch().describe(t0, blocks, adjoint=False)):
+            raise _no_kernel("cluster", blocks)
         try:
             latents, kept = cluster.forward(t0, blocks, steps, keep, CLUSTER_ROWS[backend])
         except ClusterError as error:
@@ -104,8 +108,11 @@ def _configuration(state: Tensor, blocks: Blocks, backend: str, adjoint: bool) -
         kind = "streaming" if blocks.w1.dtype == torch.float32 else "auto"
     config = choose(launch.describe(state, blocks, adjoint), kind)
     if config is None and backend != "auto":
-        raise ValueError(
-            f"no kernel takes L={blocks.w1.shape[2]}, H={blocks.w1.shape[1]}, {blocks.w1.shape[0]} blocks, "
-            f"{blocks.w1.dtype}: ask for backend 'adjoint'"
-        )
+        raise _no_kernel("Triton", blocks)
     return config
+
+
+def _no_kernel(kind: str, blocks: Blocks) -> ValueError:
+    count, width, latent = blocks.w1.shape
+    shape = f"L={latent}, H={width}, {count} blocks, {blocks.w1.dtype}"
+    return ValueError(f"no {kind} kernel takes {shape}: ask for backend 'adjoint'")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -23,9 +24,11 @@ def make_task(
     width: int,
     blocks: int,
     dtype: torch.dtype,
+    capture: bool = True,
 ) -> Task:
     """A rollout with float32 weights, as in training, that stays finite for any number of steps; with its gradients
-    where ``direction`` says so. Plain products, which verify the others, come first."""
+    where ``direction`` says so. Plain products, which verify the others, come first. With ``capture`` each candidate is
+    a CUDA graph, so that what is timed is the GPU's work and not Python's."""
     generator = torch.Generator(device).manual_seed(0)
 
     def random(*shape: int) -> Tensor:
@@ -43,17 +46,18 @@ def make_task(
             return [out]
         return [out.detach(), *torch.autograd.grad(out, leaves, grad.to(out.dtype))]
 
-    candidates = {
-        name: captured(lambda name=name: run(name, dtype), device)
-        for name in names(batch, latent, width, blocks, dtype, device)
-    }
-    return Task(candidates, lambda: run("adjoint", torch.float64))
+    calls = {name: partial(run, name, dtype) for name in names(batch, latent, width, blocks, dtype, device)}
+    if capture and device.type == "cuda":
+        calls = {name: captured(call, device) for name, call in calls.items()}
+    return Task(calls, partial(run, "adjoint", torch.float64))
 
 
 def names(batch: int, latent: int, width: int, blocks: int, dtype: torch.dtype, device: torch.device) -> list[str]:
     """The backends worth comparing."""
-    from kernels.latent_rollout import launch
-
+    try:
+        from kernels.latent_rollout import launch
+    except ImportError:  # no Triton
+        return ["adjoint"]
     problem = configs.Problem(batch, latent, width, blocks, dtype, False, *launch.limits(device))
     found = ["adjoint"]
     if configs.supported(problem) and problem.low_precision:
@@ -66,10 +70,7 @@ def names(batch: int, latent: int, width: int, blocks: int, dtype: torch.dtype, 
 
 
 def captured(call: Callable[[], list[Tensor]], device: torch.device) -> Callable[[], list[Tensor]]:
-    """``call`` as a CUDA graph from its first run on, so that what is timed is the GPU's work and not Python's; on a
-    CPU as it is."""
-    if device.type != "cuda":
-        return call
+    """``call`` as a CUDA graph from its first run on."""
     state: list = []
 
     def replay() -> list[Tensor]:

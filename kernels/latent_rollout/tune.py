@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from kernels.latent_rollout import configs, launch, reference
+from kernels.latent_rollout.cluster.timing import captured_microseconds
 from kernels.latent_rollout.configs import Stationary, Streaming
 
 WIDTH = 512
@@ -50,25 +51,6 @@ def calls(batch: int, latent: int, blocks: int, steps: int, adjoint: bool, dtype
     hidden = reference.hidden_states(reference.trajectory(t0, stacked, steps), stacked)
     grad = torch.randn(steps, batch, latent, device="cuda")
     return lambda config: launch.recursion(grad, hidden.h1, hidden.h2, stacked, config)
-
-
-def captured_microseconds(call: Callable[[], object], repeats: int) -> float:
-    """Median time of one call among ``repeats`` captured in one graph, over nine replays."""
-    call()
-    torch.cuda.synchronize()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        for _ in range(repeats):
-            call()
-    times = []
-    for _ in range(10):
-        begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        begin.record()
-        graph.replay()
-        end.record()
-        end.synchronize()
-        times.append(begin.elapsed_time(end) * 1e3 / repeats)
-    return sorted(times[1:])[4]
 
 
 def problems(latent: int, blocks: int) -> list[tuple[configs.Problem, bool]]:
