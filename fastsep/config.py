@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from fastsep.data import DATASETS, DataConfig
+from fastsep.data import DataConfig
 from fastsep.errors import UserError
 from fastsep.settings import AT_RESUME, LARGEST_FLOAT, Count, Device, Range, Settings, settings_of
 
@@ -183,7 +180,7 @@ class Config:
     run: RunConfig = field(default_factory=RunConfig)
 
     def __post_init__(self) -> None:
-        for name, kind in _PARTS.items():
+        for name, kind in PARTS.items():
             part = getattr(self, name)
             if not isinstance(part, kind):
                 raise UserError(f"{name} is {part!r:.100}: give a {kind.__name__}")
@@ -194,7 +191,7 @@ class Config:
         return self.model.nt_cond + self.objective.nt_pred
 
 
-_PARTS = {
+PARTS: dict[str, type[Settings]] = {
     "data": DataConfig, "model": ModelConfig, "objective": ObjectiveConfig, "optim": OptimConfig, "run": RunConfig,
 }  # fmt: skip
 
@@ -204,7 +201,7 @@ def check_resumable(before: Config, after: Config) -> None:
     if type(before.data) is not type(after.data):
         raise UserError(f"the run was trained on {before.data.name}, not on {after.data.name}: start a new run")
     changed = []
-    for part in _PARTS:
+    for part in PARTS:
         old, new = getattr(before, part), getattr(after, part)
         settings = (setting for setting in settings_of(type(old)) if not setting.at_resume)
         changed += [setting.flag for setting in settings if getattr(old, setting.name) != getattr(new, setting.name)]
@@ -216,70 +213,4 @@ def check_resumable(before: Config, after: Config) -> None:
 
 def at_resume() -> list[str]:
     """The options of how and where to run, which resuming takes."""
-    return [setting.flag for kind in _PARTS.values() for setting in settings_of(kind) if setting.at_resume]
-
-
-def to_json(config: Config, run: Path | None = None) -> str:
-    """The settings as readable text that ``from_json`` turns back into an equal ``Config``.
-
-    Args:
-        run: the directory that the text is for. Paths are absolute in it, or relative to it if they lie within, so that
-            they hold wherever the next command is started; data in their usual place are named, too.
-    """
-    values = dataclasses.asdict(config)
-    if run is not None:
-        values["data"]["data"] = config.data.path and _within(config.data.path, run)
-        values["run"]["out"] = "."
-    values["data"] = {"dataset": config.data.name, **values["data"]}
-    return json.dumps(values, indent=2, default=str) + "\n"
-
-
-def from_json(text: str, run: Path | None = None) -> Config:
-    """Rebuild a ``Config``, with paths as seen from here.
-
-    Args:
-        run: the directory that the text lies in.
-
-    Raises:
-        UserError: what is no settings, or settings that this version does not know or take.
-    """
-    where = "config.json" if run is None else str(run / "config.json")
-    try:
-        values = _dictionary("the file", json.loads(text))
-        parts = {name: _dictionary(name, values[name]) for name in _PARTS}
-        kind = DATASETS[parts["data"].pop("dataset")]
-        config = Config(**{name: _build(cls, parts[name]) for name, cls in (_PARTS | {"data": kind}).items()})
-    except UserError as error:
-        raise UserError(f"{where}: {error}, in that file") from None
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise UserError(f"{where} does not fit this version of fastsep ({str(error)[:200]}): train again") from None
-    return config if run is None else _located(config, run)
-
-
-def _dictionary(name: str, value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise TypeError(f"{name} holds no settings")
-    return dict(value)
-
-
-def _build(cls: type, values: dict[str, Any]) -> Any:
-    unknown = sorted(set(values) - {setting.name for setting in settings_of(cls)})
-    if unknown:
-        raise ValueError(f"unknown setting {unknown[0]}")
-    return cls(**values)
-
-
-def _within(path: Path, run: Path) -> str:
-    """``path`` as it is written into ``run``."""
-    place, home = Path(os.path.abspath(path)), Path(os.path.abspath(run))
-    return str(place.relative_to(home) if place.is_relative_to(home) else place)
-
-
-def _located(config: Config, run: Path) -> Config:
-    """Paths as seen from here. Runs from before paths were kept absolute hold some that are relative to a shell."""
-    data = config.data.data
-    if data is not None and not data.is_absolute() and os.path.lexists(run / data):
-        data = run / data
-    return dataclasses.replace(
-        config, data=dataclasses.replace(config.data, data=data), run=dataclasses.replace(config.run, out=run)
-    )
+    return [setting.flag for kind in PARTS.values() for setting in settings_of(kind) if setting.at_resume]

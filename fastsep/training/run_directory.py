@@ -16,7 +16,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastsep.config import Config, from_json, to_json
+from fastsep.config import Config
+from fastsep.config_file import from_json, to_json
 from fastsep.errors import UserError
 from fastsep.files import make_directory, write_problem, write_text
 from fastsep.locks import holder, lock

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from fastsep.config import Config, check_resumable, from_json, to_json
+from fastsep.config import Config, check_resumable
+from fastsep.config_file import from_json, to_json
 from fastsep.data.settings import DATASETS, SST, Chairs, MovingMNIST, Wave
 from fastsep.errors import UserError
 from fastsep.presets import PRESETS
