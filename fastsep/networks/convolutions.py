@@ -6,11 +6,13 @@ Legend: K network calls, B sequences, C channels, H x W pixels, s static and t d
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kernels.doubled_conv import doubled_conv
-from kernels.thin_conv import thin_entry, thin_exit
+from kernels.thin_conv import norm_exit, thin_entry, thin_exit
 
 
 class Conv2d(nn.Conv2d):
@@ -30,15 +32,25 @@ class EntryConv2d(nn.Conv2d):
         return thin_entry(frames, self.weight, shift, stride=stride, padding=padding, slope=slope)
 
 
+class Pending(NamedTuple):
+    """A batch norm per call, in training, and an activation that an exit's input has yet to go through."""
+
+    norm: nn.BatchNorm2d
+    calls: int
+    slope: float
+    conv_bias: Tensor
+    """Left out by the convolution in front of the norm."""
+
+
 class ExitConv2d(nn.Conv2d):
     """A 3x3 convolution to frames."""
 
     def __init__(self, size: int, out: int) -> None:
         super().__init__(size, out, 3, padding=1)
 
-    def forward(self, x: Tensor, bias: bool = True) -> Tensor:
+    def forward(self, x: Tensor, bias: bool = True, pending: Pending | None = None) -> Tensor:
         """(N, C, H, W) -> (N, C', H, W), in float32 at least."""
-        return thin_exit(x, self.weight, self.bias if bias else None)
+        return _exit(x, self.weight, self.bias if bias else None, pending)
 
 
 class ExitConvTranspose2d(nn.ConvTranspose2d):
@@ -47,10 +59,19 @@ class ExitConvTranspose2d(nn.ConvTranspose2d):
     def __init__(self, size: int, out: int, stride: int = 1) -> None:
         super().__init__(size, out, 4 if stride == 2 else 3, stride=stride, padding=1)
 
-    def forward(self, x: Tensor, bias: bool = True) -> Tensor:
+    def forward(self, x: Tensor, bias: bool = True, pending: Pending | None = None) -> Tensor:
         """(N, C, H, W) -> (N, C', s H, s W), in float32 at least."""
-        shift, (stride, _) = self.bias if bias else None, self.stride
-        return thin_exit(x, self.weight, shift, transposed=True, stride=stride)
+        return _exit(x, self.weight, self.bias if bias else None, pending, transposed=True, stride=self.stride[0])
+
+
+def _exit(x: Tensor, weight: Tensor, bias: Tensor | None, pending: Pending | None, **kind: bool | int) -> Tensor:
+    if pending is None:
+        return thin_exit(x, weight, bias, **kind)
+    norm, calls, slope, conv_bias = pending
+    norm.num_batches_tracked.add_(calls)
+    state = norm.weight, norm.bias, norm.running_mean, norm.running_var
+    settings = {"momentum": norm.momentum, "eps": norm.eps, "slope": slope, "conv_bias": conv_bias}
+    return norm_exit(x, *state, weight, bias, calls, **settings, **kind)
 
 
 class ConvTranspose2d(nn.ConvTranspose2d):

@@ -15,7 +15,7 @@ from fastsep.networks.convolutions import (
     ExitConvTranspose2d,
     JoinConvTranspose2d,
 )
-from fastsep.networks.layers import Block
+from fastsep.networks.layers import Block, to_frames
 
 
 class DCGANEncoder(nn.Module):
@@ -71,8 +71,14 @@ class DCGANDecoder(nn.Module):
         calls = dynamic.shape[0]
         code = dynamic if self.mixing == "concat" else static * dynamic
         x = self.first(code.flatten(0, 1), calls, static)  # (K*B, 8f, 4, 4)
-        for i, stage in enumerate(self.stages):
-            x = stage(x, calls, skips[i] if skips else None)
+        *stages, block, last = self.stages
+        if skips:
+            for stage, skip in zip(self.stages, skips, strict=True):
+                x = stage(x, calls, skip)
+        else:
+            for stage in stages:
+                x = stage(x, calls)
+            x = to_frames(block, last.conv, x, calls)
         return x.unflatten(0, (calls, -1))
 
 

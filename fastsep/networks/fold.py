@@ -45,5 +45,5 @@ def _fold(owner: nn.Module, norm: str, conv: str) -> None:
 class _Activation(nn.Module):
     """What is left of ``CallBatchNorm2d``."""
 
-    def forward(self, x: Tensor, calls: int = 1, slope: float = 1.0) -> Tensor:
+    def forward(self, x: Tensor, calls: int = 1, slope: float = 1.0, conv_bias: None = None) -> Tensor:
         return activate(x, slope)

@@ -6,13 +6,14 @@ outermost, so that one call is one contiguous slice.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fastsep.networks.convolutions import DoublingConv2d, EntryConv2d, ExitConv2d, JoinConv2d, conv3
+from fastsep.networks.convolutions import DoublingConv2d, EntryConv2d, ExitConv2d, JoinConv2d, Pending, conv3
 from kernels.call_norm import call_norm
 
 LEAKY_SLOPE = 0.2
@@ -107,9 +108,23 @@ def conv3_stage(
     return nn.ModuleList(Block(conv) for conv in convs)
 
 
-def run_blocks(blocks: nn.ModuleList, x: Tensor, calls: int, static: Tensor | None = None) -> Tensor:
+def run_blocks(blocks: Sequence[Block] | nn.ModuleList, x: Tensor, calls: int, static: Tensor | None = None) -> Tensor:
     """Blocks in a row on (K*B, C, H, W); ``static`` (B, C_s, H, W) goes to the first."""
     x = blocks[0](x, calls, static)
     for block in blocks[1:]:
         x = block(x, calls)
     return x
+
+
+def to_frames(
+    block: Block, conv: nn.Module, x: Tensor, calls: int, static: Tensor | None = None, bias: bool = True
+) -> Tensor:
+    """The exit ``conv`` of ``block``: (K*B, C, H, W) -> frames in float32 at least.
+
+    In training the block's norm and activation may run inside the exit: their map, the largest of a decoder, need not
+    be written then.
+    """
+    if not block.norm.training:
+        return conv(block(x, calls, static), bias)
+    inputs = (x,) if static is None else (x, static, calls)
+    return conv(block.conv(*inputs, bias=False), bias, Pending(block.norm, calls, block.slope, block.conv.bias))

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fastsep.networks.convolutions import conv3
-from fastsep.networks.layers import Block, conv3_stage, run_blocks
+from fastsep.networks.layers import Block, conv3_stage, run_blocks, to_frames
 
 
 class SSTEncoder(nn.Module):
@@ -63,8 +63,14 @@ class SSTDecoder(nn.Module):
         """Static code (B, s, h, w), dynamic codes (K, B, t, h, w), skips (B, c, ...) -> logits (K, B, C, 4h, 4w)."""
         calls = dynamic.shape[0]
         x = run_blocks(self.stages[0], dynamic.flatten(0, 1), calls, static)  # (K*B, 128, h, w)
-        for i, stage in enumerate(self.stages[1:]):
+        *stages, (*first, block, last) = self.stages[1:]
+        for i, stage in enumerate(stages):
             x = run_blocks(stage, x, calls, skips[i] if skips else None)
+        if first:
+            x = run_blocks(first, x, calls, skips[-1] if skips else None)
+        training = last.norm.training
+        x = to_frames(block, last.conv, x, calls, bias=not training)
+        x = last.norm(x, calls, last.slope, last.conv.bias if training else None)
         return x.unflatten(0, (calls, -1))
 
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fastsep.networks.convolutions import CodeConvTranspose2d, Conv2d, ExitConvTranspose2d
-from fastsep.networks.layers import Block, conv3_stage, run_blocks
+from fastsep.networks.layers import Block, conv3_stage, run_blocks, to_frames
 
 
 class VGGEncoder(nn.Module):
@@ -60,6 +60,7 @@ class VGGDecoder(nn.Module):
         calls = dynamic.shape[0]
         code = dynamic if self.mixing == "concat" else static * dynamic
         x = self.first(code.flatten(0, 1), calls, static)  # (K*B, 8f, 4, 4)
-        for i, stage in enumerate(self.stages):
+        *stages, (block,) = self.stages
+        for i, stage in enumerate(stages):
             x = run_blocks(stage, x, calls, skips[i] if skips else None)
-        return self.last(x).unflatten(0, (calls, -1))
+        return to_frames(block, self.last, x, calls, skips[-1] if skips else None).unflatten(0, (calls, -1))

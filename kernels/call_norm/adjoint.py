@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["calls"])
 def gradient_sums_kernel(
     grad,  # (K*M, C)
     x,  # (K*M, C)
@@ -54,7 +54,7 @@ def gradient_sums_kernel(
     tl.store(partial_dzx + out, tl.sum(by_scale, 0), mask=alive)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["splits"])
 def finish_gradient_sums_kernel(
     partial_dz,  # (K, S, C)
     partial_dzx,  # (K, S, C)
@@ -91,7 +91,7 @@ def finish_gradient_sums_kernel(
     tl.store(out + 3 * layer, -scale * (by_bias - mean * slope) / count, mask=alive)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["calls"])
 def gradient_kernel(
     grad,  # (K*M, C)
     x,  # (K*M, C)

@@ -50,7 +50,7 @@ def statistics_kernel(
     tl.store(partial_m2 + out, tl.maximum(tl.sum(squares, 0) - shift * shift * count, 0.0), mask=alive)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["splits"])
 def finish_statistics_kernel(
     partial_mean,  # (K, S, C)
     partial_m2,  # (K, S, C)
@@ -125,7 +125,7 @@ def move_running(
     tl.store(running_var + channel, var, mask=alive)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["calls"])
 def normalise_kernel(
     x,  # (K*M, C)
     stats,  # (4, K, C)

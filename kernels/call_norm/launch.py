@@ -59,7 +59,6 @@ def plan(x: Tensor, calls: int) -> Plan:
     double = x.dtype == torch.float64
     acc = tl.float64 if double else tl.float32
     tile = {"BLOCK_M": block_m, "BLOCK_C": block_c, "STAGES": 1 if double else 3}
-    finish = {"BLOCK_C": FINISH_BLOCK_C, "BLOCK_S": triton.next_power_of_2(splits)}
     return Plan(
         (channel_blocks, splits, calls),
         (triton.cdiv(channels, FINISH_BLOCK_C), calls),
@@ -67,7 +66,7 @@ def plan(x: Tensor, calls: int) -> Plan:
         chunk,
         splits,
         {"C": channels, "ACC": acc, "num_warps": 4, **tile},
-        {"C": channels, "ACC": acc, "num_warps": 4, **finish},
+        {"C": channels, "ACC": acc, "num_warps": 4, "BLOCK_C": FINISH_BLOCK_C},
     )
 
 
@@ -85,18 +84,31 @@ def forward(
 ) -> tuple[Tensor, Tensor]:
     """y like ``x``, which lies channels last, and (4, K, C): mean, biased variance, scale and shift."""
     p = plan(x, calls)
-    y, stats = torch.empty_like(x), weight.new_empty(4, calls, x.shape[1])
+    y, stats = torch.empty_like(x), statistics(x, weight, bias, calls, eps)
+    kernels.normalise_kernel[p.grid](
+        x, stats, y, weight if conv_bias is None else conv_bias, running_mean, running_var, p.rows, p.chunk, calls,
+        **running_constants(calls, momentum, conv_bias), SLOPE=slope, **p.constants,
+    )  # fmt: skip
+    return y, stats
+
+
+def statistics(x: Tensor, weight: Tensor, bias: Tensor, calls: int, eps: float) -> Tensor:
+    """(4, K, C): mean, biased variance, scale and shift; ``x`` lies channels last."""
+    p = plan(x, calls)
+    stats = weight.new_empty(4, calls, x.shape[1])
     means, m2s = weight.new_empty(2, calls, p.splits, x.shape[1])
     kernels.statistics_kernel[p.grid](x, means, m2s, p.rows, p.chunk, **p.constants)
     kernels.finish_statistics_kernel[p.finish_grid](
-        means, m2s, weight, bias, stats, p.rows, p.chunk, p.splits, EPS=eps, **p.finish
-    )
-    kernels.normalise_kernel[p.grid](
-        x, stats, y, weight if conv_bias is None else conv_bias, running_mean, running_var, p.rows, p.chunk, calls,
-        MOMENTUM=momentum, LOG_KEEP=math.log2(1.0 - momentum), HAS_BIAS=conv_bias is not None, SLOPE=slope,
-        BLOCK_K=triton.next_power_of_2(calls), **p.constants,
+        means, m2s, weight, bias, stats, p.rows, p.chunk, p.splits, EPS=eps,
+        BLOCK_S=triton.next_power_of_2(p.splits), **p.finish,
     )  # fmt: skip
-    return y, stats
+    return stats
+
+
+def running_constants(calls: int, momentum: float, conv_bias: Tensor | None) -> dict[str, object]:
+    """What ``move_running`` knows."""
+    log_keep, block_k = math.log2(1.0 - momentum), triton.next_power_of_2(calls)
+    return {"MOMENTUM": momentum, "LOG_KEEP": log_keep, "HAS_BIAS": conv_bias is not None, "BLOCK_K": block_k}
 
 
 def backward(
@@ -104,12 +116,21 @@ def backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Derivatives by x, weight and bias; ``grad`` and ``x`` lie channels last."""
     p = plan(x, calls)
-    channels = x.shape[1]
+    dz, dzx = sums = stats.new_empty(2, calls, p.splits, x.shape[1])
+    adjoint.gradient_sums_kernel[p.grid](grad, x, stats, dz, dzx, p.rows, p.chunk, calls, SLOPE=slope, **p.constants)
+    return derivatives(grad, x, stats, sums, calls, eps, slope)
+
+
+def derivatives(
+    grad: Tensor, x: Tensor, stats: Tensor, sums: Tensor, calls: int, eps: float, slope: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Derivatives by x, weight and bias, from the partial ``sums`` (2, K, S, C) of dz and of dz * (x - mean)."""
+    p, channels, splits = plan(x, calls), x.shape[1], sums.shape[2]
     by_x, factors = torch.empty_like(x), torch.empty_like(stats)
     by_weight, by_bias = stats.new_empty(channels), stats.new_empty(channels)
-    dz, dzx = stats.new_empty(2, calls, p.splits, channels)
-    adjoint.gradient_sums_kernel[p.grid](grad, x, stats, dz, dzx, p.rows, p.chunk, calls, SLOPE=slope, **p.constants)
-    adjoint.finish_gradient_sums_kernel[p.finish_grid](dz, dzx, stats, factors, p.rows, p.splits, EPS=eps, **p.finish)
+    adjoint.finish_gradient_sums_kernel[p.finish_grid](
+        *sums, stats, factors, p.rows, splits, EPS=eps, BLOCK_S=triton.next_power_of_2(splits), **p.finish
+    )
     adjoint.gradient_kernel[p.grid](
         grad, x, stats, factors, by_x, by_weight, by_bias, p.rows, p.chunk, calls,
         SLOPE=slope, BLOCK_K=triton.next_power_of_2(calls), **p.constants,

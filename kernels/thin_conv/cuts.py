@@ -25,12 +25,13 @@ class ExitCut(NamedTuple):
 
 
 class GradientCut(NamedTuple):
-    """Pixels of a tile, loads in flight, and the most output channels for which registers suffice."""
+    """Pixels of a tile, loads in flight; the most output channels and the oldest GPU for which registers suffice."""
 
     block_m: int
     stages: int
     warps: int
     features: int
+    architecture: int = 80
 
 
 ENTRY = {"64x32": EntryCut(64, 32, 4), "128x16": EntryCut(128, 16, 8), "128x32": EntryCut(128, 32, 8)}
@@ -43,10 +44,21 @@ EXIT_GRADIENTS = {
     "64 ahead": GradientCut(64, 3, 8, 2),
     "128": GradientCut(128, 1, 8, 2),
 }
+NORM_EXIT_GRADIENTS = {
+    "16": GradientCut(16, 1, 4, 4),
+    "32": GradientCut(32, 1, 8, 2),
+    "32 wide": GradientCut(32, 1, 4, 4, architecture=90),
+    "64": GradientCut(64, 1, 8, 4, architecture=90),
+}
 
 
-def suits(cut: EntryCut | ExitCut | GradientCut, features: int, width: int) -> bool:
-    """Whether a layer with ``features`` output channels and images ``width`` wide can run so."""
+def suits(cut: EntryCut | ExitCut | GradientCut, features: int, width: int, architecture: int) -> bool:
+    """Whether a layer with ``features`` output channels and images ``width`` wide can run so.
+
+    ``architecture``: 80, 90, ...: ten times the GPU's compute capability.
+    """
     if isinstance(cut, EntryCut):
         return features <= 128
-    return features <= cut.features and (isinstance(cut, GradientCut) or cut.pixels >= 3 * width)
+    if isinstance(cut, ExitCut):
+        return features <= cut.features and cut.pixels >= 3 * width
+    return features <= cut.features and architecture >= cut.architecture

@@ -35,7 +35,7 @@ def thin_entry(
     Returns:
         (N, F, H', W') in the type of autocast where it is on, else of ``x``.
     """
-    dtype = _gpu_dtype(x)
+    dtype = gpu_dtype(x)
     if dtype in _LOW and not x.requires_grad:
         n, c, h, w = x.shape
         facts = {"n": n, "c": c, "h": h, "w": w, "f": weight.shape[0], "k": weight.shape[2], "stride": stride}
@@ -61,7 +61,7 @@ def thin_exit(
     Returns:
         (N, F, s H, s W), float32 (float64 for float64).
     """
-    dtype = _gpu_dtype(x)
+    dtype = gpu_dtype(x)
     if dtype in _LOW:
         n, c, h, w = x.shape
         facts = {"n": n, "c": c, "h": h, "w": w, "f": weight.shape[1 if transposed else 0], "transposed": transposed}
@@ -105,20 +105,20 @@ class _Exit(torch.autograd.Function):
         return by_x, by_weight, by_bias if ctx.has_bias else None, *[None] * 5
 
 
-def _gpu_dtype(x: Tensor) -> torch.dtype | None:
+def gpu_dtype(x: Tensor) -> torch.dtype | None:
     """The type in which a GPU would compute; ``None`` where there are no ways to choose from."""
     if x.device.type != "cuda" or not _KERNELS:
         return None
     return torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else x.dtype
 
 
-def _launch(x: Tensor):
+def triton_launch(x: Tensor, exits: bool):
     """Triton is imported where a kernel is wanted: a CPU install has none."""
-    from kernels.thin_conv import launch
+    from kernels.thin_conv import launch, launch_exit
 
     if x.device.type == "cpu" and not launch.INTERPRETED:
         raise ValueError("the Triton ways need a GPU, or TRITON_INTERPRET=1 set before the program starts")
-    return launch
+    return launch_exit if exits else launch
 
 
 _ENTRY = "int stride, int padding, float slope"
@@ -141,7 +141,7 @@ def _run(name: str, tensor: Tensor, arguments: tuple, way: str):
     """``way``: ``library``, ``padded``, or ``triton`` and the name of a cut."""
     kind, _, cut = way.partition(" ")
     if kind == "triton":
-        return getattr(_launch(tensor), name)(*arguments, cut)
+        return getattr(triton_launch(tensor, name.startswith("exit")), name)(*arguments, cut)
     return getattr(plain, name)(*arguments, kind == "padded")
 
 

@@ -6,19 +6,20 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from bench.thin_layers import LAYERS
+from bench.thin_layers import LAYERS, NORM_EXITS
 from fastsep.model import SeparableModel
 from fastsep.objective import run_networks
 from fastsep.presets import PRESETS
 from kernels.choose import asked_for
-from kernels.thin_conv import op
+from kernels.thin_conv import joined, op
 
 
 @pytest.mark.parametrize("preset", ["mnist", "taxibj", "chairs", "sst"])
 def test_table_lists_the_cases_of_a_step(preset: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(op, "_gpu_dtype", lambda x: torch.bfloat16)  # as on a GPU, whose kernels are not run
+    for module in (op, joined):
+        monkeypatch.setattr(module, "gpu_dtype", lambda x: torch.bfloat16)  # as on a GPU, whose kernels are not run
     config = PRESETS[preset]()
-    with FakeTensorMode(), asked_for() as cases:
+    with FakeTensorMode(), torch.autocast("cpu", torch.bfloat16), asked_for() as cases:
         model = SeparableModel(config.model).train()
         video = torch.empty(config.optim.batch_size, config.window, *config.model.shape)
         run_networks(model, video, torch.zeros((), dtype=torch.int64), config.objective)
@@ -30,3 +31,5 @@ def test_table_lists_the_cases_of_a_step(preset: str, monkeypatch: pytest.Monkey
         if owner == preset
     }
     assert found == expected
+    (fused,) = (dict(case.facts) for case in cases if case.op == "norm_exit")
+    assert fused == {**NORM_EXITS[preset], "dtype": torch.bfloat16}

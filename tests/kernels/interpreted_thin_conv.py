@@ -7,7 +7,8 @@ from itertools import zip_longest
 import torch
 from torch import Tensor, library
 
-from kernels.thin_conv import cuts, op
+from kernels.thin_conv import cuts, norm_exit, op
+from kernels.thin_conv.joined import _NormExit
 
 FLOOR = {torch.float32: 2e-6, torch.float16: 2e-3}
 # images, input channels, height, width, output channels, kernel, stride, padding, slope, bias
@@ -70,6 +71,29 @@ def check_exit(case: tuple, dtype: torch.dtype, sigmoid: bool, forward: str, bac
     compare("y x weight bias", [y, *grads[0]], [truth, *grads[1]], dtype)
 
 
+def check_norm_exit(case: tuple, dtype: torch.dtype, calls: int, way: str) -> None:
+    n, c, h, w, f, transposed, stride = case
+    torch.manual_seed(0)
+    side = 4 if stride == 2 else 3
+    x = (torch.randn(n * calls, c, h, w) * 2 + 1).to(dtype).contiguous(memory_format=torch.channels_last)
+    norm_weight, norm_bias, conv_bias, bias = torch.rand(c) + 0.5, torch.randn(c), torch.randn(c), torch.randn(f)
+    weight = torch.randn(*((c, f) if transposed else (f, c)), side, side).to(dtype).float()
+    grad = torch.randn(n * calls, f, stride * h, stride * w)
+    results = []
+    for exact in (False, True):
+        leaves = [t.double() if exact else t for t in (x, norm_weight, norm_bias, weight, bias)]
+        leaves = [t.detach().requires_grad_() for t in leaves]
+        running = [torch.zeros(c, dtype=leaves[1].dtype), torch.ones(c, dtype=leaves[1].dtype)]
+        if exact:
+            settings = {"slope": 0.2, "conv_bias": conv_bias.double(), "transposed": transposed, "stride": stride}
+            y = norm_exit(*leaves[:3], *running, *leaves[3:], calls, **settings)
+        else:
+            settings = calls, 0.1, 1e-5, 0.2, transposed, stride, way
+            y = _NormExit.apply(*leaves[:3], *running, conv_bias, *leaves[3:], *settings)
+        results.append([y, *running, *torch.autograd.grad(y, leaves, grad.to(y.dtype))])
+    compare("y running_mean running_var x norm_weight norm_bias weight bias", *results, dtype)
+
+
 def check_ops() -> None:
     """Schemas, fakes and aliasing are right for each way, and the functions trace as part of one graph."""
     x, weight, bias = torch.rand(2, 3, 5, 6), torch.randn(16, 3, 3, 3), torch.randn(16)
@@ -86,6 +110,11 @@ def check_ops() -> None:
         library.opcheck(
             torch.ops.fastsep.thin_exit_backward, (torch.randn_like(frames), y, frames, out, True, 2, True, way)
         )
+    low = torch.randn(4, 16, 4, 4).contiguous(memory_format=torch.channels_last)
+    state, rest = [torch.ones(16) for _ in range(4)], (2, 0.1, 1e-5, 0.2, True, 2, "together 128 / 32")
+    library.opcheck(torch.ops.fastsep.norm_exit, (low, *state, bias, out, out_bias, *rest))
+    frames, stats = torch.ops.fastsep.norm_exit(low, *state, bias, out, out_bias, *rest)
+    library.opcheck(torch.ops.fastsep.norm_exit_backward, (torch.randn_like(frames), low, stats, out, 2, *rest[2:]))
 
     def loss(x: Tensor, weight: Tensor, out: Tensor) -> Tensor:
         y = op._Entry.apply(x, weight, bias, 1, 1, 0.2, torch.float32, "triton 64x32", "triton 32x64")
@@ -107,6 +136,9 @@ def main() -> None:
             check_entry(case, dtype, "triton 64x32", "triton 32x64")
         for case in EXITS if dtype == torch.float32 else EXITS[:1]:
             check_exit(case, dtype, case[-2], "triton 128", "triton 32")
+    for calls, case in ((3, EXITS[0]), (1, EXITS[1]), (2, EXITS[2]), (2, EXITS[3])):
+        check_norm_exit(case, torch.float32, calls, "together 128 / 32")
+    check_norm_exit(EXITS[0], torch.float16, 2, "together 256 / 32 wide")
     for forward, backward in zip(cuts.ENTRY, cuts.ENTRY_WEIGHTS, strict=True):
         check_entry(ENTRIES[1], torch.float32, f"triton {forward}", f"triton {backward}")
     for forward, backward in zip_longest(cuts.EXIT, cuts.EXIT_GRADIENTS, fillvalue="128"):
