@@ -10,7 +10,7 @@ import torch
 from bench import subjects
 from bench.profiling import kernels
 from bench.recorder import Recorder
-from bench.thin_layers import LAYERS, least_bytes
+from bench.thin_layers import LAYERS, NORM_EXITS, least_bytes
 from bench.timing import measure
 from kernels.choose.cases import Case, make_task
 from kernels.choose.measure import judge
@@ -34,12 +34,16 @@ def time_thin_layers(recorder: Recorder) -> None:
         for direction in ("forward", "backward"):
             make = partial(time_ways, op, direction, facts, recorder.device, recorder.dry)
             recorder.note(f"{op} {preset} {direction}", make)
+    for preset, facts in list(NORM_EXITS.items())[: 1 if recorder.dry else None]:
+        make = partial(time_ways, "norm_exit", "forward+backward", facts, recorder.device, recorder.dry)
+        recorder.note(f"norm_exit {preset}", make)
 
 
 def time_ways(op: str, direction: str, facts: dict[str, Any], device: torch.device, dry: bool) -> dict[str, Any]:
     """Microseconds and GB/s (of the least traffic) of each way, and why some are out."""
     if dry:
         facts = {**facts, "n": 1, "c": min(facts["c"], 16)}
+        facts |= {"calls": 1} if "calls" in facts else {}
     case = Case(op, direction, tuple({**facts, "dtype": torch.bfloat16}.items()))
     verdict = judge(make_task(case, device), device)
     traffic = least_bytes(op, direction, facts)

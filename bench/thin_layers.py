@@ -40,5 +40,7 @@ def least_bytes(op: str, direction: str, facts: dict[str, Any]) -> int:
         frames, features = 4 * n * facts["c"] * facts["h"] * facts["w"], 2 * n * facts["f"] * height * width
         # Backward reads the output too where an activation stands behind: for its sign.
         return frames + features * (2 if direction == "backward" and facts["slope"] != 1.0 else 1)
+    # A norm and its exit: statistics, exit; then the gradient by what the norm gives, from it the one by its input.
+    passes = {"forward": 1, "backward": 2, "forward+backward": 7}[direction]
     features, frames = 2 * n * facts["c"] * facts["h"] * facts["w"], 4 * n * facts["f"] * facts["h"] * facts["w"]
-    return features * (2 if direction == "backward" else 1) + frames * stride**2
+    return features * passes + frames * stride**2 * (2 if passes == 7 else 1)

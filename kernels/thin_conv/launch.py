@@ -80,7 +80,7 @@ def entry_gradients(
     f, columns = weight.shape[0], weight[0].numel()
     pixels = x.shape[0] * constants["OH"] * constants["OW"]
     block_k = min(shape.block_k, block(columns))
-    chunk, splits = share_out(pixels, shape.block_m, x.device)
+    chunk, splits = share_out(pixels, shape.block_m, x.device, triton.cdiv(columns, block_k))
     partial, partial_bias = x.new_empty(splits, f, columns), x.new_empty(splits, f)
     entry_weights_kernel[(splits, triton.cdiv(columns, block_k))](
         x, y, grad, partial, partial_bias, pixels, chunk, *x.stride(), **constants,
@@ -89,9 +89,12 @@ def entry_gradients(
     return torch.empty_like(weight).copy_(partial.sum(0).view(weight.shape)), partial_bias.sum(0)
 
 
-def share_out(pixels: int, block_m: int, device: torch.device, calls: int = 1) -> tuple[int, int]:
-    """Pixels of a program, a multiple of ``block_m``, and the number of programs a call."""
-    programs = triton.cdiv(_programs(device), calls)
+def share_out(pixels: int, block_m: int, device: torch.device, others: int = 1) -> tuple[int, int]:
+    """Pixels of a program, a multiple of ``block_m``, and the number of programs that share ``pixels``.
+
+    ``others``: in how many parts the work is cut besides.
+    """
+    programs = triton.cdiv(_programs(device), others)
     chunk = triton.cdiv(triton.cdiv(pixels, programs), block_m) * block_m
     return chunk, triton.cdiv(pixels, chunk)
 
