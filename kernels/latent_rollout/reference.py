@@ -85,7 +85,7 @@ def stack_blocks(weights: Sequence[Tensor], dtype: torch.dtype) -> Blocks:
 
 def unstack(stacks: Sequence[Tensor]) -> list[Tensor]:
     """The flat sequence of one tensor a weight (views) from six stacks, as in :class:`Blocks`."""
-    return [weight for block in zip(*(stack.unbind() for stack in stacks), strict=True) for weight in block]
+    return [stack[k] for k in range(len(stacks[0])) for stack in stacks]
 
 
 def empty_hidden(t0: Tensor, blocks: Blocks, steps: int) -> tuple[Tensor, Tensor]:
