@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 
 from kernels.choose import cache
 from kernels.choose.cases import Case, can_choose, code_version, make_task
-from kernels.choose.measure import judge
+from kernels.choose.measure import is_wrong, judge
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,9 @@ def decide(
         found = next((s[case.name] for s in (known or {}, stored) if s.get(case.name, {}).get("code") == code), None)
         if found is None:
             fresh[case.name] = found = Choice(*judge(make_task(case, device), device), code).to_json()
+            for name, why in found["out"].items():
+                if is_wrong(why):
+                    warnings.warn(f"{name} is not used for {case.name} on this machine: {why}", stacklevel=2)
         choices[case] = Choice(**found)
     if fresh:
         cache.write(path, facts, {**cache.read(path, facts), **fresh})  # read again: another run may have written

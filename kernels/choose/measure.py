@@ -123,6 +123,11 @@ def _disagreement(got: Sequence[Tensor], truth: Sequence[Tensor], limits: list[f
     return None
 
 
+def is_wrong(reason: str) -> bool:
+    """Whether a candidate is out because of what it computed."""
+    return reason.startswith(("relative error", "not finite"))
+
+
 def _reason(error: Exception) -> str:
     if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
         return "out of memory"

@@ -18,6 +18,8 @@ from kernels.choose.__main__ import main
 from kernels.choose.cache import machine, path_for, read
 from kernels.choose.measure import judge, median_seconds
 
+pytestmark = pytest.mark.filterwarnings("ignore:wrong is not used")
+
 CPU = torch.device("cpu")
 X = torch.linspace(-1, 1, 100, dtype=torch.float64)
 
@@ -255,3 +257,8 @@ def test_the_table_says_what_is_used_and_why_others_are_out(op: list[str], capsy
     assert lines[0].startswith(f"torch {torch.__version__}")
     assert "simulated forward n=8 dtype=bfloat16: " in lines[1]
     assert "*fast" in lines[1] and "wrong out: relative error" in lines[1]
+
+
+def test_a_candidate_that_computes_wrongly_is_named_in_a_warning(op: list[str]) -> None:
+    with pytest.warns(UserWarning, match="wrong is not used for simulated forward .* relative error"):
+        decide(wanted(), CPU)
