@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, library
 
 import kernels
+from kernels.call_norm.native import NativeCallNorm
 from kernels.call_norm.reference import call_by_call, grouped
 
-BACKENDS = ("auto", "call by call", "grouped", "triton")
+BACKENDS = ("auto", "native", "call by call", "grouped", "triton")
 
 _KERNELS = kernels.setting() != "torch"
 
@@ -42,9 +43,9 @@ def call_norm(
         slope: of the activation below zero; 1 is none, 0 is ReLU.
         conv_bias: like ``running_mean``: what the convolution in front left out. The norm takes any constant away
             again, so ``y`` and all derivatives are the same without it; only the running mean must have it.
-        backend: ``auto`` (``triton`` on a GPU where it is installed, ``call by call`` on a CPU, ``grouped`` elsewhere),
-            ``call by call`` or ``grouped`` (plain PyTorch) or ``triton``. ``FASTSEP_KERNELS=torch``, read at import,
-            keeps ``auto`` to plain PyTorch.
+        backend: ``auto`` (``triton`` on a GPU where it is installed, ``native`` on a CPU, ``grouped`` elsewhere),
+            ``call by call`` or ``grouped`` (plain PyTorch), ``native`` (the former in place; a compiler gets the
+            former) or ``triton``. ``FASTSEP_KERNELS=torch``, read at import, keeps ``auto`` off ``triton``.
 
     Returns:
         (K*B, C, H, W) in the type of ``x``.
@@ -68,10 +69,12 @@ def call_norm(
     arguments = x, weight, bias, running_mean, running_var, conv_bias, calls, momentum, eps, slope
     if backend == "auto":
         on_gpu = x.device.type == "cuda"
-        plain = "call by call" if x.device.type == "cpu" else "grouped"
+        plain = "native" if x.device.type == "cpu" else "grouped"
         backend = "triton" if on_gpu and _KERNELS and _has_triton() else plain
     if backend == "triton":
         return _CallNorm.apply(*arguments)
+    if backend == "native" and not torch.compiler.is_compiling():
+        return NativeCallNorm.apply(*arguments)
     return (grouped if backend == "grouped" else call_by_call)(*arguments)
 
 

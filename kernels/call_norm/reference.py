@@ -1,4 +1,4 @@
-"""The definition, in plain PyTorch, twice: call by call, which is fast on a CPU, and in one reduction.
+"""The definition, in plain PyTorch, twice: call by call, and in one reduction.
 
 Letters: K network calls, B images a call, C channels, H x W pixels, M = B*H*W values a call and channel.
 """
@@ -14,7 +14,7 @@ def call_by_call(
     x: Tensor, weight: Tensor, bias: Tensor, running_mean: Tensor, running_var: Tensor, conv_bias: Tensor | None,
     calls: int, momentum: float, eps: float, slope: float,
 ) -> Tensor:  # fmt: skip
-    """K batch norms in order, then LeakyReLU; arguments as in op.py. On a CPU slices are free and the norm is fast."""
+    """K batch norms in order, then LeakyReLU; arguments as in op.py."""
     # The norm keeps the running mean for its gradient (and does not read it): it gets one that nothing else changes.
     moved = running_mean if conv_bias is None else running_mean.clone()
     rest = moved, running_var, weight, bias, True, momentum, eps

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from kernels.choose import chosen, register
 from kernels.doubled_conv.candidates import FORMS, make_task
 
-_SMALL = 4
-"""Side of an image up to which a CPU's transposed convolution in bf16 loses more than the arithmetic saves."""
+_FEW_PIXELS = 1024
+"""Up to so many pixels a CPU spends more on widening the weight than the arithmetic saves."""
 
 register("doubled_conv", make_task)
 
@@ -26,6 +25,6 @@ def doubled_conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tenso
         (N, F, 2H, 2W).
     """
     n, c, h, w = x.shape
-    small = x.device.type == "cpu" and x.dtype == torch.bfloat16 and min(h, w) <= _SMALL
+    few = x.device.type == "cpu" and n * h * w <= _FEW_PIXELS
     form = chosen("doubled_conv", "forward+backward", n=n, c=c, h=h, w=w, f=weight.shape[0], dtype=x.dtype)
-    return FORMS[form or ("doubled" if small else "folded")](x, weight, bias)
+    return FORMS[form or ("doubled" if few else "folded")](x, weight, bias)

@@ -5,6 +5,7 @@ Letters: N images, C input and F output channels, H x W pixels before the doubli
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -25,8 +26,27 @@ def widen(weight: Tensor) -> Tensor:
     A pixel of the doubled image stands twice beside itself: the three taps that meet it merge into two, which two
     depends on the parity of the output pixel. A transposed convolution keeps the four cases side by side.
     """
-    padded = F.pad(weight, (1, 1, 1, 1))
-    # Not avg_pool2d: PyTorch 2.11's gradient of it, padded and channels last, is wrong on GPUs (pytorch/pytorch#188344).
-    rows = padded[:, :, 1:] + padded[:, :, :-1]
-    sums = rows[..., 1:] + rows[..., :-1]  # (F, C, 4, 4)
-    return sums.flip(2, 3).transpose(0, 1)
+    return _Widen.apply(weight)
+
+
+class _Widen(torch.autograd.Function):
+    """By slices, with few passes over weights that lie channels last.
+
+    Not by ``avg_pool2d``: its gradient, padded and channels last, is wrong on GPUs (PyTorch 2.11,
+    pytorch/pytorch#188344).
+    """
+
+    @staticmethod
+    def forward(ctx, weight: Tensor) -> Tensor:
+        padded = F.pad(weight.transpose(0, 1).flip(2, 3), (1, 1, 1, 1))
+        return _add_neighbours(_add_neighbours(padded, 2), 3)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> Tensor:
+        last = grad.permute(0, 2, 3, 1)  # (C, 4, 4, F): sums run along memory
+        return _add_neighbours(_add_neighbours(last, 1), 2).flip(1, 2).permute(3, 0, 1, 2)
+
+
+def _add_neighbours(x: Tensor, dim: int) -> Tensor:
+    """Sums of neighbours along ``dim``, which becomes one shorter."""
+    return x.narrow(dim, 1, x.shape[dim] - 1) + x.narrow(dim, 0, x.shape[dim] - 1)

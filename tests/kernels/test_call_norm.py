@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from kernels.call_norm import call_norm
 
 INTERPRETED = Path(__file__).parent / "interpreted_call_norm.py"
-PLAIN = ("call by call", "grouped")
+PLAIN = ("call by call", "native", "grouped")
 
 
 def inputs(calls: int, batch: int, channels: int) -> tuple[list[torch.Tensor], list[torch.Tensor]]:

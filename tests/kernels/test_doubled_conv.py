@@ -49,7 +49,7 @@ def test_rounding_to_bf16_costs_no_more_folded() -> None:
 
 def test_autocast_widens_the_weight_in_float32() -> None:
     torch.manual_seed(0)
-    x, weight = torch.randn(2, 8, 8, 8), torch.randn(8, 8, 3, 3)
+    x, weight = torch.randn(20, 8, 8, 8), torch.randn(8, 8, 3, 3)
     with torch.autocast("cpu", torch.bfloat16):
         assert widen(weight).dtype == torch.float32
         y = doubled_conv(x.bfloat16(), weight)
