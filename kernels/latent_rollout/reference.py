@@ -67,7 +67,8 @@ def rollout_reference(t0: Tensor, weights: Sequence[Tensor], steps: int, dtype: 
 def stack_blocks(weights: Sequence[Tensor], dtype: torch.dtype) -> Blocks:
     """Cast the flat sequence of weights to the compute dtype, one leading axis over blocks."""
     count = len(weights) // TENSORS_PER_BLOCK
-    stacks, targets, sources = [], [], []
+    stacks: list[Tensor] = []
+    copies: dict[torch.dtype, tuple[list[Tensor], list[Tensor]]] = {}
     for j in range(TENSORS_PER_BLOCK):
         group = weights[j::TENSORS_PER_BLOCK]
         to = state_dtype(dtype) if j == TENSORS_PER_BLOCK - 1 else dtype
@@ -76,10 +77,11 @@ def stack_blocks(weights: Sequence[Tensor], dtype: torch.dtype) -> Blocks:
             continue
         stack = torch.empty((count, *group[0].shape), dtype=to, device=group[0].device)
         stacks.append(stack)
+        targets, sources = copies.setdefault(to, ([], []))
         targets.extend(stack.unbind())
         sources.extend(w.detach() for w in group)
-    if targets:
-        torch._foreach_copy_(targets, sources)  # one launch or two on a GPU instead of one per tensor
+    for targets, sources in copies.values():  # on a GPU one launch a dtype; a list of two dtypes takes one a tensor
+        torch._foreach_copy_(targets, sources)
     return Blocks(*stacks)
 
 
