@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from command_line import run_command
 
 from fastsep.config import Config, ModelConfig, ObjectiveConfig
@@ -14,7 +15,7 @@ from fastsep.data.wave import Wave100
 from fastsep.errors import UserError
 from fastsep.evaluation import evaluate_run
 from fastsep.model import SeparableModel
-from fastsep.training.checkpoint import save_checkpoint
+from fastsep.training.checkpoint import load_model, save_checkpoint
 from fastsep.training.run_directory import create_run
 
 
@@ -125,3 +126,68 @@ def test_scores_stay_when_a_later_evaluation_fails(mnist_run):
     with pytest.raises(UserError):
         evaluate_run(mnist_run, horizon=99, figures=False, progress=False)
     assert (mnist_run / "metrics.json").read_text() == kept
+
+
+def scaled(tmp_path, source, factor):
+    """A run whose integrator's weights are that many times those of ``source``."""
+    run = tmp_path / "scaled"
+    model, config = load_model(source)
+    with torch.no_grad():
+        for parameter in model.integrator.parameters():
+            parameter *= factor
+    create_run(run, config)
+    save_checkpoint(run, 7, model)
+    return run
+
+
+def test_forecasts_that_are_not_finite_are_said_and_null(tmp_path, wave_run, capsys):
+    run = scaled(tmp_path, wave_run, 1e6)
+    status, out, err = run_command("evaluate", run, "--device", "cpu", capsys=capsys)
+    assert status == 0 and "Traceback" not in err
+    text = (run / "metrics.json").read_text()
+    result = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    values = result["curves"]["model"]["mse"]
+    assert "persistence" in out and len(values) == 40
+    assert result["scores"]["persistence"]["mse"]["40"] > 0
+    assert None in values and "are not finite" in err
+    assert "figures/error.png" in result["figures"]
+
+
+def test_scores_are_written_before_pictures_are_drawn(wave_run, monkeypatch):
+    (wave_run / "metrics.json").unlink(missing_ok=True)
+
+    def broken(*_):
+        assert json.loads((wave_run / "metrics.json").read_text())["scores"]
+        raise RuntimeError("no pictures")
+
+    monkeypatch.setattr("fastsep.evaluation.run.draw_figures", broken)
+    with pytest.raises(RuntimeError, match="no pictures"):
+        evaluate_run(wave_run, horizon=2, progress=False)
+    assert list(json.loads((wave_run / "metrics.json").read_text())["scores"]["model"]["mse"]) == ["2"]
+
+
+def test_a_damaged_newest_checkpoint_is_passed_over(tmp_path, wave_run, capsys):
+    run = tmp_path / "run"
+    model, config = load_model(wave_run)
+    create_run(run, config)
+    for step in (7, 8):
+        save_checkpoint(run, step, model)
+    weights = run / "checkpoints" / "step-00000008" / "weights.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    (run / "checkpoints" / "step-00000009.bak").mkdir()
+    status, out, err = run_command("evaluate", run, "--horizon", 2, "--no-figures", "--device", "cpu", capsys=capsys)
+    assert status == 0 and "step 7" in out
+    (warning,) = [line for line in err.splitlines() if "warning" in line]
+    assert "step-00000008 is damaged" in warning and "using" in warning and "step-00000007" in warning
+    assert json.loads((run / "metrics.json").read_text())["step"] == 7
+
+
+def test_a_log_that_is_no_log_costs_a_picture(wave_run, monkeypatch, capsys):
+    logs = []
+    monkeypatch.setattr("fastsep.evaluation.run.draw_figures", lambda *values: logs.append(values[-1]) or [])
+    (wave_run / "log.csv").write_bytes(b"\xff\xfe\x00")
+    evaluate_run(wave_run, horizon=2, progress=False)
+    (wave_run / "log.csv").unlink()
+    assert logs == [[]] and "log.csv is not read as a log" in capsys.readouterr().err

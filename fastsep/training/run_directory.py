@@ -23,7 +23,7 @@ from fastsep.files import make_directory, write_problem, write_text
 from fastsep.locks import holder, lock
 from fastsep.training.manifest import DamagedError, read_manifest
 
-_IDENTITY, _SETTINGS, _LOCK = "run.json", "config.json", ".lock"
+_IDENTITY, _SETTINGS, _DATA, _LOCK = "run.json", "config.json", "data.json", ".lock"
 _LEFT_BY_A_KILL = {_LOCK, ".run.part.json", ".config.part.json"}
 _CHECKPOINT = re.compile(r"step-[0-9]{8}")
 _OTHER_OUT = "choose another --out"
@@ -63,6 +63,7 @@ def create_run(run: Path, config: Config) -> None:
     check_new(run)
     try:
         make_directory(run)
+        (run / _DATA).unlink(missing_ok=True)  # of a start that came to no checkpoint
         _write_identity(run, Identity(uuid.uuid4().hex))
         write_text(run / _SETTINGS, to_json(config, run))
     except OSError as error:

@@ -112,6 +112,18 @@ def test_training_videos_are_fresh_and_reproducible(stochastic):
     assert torch.equal(windows.batch(index), first)
 
 
+def test_a_key_decides_which_videos_are_drawn():
+    windows = SKLEARN.open("train", 5, 10, CPU)
+    index = torch.arange(6)
+    batches = []
+    for key in (5, 6, 5, 2**63 - 1):
+        torch.rand(7)  # whatever was drawn before
+        windows.reseed(key)
+        batches.append(windows.batch(index))
+    assert torch.equal(batches[0], batches[2])
+    assert not torch.equal(batches[0], batches[1]) and not torch.equal(batches[1], batches[3])
+
+
 def test_an_epoch_is_200_000_videos():
     assert len(MovingMNIST(digits="sklearn").open("train", 5, 10, CPU)) == 200_000
 

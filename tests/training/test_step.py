@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from fastsep.config import Config, ModelConfig, ObjectiveConfig, OptimConfig
+from fastsep.data.mnist import MovingMNIST
 from fastsep.data.wave import Wave100
 from fastsep.data.windows import TensorWindows, all_starts
 from fastsep.errors import UserError
@@ -123,6 +124,53 @@ def test_moments_of_biases_in_front_of_batch_norm_may_be_missing_or_left_over():
         assert torch.equal(one, other)
 
 
+def test_what_a_step_draws_depends_on_its_number_alone():
+    whole, late = make_step(), make_step()
+    terms = []
+    for _ in range(6):
+        whole(torch.arange(4), 0.0)
+        terms.append(whole.read_losses())
+    assert len(set(terms)) == 2 + 1  # as many as there are windows to draw from
+    torch.rand(100)
+    late.done = 4
+    for number in (4, 5):
+        late(torch.arange(4), 0.0)
+        assert late.read_losses() == terms[number]
+
+
+def test_how_adam_runs_is_this_machine_s_and_not_the_file_s():
+    ours, resumed = make_step(), make_step()
+    for _ in range(3):
+        ours(torch.arange(4), 1e-2)
+    state = copy.deepcopy(ours.state())
+    for group in state["optimizer"]["param_groups"]:  # as a GPU, a CUDA graph or another program would write it
+        group |= {"capturable": True, "fused": False, "foreach": True, "lr": torch.tensor(7.0), "betas": (0.0, 0.0)}
+    for moments in state["optimizer"]["state"].values():
+        moments["step"] = moments["step"].double()
+    state["scaler"] = {}
+    resumed.model.load_state_dict(ours.model.state_dict())
+    resumed.load_state(state, done=3)
+    for step in (ours, resumed):
+        step(torch.arange(4), 1e-2)
+    (group,) = resumed.optimizer.param_groups
+    assert group["fused"] and not group["capturable"] and not group["foreach"] and group["lr"] is resumed.lr
+    for one, other in zip(ours.model.parameters(), resumed.model.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("written", [torch.float32, torch.float16])
+def test_a_run_goes_on_in_another_precision(written):
+    """With a loss scale or without."""
+    ours = make_step(written)
+    ours(torch.arange(4), 1e-2)
+    for dtype in (torch.float32, torch.float16, torch.bfloat16):
+        resumed = make_step(dtype)
+        resumed.model.load_state_dict(ours.model.state_dict())
+        resumed.load_state(copy.deepcopy(ours.state()), done=1)
+        resumed(torch.arange(4), 1e-2)
+        assert resumed.read_losses().total > 0
+
+
 def test_bf16_stays_near_float32():
     exact, fast = make_step(), make_step(torch.bfloat16)
     for step in (exact, fast):
@@ -180,6 +228,48 @@ def test_a_captured_step_equals_one_that_is_not(dtype, norm, compile):
     tolerance = 1e-3 if dtype == torch.float32 else 3e-2
     for ours, theirs in zip(captured.model.parameters(), eager.model.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.gpu
+def test_replays_draw_the_videos_of_their_step():
+    """A CUDA graph draws within itself what its generator is seeded to before each replay, as eager steps do."""
+    model = ModelConfig(nt_cond=2, offset=2, enc_hidden_size=2, dec_hidden_size=2, res_hidden_size=8)
+    config = replace(CONFIG, model=model, data=MovingMNIST(digits="sklearn", stochastic=True))
+    steps = []
+    for ways in (EAGER, Ways(False, True)):
+        torch.manual_seed(0)
+        network = SeparableModel(model).cuda()
+        windows = config.data.open("train", 2, 3, torch.device("cuda"))
+        steps.append(TrainStep(network, windows, config, torch.float32, ways))
+    terms = []
+    for number in (0, 1, 2, 3, 4, 5, 6, 3, 9):
+        for step in steps:
+            step.done = number
+            step(torch.arange(4, device="cuda"), 0.0)
+        eager, captured = (step.read_losses() for step in steps)
+        assert captured.total == pytest.approx(eager.total, rel=1e-4)
+        terms.append(captured.total)
+    assert steps[1]._graph is not None
+    assert terms[3] == pytest.approx(terms[7], rel=1e-4)
+    assert len({round(term, 3) for term in terms}) > 5
+
+
+@pytest.mark.gpu
+def test_a_run_goes_on_from_a_gpu_on_a_cpu_and_back(tmp_path):
+    gpu, cpu, back = (make_step(device=device) for device in ("cuda", "cpu", "cuda"))
+    index = torch.arange(4)
+    for before, after in ((gpu, cpu), (cpu, back)):
+        for _ in range(2):
+            before(index.to(before.device), 1e-3)
+        torch.save(before.state(), tmp_path / "state.pt")
+        state = torch.load(tmp_path / "state.pt", map_location="cpu", weights_only=True)
+        after.model.load_state_dict(before.model.state_dict())
+        after.load_state(state, before.done)
+    for step in (gpu, back):
+        while step.done < 6:
+            step(index.cuda(), 1e-3)
+    for one, other in zip(gpu.model.parameters(), back.model.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.gpu
