@@ -26,6 +26,7 @@ from fastsep.training.checkpoint import Checkpoint, load_weights, newest_checkpo
 from fastsep.training.data_record import same_data
 from fastsep.training.log_file import read_log
 from fastsep.training.memory import keep_freed_memory
+from fastsep.training.memory_problems import require_room
 from fastsep.training.precision import resolve_device
 from fastsep.training.run_directory import load_config
 
@@ -65,6 +66,7 @@ def evaluate_run(
     if target.type == "cpu":
         keep_freed_memory()
     config, checkpoint = load_config(run), newest_checkpoint(run, state=False)
+    require_room(config.model, target)
     model = SeparableModel(config.model)
     load_weights(model, checkpoint)
     model = fold_norms(model.to(target).eval()).lay_out()

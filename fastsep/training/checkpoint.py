@@ -24,6 +24,7 @@ from fastsep.files import make_directory, sync_directory, write_inside, write_pr
 from fastsep.model import SeparableModel
 from fastsep.training import manifest as manifests
 from fastsep.training.manifest import DamagedError, Manifest, read_manifest, read_part
+from fastsep.training.memory_problems import require_room
 from fastsep.training.run_directory import Identity, checkpoint_folders, identity, load_config, own_identity
 
 _KEEP = 2
@@ -129,6 +130,7 @@ def load_model(run: Path | str, device: torch.device | str = "cpu") -> tuple[Sep
         UserError: there is no run, or none of its checkpoints is whole.
     """
     config = load_config(Path(run))
+    require_room(config.model, torch.device(device))
     model = SeparableModel(config.model)
     load_weights(model, newest_checkpoint(Path(run), state=False))
     return model.to(device).eval(), config

@@ -21,3 +21,8 @@ def check_compiler(device: torch.device) -> None:
     if not has_compiler(device):
         name = "C++ compiler (g++, or the one that CXX names)" if device.type == "cpu" else "C compiler (gcc or clang)"
         raise UserError(f"torch.compile needs a {name} and there is none: install one, or use --compile off")
+
+
+def is_compiler_problem(error: BaseException) -> bool:
+    """Whether ``torch.compile`` found a compiler and failed with it."""
+    return type(error).__module__.startswith(("torch._inductor", "torch._dynamo", "triton.compiler"))

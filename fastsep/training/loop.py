@@ -19,8 +19,10 @@ from fastsep.evaluation.strip import forecast_strip
 from fastsep.model import SeparableModel
 from fastsep.training import draws
 from fastsep.training.checkpoint import Checkpoint, find_checkpoint, last_good, load_weights, save_checkpoint
+from fastsep.training.compiler import is_compiler_problem
 from fastsep.training.data_record import compare_data
 from fastsep.training.log import Log
+from fastsep.training.memory_problems import TRAINING, is_memory_problem, require_room
 from fastsep.training.precision import resolve_device, resolve_precision
 from fastsep.training.run_directory import check_new, create_run, load_config, training_lock, update_config
 from fastsep.training.schedule import learning_rate
@@ -83,6 +85,7 @@ class Trainer:
         self.device = resolve_device(config.run.device)
         dtype = resolve_precision(config.run.precision, self.device)
         ways = resolve_ways(config.run.compile, config.run.capture, self.device, config.run.tune)
+        require_room(config.model, self.device, TRAINING)
         torch.manual_seed(config.run.seed)
         self.model = build_model(config, self.device)
         spans = config.model.nt_cond, config.objective.nt_pred
@@ -120,6 +123,11 @@ class Trainer:
             except signals.Stopped as stop:  # asked twice
                 note = f"at once; continue from the last checkpoint with {resume_command(self.run)}"
                 raise signals.Stopped(stop.signum, note) from None
+            except (RuntimeError, MemoryError) as error:
+                problem = self._explain(error)
+                if problem is None:
+                    raise
+                raise problem from error
             if request:
                 complete = self.done == self.total_steps
                 note = "it was the last one" if complete else f"continue with {resume_command(self.run)}"
@@ -160,6 +168,21 @@ class Trainer:
                     break
         finally:
             log.close()
+
+    def _explain(self, error: Exception) -> UserError | None:
+        """What the user can do about an error of PyTorch in a step; None where it is a mistake of this program."""
+        reason = next(iter(str(error).splitlines()), type(error).__name__)[:200]
+        if is_memory_problem(error):
+            return UserError(
+                f"not enough memory on {self.device} for steps of {self.config.optim.batch_size} sequences ({reason}): "
+                f"start anew with a lower --batch-size, or free some and continue with {resume_command(self.run)}"
+            )
+        if is_compiler_problem(error):
+            return UserError(
+                f"torch.compile failed ({reason}): mend the compiler, or go on without it: "
+                f"{resume_command(self.run)} --compile off"
+            )
+        return None
 
     def _batches(self) -> Iterator[Tensor]:
         """Window numbers (batch_size,) of the steps that remain; each epoch has an order of its own."""

@@ -19,6 +19,7 @@ from fastsep.errors import UserError
 from fastsep.model import SeparableModel
 from fastsep.presets import PRESETS
 from fastsep.training.checkpoint import save_checkpoint
+from fastsep.training.memory_problems import require_room
 from fastsep.training.official_pickle import read_module
 from fastsep.training.run_directory import create_run, training_lock
 
@@ -51,6 +52,7 @@ def import_run(directory: Path, run: Path, preset: str | None = None, epoch: int
         UserError: a file is missing or damaged, asks for more than a network needs, or does not fit the settings.
     """
     config = dataclasses.replace(read_settings(directory, preset), run=RunConfig(out=run))
+    require_room(config.model, torch.device("cpu"))
     model = SeparableModel(config.model)
     for name, file in FILES.items():
         network = getattr(model, name)

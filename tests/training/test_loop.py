@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import pytest
 import torch
+from torch._dynamo.exc import BackendCompilerFailed
 
 from fastsep import signals
 from fastsep.config import Config, ModelConfig, ObjectiveConfig, OptimConfig, RunConfig
@@ -158,3 +159,44 @@ def test_batch_norm_on_one_sequence_is_refused_before_anything_is_written(config
         train(replace(config, model=model, optim=replace(config.optim, batch_size=1)), tmp_path / "run", False)
     assert not (tmp_path / "run").exists()
     train(replace(config, optim=replace(config.optim, batch_size=1, steps=1)), tmp_path / "run", False)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried"),
+            "steps of 16 sequences .*lower --batch-size, or free some",
+        ),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "lower --batch-size, or free some and continue"),
+        (BackendCompilerFailed(lambda: None, ValueError("g++ crashed"), None), "compile failed .*--compile off"),
+    ],
+)
+def test_what_a_machine_cannot_do_is_one_line_with_a_remedy(config, tmp_path, monkeypatch, error, words):
+    def fail(self, index, lr):
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainStep, "__call__", fail)
+        with pytest.raises(UserError, match=words):
+            train(config, tmp_path / "run", False)
+    resume(tmp_path / "run", False)
+
+
+def test_a_mistake_of_the_program_keeps_its_traceback(config, tmp_path, monkeypatch):
+    def fail(self, index, lr):
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(TrainStep, "__call__", fail)
+    with pytest.raises(RuntimeError, match="shapes"):
+        train(config, tmp_path / "run", False)
+
+
+def test_networks_that_memory_cannot_hold_are_refused_before_anything_is_written(config, tmp_path, monkeypatch):
+    train(config, tmp_path / "run", False)
+    monkeypatch.setattr("fastsep.data.residency.free_bytes", lambda device: 1000)
+    with pytest.raises(UserError, match=r"training 0.0 million weights takes .*lower the widths \(--enc-hidden-size"):
+        train(config, tmp_path / "other", False)
+    assert not (tmp_path / "other").exists()
+    with pytest.raises(UserError, match="use a machine with more"):
+        load_model(tmp_path / "run")
