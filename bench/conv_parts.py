@@ -13,8 +13,7 @@ from bench.profiling import by_kind, kernels
 from bench.recorder import Recorder
 from bench.rows import Row
 from fastsep.presets import PRESETS
-from fastsep.training.step import TrainStep
-from kernels import choose
+from fastsep.training.tuning import settle
 
 CONVOLUTIONAL = ("mnist", "taxibj", "chairs", "sst")
 
@@ -61,24 +60,17 @@ def list_choices(recorder: Recorder) -> None:
 
 def choices_of(preset: str, batch: int, device: torch.device, precision: str, small: bool) -> dict[str, Any]:
     """Candidates of each case with their times, or why they are out."""
-    found = choose.decide(make_step(preset, batch, device, precision, small).cases(), device)
+    step = subjects.step(preset, "fastsep", batch, device, precision, small).keep[0]
+    found = settle(step, again=False, run=None)
     gain = sum(next(iter(c.us.values())) - c.us[c.use] for c in found.values() if c.us)  # the library comes first
     return {"gain_us": round(gain, 1), "choices": {case.name: choice.to_json() for case, choice in found.items()}}
-
-
-def make_step(preset: str, batch: int, device: torch.device, precision: str, small: bool) -> TrainStep:
-    """A step that is only asked for its cases."""
-    subject = subjects.step(preset, "fastsep untuned", batch, device, precision, small)
-    return subject.keep[0]
 
 
 def time_layers(recorder: Recorder, backward: tuple[bool, ...] = (True, False)) -> None:
     """Each distinct layer of each convolutional preset alone: as the library has it, and ours."""
     for preset in CONVOLUTIONAL[: 1 if recorder.dry else None]:
         batch, device, precision, dry = sizes(recorder, preset)
-        if device.type == "cuda":
-            found = choose.decide(make_step(preset, batch, device, precision, dry).cases(), device)
-            choose.use({case: choice.use for case, choice in found.items()})
+        subjects.step(preset, "fastsep", batch, device, precision, dry)  # puts choices in force
         for layer in layers(preset, batch, dry)[: 2 if dry else None]:
             for both in backward:
                 for way in ("reference", *(["reference padded"] * layer.thin), "fastsep"):

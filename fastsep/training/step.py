@@ -111,7 +111,7 @@ class TrainStep:
         if self._graph is not None:
             self._graph.replay()
         else:
-            with _cudnn_benchmark(self.benchmark):
+            with cudnn_benchmark(self.benchmark):
                 self._first_steps()
         self._count += 1
         self.done += 1
@@ -201,7 +201,7 @@ class TrainStep:
 
 
 @contextmanager
-def _cudnn_benchmark(on: bool) -> Iterator[None]:
+def cudnn_benchmark(on: bool) -> Iterator[None]:
     """Let cuDNN time its algorithms the first time it meets a shape, or leave the setting as it is."""
     before = torch.backends.cudnn.benchmark
     torch.backends.cudnn.benchmark = before or on

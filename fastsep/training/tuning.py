@@ -11,9 +11,9 @@ import torch
 
 from fastsep.config import Tune
 from fastsep.files import write_problem, write_text
-from fastsep.training.step import TrainStep
+from fastsep.training.step import TrainStep, cudnn_benchmark
 from kernels import choose
-from kernels.choose import cache
+from kernels.choose import Case, Choice, cache
 
 
 def tune(take_step: TrainStep, mode: Tune, run: Path | None = None) -> None:
@@ -28,19 +28,21 @@ def tune(take_step: TrainStep, mode: Tune, run: Path | None = None) -> None:
         choose.use({})
 
 
-def settle(take_step: TrainStep, again: bool, run: Path | None) -> None:
-    """Choose for every case of a step, put the choices in force and write them into ``run``.
+def settle(take_step: TrainStep, again: bool, run: Path | None) -> dict[Case, Choice]:
+    """Choose for every case of a step, put the choices in force, write them into ``run`` and return them.
 
     A run that has choices of this machine keeps them: it goes on computing what it computed.
     """
     path = run / "choices.json" if run else None
-    known = _read(path, cache.machine(take_step.device)) if path else {}
-    choices = choose.decide(take_step.cases(), take_step.device, known, again)
+    with cudnn_benchmark(take_step.benchmark):  # the library is timed as it will run
+        known = _read(path, cache.machine(take_step.device)) if path else {}
+        choices = choose.decide(take_step.cases(), take_step.device, known, again)
+        if path:
+            _write(path, take_step, {case.name: choice.to_json() for case, choice in choices.items()})
     if take_step.device.type == "cuda":
         torch.cuda.empty_cache()
     choose.use({case: choice.use for case, choice in choices.items()})
-    if path:
-        _write(path, take_step, {case.name: choice.to_json() for case, choice in choices.items()})
+    return choices
 
 
 def _read(path: Path, machine: dict[str, str]) -> dict[str, Any]:
@@ -58,11 +60,7 @@ def _read(path: Path, machine: dict[str, str]) -> dict[str, Any]:
 
 
 def _write(path: Path, take_step: TrainStep, choices: dict[str, Any]) -> None:
-    value = {
-        "machine": cache.machine(take_step.device),
-        "cudnn_benchmark": take_step.benchmark,
-        "choices": choices,
-    }
+    value = {"machine": cache.machine(take_step.device), "cudnn_benchmark": take_step.benchmark, "choices": choices}
     try:
         write_text(path, json.dumps(value, indent=1) + "\n")
     except OSError as error:

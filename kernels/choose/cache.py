@@ -30,6 +30,7 @@ def machine(device: torch.device) -> dict[str, str]:
             "cuda": str(torch.version.cuda),
             "cudnn": str(torch.backends.cudnn.version()),
             "tf32": str(torch.backends.cudnn.allow_tf32),
+            "cudnn_benchmark": str(torch.backends.cudnn.benchmark),
         }
     return facts
 

@@ -53,7 +53,12 @@ def decide(
         code = code_version(case)
         found = next((s[case.name] for s in (known or {}, stored) if s.get(case.name, {}).get("code") == code), None)
         if found is None:
-            fresh[case.name] = found = Choice(*judge(make_task(case, device), device), code).to_json()
+            try:
+                task = make_task(case, device)
+            except Exception as error:  # no memory, perhaps: the op's own default holds
+                warnings.warn(f"nothing is chosen for {case.name}: {error}", stacklevel=2)
+                continue
+            fresh[case.name] = found = Choice(*judge(task, device), code).to_json()
             for name, why in found["out"].items():
                 if is_wrong(why):
                     warnings.warn(f"{name} is not used for {case.name} on this machine: {why}", stacklevel=2)

@@ -203,6 +203,18 @@ def test_choices_of_a_run_come_before_the_cache(op: list[str]) -> None:
     assert op == ["forward 8"]
 
 
+def test_a_case_whose_tensors_cannot_be_made_is_left_to_its_op_and_not_kept(op: list[str]) -> None:
+    def make(*_: object, **__: object) -> Task:
+        raise torch.cuda.OutOfMemoryError("tried to allocate")
+
+    good = wanted()
+    register("large", make)
+    with pytest.warns(UserWarning, match="nothing is chosen for large forward n=1: tried to allocate"):
+        choices = decide([Case("large", "forward", (("n", 1),)), *good], CPU)
+    assert list(choices) == good
+    assert set(read(path_for(machine(CPU)), machine(CPU))) == {case.name for case in good}
+
+
 def test_a_case_without_candidates_is_left_to_its_op() -> None:
     assert decide([Case("no maker", "forward", ())], CPU) == {}
 
