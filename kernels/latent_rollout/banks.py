@@ -20,6 +20,7 @@ _BYTES = {"8": 1, "16": 2, "32": 4, "64": 8}
 _SCALAR = re.compile(r"(?:ld|st)\.shared(?:\.v(\d))?\.\w(\d+)\s.*?\[\s*([%\w]+)\s*(?:\+\s*(-?\d+))?\s*\]")
 _MATRIX = re.compile(r"(?:ld|st)matrix\S*\.x(\d)\S*\s.*?\[\s*([%\w]+)\s*(?:\+\s*(-?\d+))?\s*\]")
 _RESULT = re.compile(r"(\w[\w.]*)\s+(%\w+),\s*(.*)")
+_NUMBER = re.compile(r"-?\d+|0x[0-9A-Fa-f]+U?")
 _BRANCH = re.compile(r"bra(?:\.uni)?\s+(\S+)")
 _COMPARE = {
     "eq": np.equal,
@@ -45,7 +46,14 @@ _OPERATIONS: dict[str, Callable[..., np.ndarray]] = {
     "mad": lambda a, b, c: a * b + c,
     "bfe": lambda a, b, c: (a >> b) & ((1 << c) - 1),
     "selp": lambda a, b, p: np.where(p != 0, a, b),
+    "prmt": lambda a, b, c: sum(_byte(a | b << 32, c >> 4 * k & 15) << 8 * k for k in range(4)),
 }
+
+
+def _byte(pair: np.ndarray, which: np.ndarray) -> np.ndarray:
+    """A byte of eight, or with bit 3 of ``which`` its sign, eight times."""
+    byte = pair >> 8 * (which & 7) & 255
+    return np.where(which & 8, (byte >> 7) * 255, byte)
 
 
 @dataclass(frozen=True)
@@ -139,8 +147,7 @@ def _evaluate(lines: list[str], threads: int) -> dict[str, np.ndarray]:
                 known.pop(name, None)
                 varying.add(name)
             elif name in known:  # one of several definitions: which tile of several alike, or what changes every turn
-                moved = value - known[name]
-                if (moved != moved[0]).any() or moved[0] % (_BANKS * _WORD):
+                if not _same_banks(value, known[name]):
                     varying.add(name)
             else:
                 known[name] = value
@@ -148,10 +155,23 @@ def _evaluate(lines: list[str], threads: int) -> dict[str, np.ndarray]:
             return known
 
 
+def _number(text: str) -> np.int64:
+    return np.int64(int(text.rstrip("U"), 0))
+
+
+def _same_banks(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether addresses are the same to the banks: all moved by one multiple of a row."""
+    moved = np.atleast_1d(a - b)
+    return not (moved != moved[0]).any() and not moved[0] % (_BANKS * _WORD)
+
+
 def _result(instruction: str, parts: list[str], known: dict[str, np.ndarray]) -> np.ndarray | None:
     """What an instruction gives each thread, None where that is not known."""
     name, *modifiers = instruction.split(".")
-    operands = [np.int64(part) if re.fullmatch(r"-?\d+", part) else known.get(part) for part in parts]
+    operands = [_number(part) if _NUMBER.fullmatch(part) else known.get(part) for part in parts]
+    if name == "selp" and operands[2] is None and operands[0] is not None and operands[1] is not None:
+        # One of several tiles that are alike.
+        return operands[0] + np.zeros_like(known["%tid.x"]) if _same_banks(operands[0], operands[1]) else None
     if any(operand is None for operand in operands):
         return None
     if name == "setp" and modifiers[0] in _COMPARE and len(operands) == 2:

@@ -119,6 +119,19 @@ def test_does_not_write_into_its_inputs_and_gives_fresh_gradients():
     assert all(torch.equal(t, b) for t, b in zip((t0, *weights), before, strict=True))
 
 
+def test_gradients_of_blocks_share_memory_but_no_element():
+    t0, weights = make(4, 20, 64, 3, torch.float32)
+    rollout(t0, weights, 3).square().sum().backward()
+    first = [w.grad.clone() for w in weights]
+    rollout(t0, weights, 3).square().sum().backward()
+    assert all(torch.allclose(w.grad, 2 * g, rtol=1e-6) for w, g in zip(weights, first, strict=True))
+    weights[2].grad.zero_()  # as an optimiser may, with autograd on
+    weights[8].grad.mul_(0.5)
+    changed = {2: 0.0, 8: 1.0}
+    for k, (w, g) in enumerate(zip(weights, first, strict=True)):
+        assert torch.allclose(w.grad, changed.get(k, 2.0) * g, rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     "change, message",
     [
