@@ -96,12 +96,15 @@ def best(rows: list[Row], start: str) -> Row | None:
 
 
 def tasks(device: Device) -> list[tuple[str, list[Row]]]:
-    """Rows that can be compared, by task, in the order of ``HEADLINES``; of the rollout only the wave presets' size."""
+    """Rows that can be compared, by task, in the order of ``HEADLINES``; of the rollout only the wave presets' size.
+
+    Layers alone are left to the tables.
+    """
     found: dict[str, list[Row]] = {}
     for start in HEADLINES:
         for group in device.matching(start):
             for row in group.timed:
-                if row.group != "rollout" or row.case == ROLLOUT_CASE:
+                if "layer" not in row.case and (row.group != "rollout" or row.case == ROLLOUT_CASE):
                     found.setdefault(_task(row), []).append(row)
     return [(task, rows) for task, rows in found.items() if baseline(rows[0], rows)]
 

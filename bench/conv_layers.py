@@ -161,7 +161,8 @@ def layer_subject(
     row = Row(
         f"conv_block/{preset}", way, device.type, precision_name(dtype),
         {"batch": batch, "layer": layer.name, "pass": "fwd+bwd" if backward else "fwd"},
-        flops=flops(layer) * (2 if layer.first and backward else passes), bytes=passes * traffic,
+        items=layer.shapes[0][0], flops=flops(layer) * (2 if layer.first and backward else passes),
+        bytes=passes * traffic,
         info={"times": 1 + len(layer.others), "shapes": [list(s) for s in layer.shapes], "thin": layer.thin,
               "weight": list(layer.conv.weight.shape)},
     )  # fmt: skip

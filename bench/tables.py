@@ -129,6 +129,14 @@ def group_section(group: Group) -> str:
     return "\n".join(lines) + "\n"
 
 
+def achieved(row: Row) -> str:
+    """Items a second; of a layer alone arithmetic and least traffic a second instead."""
+    if "layer" in row.case and row.flops and row.bytes:
+        flops, traffic = row.flops / row.seconds["median"], row.bytes / row.seconds["median"]
+        return f"{number(flops / 1e12)} TFLOP/s, {number(traffic / 1e9)} GB/s"
+    return f"{number(row.per_second)} {PER_SECOND.get(row.group, 'sequences')}" if row.per_second else ""
+
+
 def row_line(row: Row, group: Group) -> str:
     """One line of a group's table."""
     times, gain, share = row.seconds, speedup(row, group.rows), group.of_ceiling(row)
@@ -138,7 +146,7 @@ def row_line(row: Row, group: Group) -> str:
         ", ".join(f"{name} {value}" for name, value in row.case.items()),
         duration(times["median"]),
         f"{duration(times['p20'])} to {duration(times['p80'])} ({times['rounds']})",
-        f"{number(row.per_second)} {PER_SECOND.get(group.name, 'sequences')}" if row.per_second else "",
+        achieved(row),
         number(gain) if gain else "",
         f"{share:.1%}" if share else "",
         f"{number(row.peak_bytes / 2**20)} MiB" if row.peak_bytes is not None else "",

@@ -161,3 +161,13 @@ def test_exponent_of_a_power_law() -> None:
     x = [1, 2, 4, 8]
     assert exponent(x, [3 * v**1.5 for v in x]) == pytest.approx(1.5)
     assert exponent([4], [1.0]) is None
+
+
+def test_layers_alone_stand_in_their_table_with_their_rates_and_in_no_summary(results: Path) -> None:
+    rows = [timed("conv_block/mnist", way, t, layer="last") for way, t in (("reference", 0.2), ("fastsep", 0.1))]
+    value = {"environment": ENVIRONMENT, "ceilings": CEILINGS, "rows": [row.to_json() for row in rows]}
+    write_json(results / "some-cpu" / "conv_block-mnist.json", value)
+    page = tables.results_page(read_results(results))
+    section = page.split("### conv_block/mnist")[1].split("###")[0]
+    assert "1 TFLOP/s, 10 GB/s" in section and "100.0%" in section
+    assert page.count("layer last") == section.count("layer last") == 2
