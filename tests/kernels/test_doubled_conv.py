@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from kernels.choose import asked_for, use
+from kernels.choose import Case, asked_for, use
 from kernels.choose.cases import make_task
-from kernels.choose.measure import judge
+from kernels.choose.measure import exact_arithmetic, judge
 from kernels.doubled_conv import doubled_conv
 from kernels.doubled_conv.reference import doubled_conv_reference, folded_conv, widen
 
@@ -73,3 +73,22 @@ def test_both_forms_are_candidates_and_agree(dtype: torch.dtype) -> None:
             assert counter.get_total_flops() == 2 * 2 * 16 * 16 * 8 * 16 * {"doubled": 9, "folded": 4}[form]
     finally:
         use({})
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(
+    "shape", [(900, 256, 4, 256), (900, 128, 8, 128), (900, 64, 16, 64), (896, 64, 16, 128), (896, 64, 32, 64)], ids=str
+)
+def test_folding_is_as_exact_as_the_library_on_the_presets_shapes(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    n, c, side, f = shape
+    case = Case("doubled_conv", "forward+backward", tuple(zip("nchwf", (n, c, side, side, f), strict=True)))
+    task = make_task(case._replace(facts=(*case.facts, ("dtype", dtype))), torch.device("cuda"))
+    with exact_arithmetic():
+        truth = task.exact()
+    errors = {
+        form: [((y.float() - exact).norm() / exact.norm()).item() for y, exact in zip(call(), truth, strict=True)]
+        for form, call in task.candidates.items()
+    }
+    for folded, doubled in zip(errors["folded"], errors["doubled"], strict=True):
+        assert folded <= 2 * doubled
