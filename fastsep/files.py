@@ -59,17 +59,20 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def whole_path(path: Path) -> Iterator[Path]:
+def whole_path(path: Path, patience: float = 0.0) -> Iterator[Path]:
     """A name for a library to write a file to, which becomes ``path`` when the block ends well; close the file before.
 
     It has the suffix of ``path``, and the file exists already, empty, so that it has the permissions of the umask.
+
+    Args:
+        patience: seconds to wait for another process that writes the same file.
 
     Raises:
         OSError: it cannot be written (BlockingIOError: another process is writing it); what was there is untouched.
     """
     target = _target(path)
     part = _part_of(target)
-    with lock(target.with_name(f".{target.name}.lock")):
+    with lock(target.with_name(f".{target.name}.lock"), patience):
         with suppress(FileNotFoundError):
             part.unlink()
         descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)

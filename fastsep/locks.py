@@ -19,16 +19,19 @@ _UNSUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, err
 
 
 @contextmanager
-def lock(path: Path) -> Iterator[None]:
+def lock(path: Path, patience: float = 0.0) -> Iterator[None]:
     """Hold the lock file ``path`` during the block; its text says who does (process and machine).
 
     On a file system without locks nothing is held.
+
+    Args:
+        patience: seconds to wait for another process.
 
     Raises:
         BlockingIOError: another process holds it.
         OSError: the file cannot be made.
     """
-    descriptor = open_locked(path, patience=0.0)
+    descriptor = open_locked(path, patience)
     try:
         with suppress(OSError):  # it is locked even if the disk is too full to say by whom
             os.ftruncate(descriptor, 0)

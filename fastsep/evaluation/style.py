@@ -15,6 +15,8 @@ from torch import Tensor
 
 from fastsep.files import make_directory, whole_path, write_problem
 
+_PATIENCE = 60.0
+"""Seconds for which a figure waits for another evaluation that draws the same one."""
 TRUTH, FORECAST = "#222222", "#c8442b"
 PREDICTOR_COLOURS = {"model": FORECAST, "persistence": "#3b6ea5", "mean frame": "#7a9a3a"}
 ERROR_MAP = "inferno"
@@ -81,7 +83,7 @@ def whole(path: Path) -> Iterator[Path]:
     """A temporary name beside ``path`` that becomes ``path`` at the end. Raises UserError where that fails."""
     try:
         make_directory(path.parent)
-        with whole_path(path) as part:
+        with whole_path(path, _PATIENCE) as part:
             yield part
     except OSError as error:
         raise write_problem(path, error) from None

@@ -23,13 +23,10 @@ from fastsep.errors import UserError, warn
 from fastsep.files import make_directory, sync_directory, write_inside, write_problem
 from fastsep.model import SeparableModel
 from fastsep.training import manifest as manifests
-from fastsep.training.manifest import DamagedError, Manifest, read_manifest, read_part
+from fastsep.training.manifest import DamagedError, Manifest, read_part
 from fastsep.training.memory_problems import require_room
+from fastsep.training.retention import STATE, WEIGHTS, clear, manifest_of, own_checkpoints, prune
 from fastsep.training.run_directory import Identity, checkpoint_folders, identity, load_config, own_identity
-
-_KEEP = 2
-_WEIGHTS, _STATE = "weights.safetensors", "state.pt"
-_OURS = (_WEIGHTS, _STATE, manifests.NAME)
 
 
 @dataclass(frozen=True)
@@ -61,16 +58,16 @@ def save_checkpoint(
         raise UserError(f"the weights are not finite after step {step} ({broken[0]}): {last_good(run)}")
     owner = own_identity(run)
     final = run / "checkpoints" / f"step-{step:08d}"
-    parts = {_WEIGHTS: safetensors.torch.save(weights, metadata={"step": str(step)})}
+    parts = {WEIGHTS: safetensors.torch.save(weights, metadata={"step": str(step)})}
     if state is not None:
-        parts[_STATE] = _pickle(state)
+        parts[STATE] = _pickle(state)
     listed = {name: manifests.describe(data) for name, data in parts.items()}
     parts[manifests.NAME] = manifests.to_bytes(Manifest(owner.id, step, test_mse, listed))
     part = final.with_name(".part")
     try:
         if os.path.lexists(final) and not _make_room(final, owner):
             return final
-        _clear(part)
+        clear(part)
         make_directory(part)
         for name, data in parts.items():
             write_inside(part / name, data)
@@ -80,8 +77,8 @@ def save_checkpoint(
     except OSError as error:
         raise UserError(f"{write_problem(final, error)}, then continue with --resume {run}") from None
     finally:
-        _clear(part)
-    _prune(run, owner, step)
+        clear(part)
+    prune(run, owner, step)
     return final
 
 
@@ -142,13 +139,13 @@ def load_weights(model: SeparableModel, checkpoint: Checkpoint) -> None:
         model.load_state_dict(checkpoint.weights)
     except RuntimeError:
         raise UserError(
-            f"{checkpoint.path / _WEIGHTS} does not fit the run's config.json: weights of another preset were copied in"
+            f"{checkpoint.path / WEIGHTS} does not fit the run's config.json: weights of another preset were copied in"
         ) from None
 
 
 def last_good(run: Path) -> str:
     """Which checkpoint is left when training went wrong, and what to do; the end of a message."""
-    own = _own(run, identity(run) or Identity(""))
+    own = own_checkpoints(run, identity(run) or Identity(""))
     where = f"the last good checkpoint is {own[-1][0]}" if own else "no checkpoint was written yet"
     return f"{where}: lower --lr or take --precision fp32"
 
@@ -177,45 +174,20 @@ def _first_whole(folders: list[Path], owner: Identity | None, state: bool) -> tu
 
 def _open(folder: Path, owner: Identity | None, state: bool) -> Checkpoint | None:
     """The checkpoint in ``folder``, None if another run wrote it. Raises DamagedError or OSError."""
-    manifest = _manifest_of(folder, owner)
+    manifest = manifest_of(folder, owner)
     if manifest is None:
         return None
     data = {name: read_part(folder, name, part) for name, part in manifest.parts.items()}
     if not manifest.parts:  # from before there were manifests: its parts are those that are there
-        names = [name for name in (_WEIGHTS, _STATE) if name == _WEIGHTS or (folder / name).exists()]
+        names = [name for name in (WEIGHTS, STATE) if name == WEIGHTS or (folder / name).exists()]
         data = {name: read_part(folder, name, None) for name in names}
     try:
-        weights = safetensors.torch.load(data[_WEIGHTS])
+        weights = safetensors.torch.load(data[WEIGHTS])
     except (KeyError, SafetensorError, ValueError) as error:
-        raise DamagedError(f"{_WEIGHTS}: {error}") from None
-    wanted = state and _STATE in data
-    loaded = _unpickle(data[_STATE]) if wanted else None
+        raise DamagedError(f"{WEIGHTS}: {error}") from None
+    wanted = state and STATE in data
+    loaded = _unpickle(data[STATE]) if wanted else None
     return Checkpoint(folder, manifest.step, weights, loaded)
-
-
-def _manifest_of(folder: Path, owner: Identity | None) -> Manifest | None:
-    """The manifest of a checkpoint of run ``owner``; None where the folder is not one. Raises DamagedError, OSError."""
-    step = int(folder.name.removeprefix("step-"))
-    try:
-        manifest = read_manifest(folder)
-    except FileNotFoundError:
-        if owner is None or folder.name in owner.adopted:
-            return Manifest("", step, None, {})
-        return None
-    if manifest.step != step or (owner is not None and manifest.run != owner.id):
-        return None
-    return manifest
-
-
-def _own(run: Path, owner: Identity) -> list[tuple[Path, Manifest]]:
-    """The run's checkpoints by step, whole or not."""
-    found = []
-    for folder in checkpoint_folders(run):
-        with suppress(DamagedError, OSError):
-            manifest = _manifest_of(folder, owner)
-            if manifest is not None and not folder.is_symlink():
-                found.append((folder, manifest))
-    return found
 
 
 def _make_room(final: Path, owner: Identity) -> bool:
@@ -228,8 +200,8 @@ def _make_room(final: Path, owner: Identity) -> bool:
             return False
     except (DamagedError, OSError):
         with suppress(DamagedError, OSError):
-            if _manifest_of(final, owner) is not None and not final.is_symlink():
-                _clear(final)
+            if manifest_of(final, owner) is not None and not final.is_symlink():
+                clear(final)
     if os.path.lexists(final):
         for number in range(1, 1000):
             aside = final.with_name(f"{final.name}.aside-{number}")
@@ -238,24 +210,6 @@ def _make_room(final: Path, owner: Identity) -> bool:
                 warn(f"{final} was not written by this run: moved to {aside.name}")
                 break
     return True
-
-
-def _prune(run: Path, owner: Identity, step: int) -> None:
-    """Remove the run's checkpoints up to ``step`` that are neither among the last two nor the best by validation."""
-    own = [(folder, manifest) for folder, manifest in _own(run, owner) if manifest.step <= step]
-    tested = [(manifest.test_mse, folder) for folder, manifest in own if manifest.test_mse is not None]
-    kept = {folder for folder, _ in own[-_KEEP:]} | ({min(tested)[1]} if tested else set())
-    for folder, _ in own:
-        if folder not in kept:
-            _clear(folder)
-
-
-def _clear(folder: Path) -> None:
-    """Remove our files of a directory, the manifest last, and the directory if nothing else is in it."""
-    with suppress(OSError):
-        for name in _OURS:
-            (folder / name).unlink(missing_ok=True)
-        folder.rmdir()
 
 
 def _pickle(state: dict[str, Any]) -> bytes:
@@ -268,4 +222,4 @@ def _unpickle(data: bytes) -> dict[str, Any]:
     try:
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # damaged archives raise many kinds
-        raise DamagedError(f"{_STATE}: {type(error).__name__}") from None
+        raise DamagedError(f"{STATE}: {type(error).__name__}") from None

@@ -1,8 +1,8 @@
 """Run directories: whose they are, what settings they were started with, and who trains in them now.
 
 ``run.json`` names the run; a checkpoint belongs to it when its manifest carries the same name. Nothing in a run
-directory but ``run.json``, ``config.json``, the run's own checkpoints, log, scores and figures is ever counted, loaded,
-deleted or written over.
+directory but ``run.json``, ``config.json``, ``data.json``, ``choices.json``, the run's own checkpoints, log, scores and
+figures is ever counted, loaded, deleted or written over.
 """
 
 from __future__ import annotations

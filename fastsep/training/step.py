@@ -136,6 +136,10 @@ class TrainStep:
         self.optimizer.load_state_dict({"state": state["optimizer"]["state"], "param_groups": groups})
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr
+        for parameter, values in self.optimizer.state.items():
+            for name, value in values.items():
+                if value.shape == parameter.shape:  # Adam's kernels take for granted that all lie alike in memory
+                    values[name] = torch.empty_like(parameter).copy_(value)
         if state["scaler"]:  # empty where the run did without a loss scale
             self.scaler.load_state_dict(state["scaler"])
         self.done = done

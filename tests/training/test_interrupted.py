@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from training.test_loop import config, weights_of  # noqa: F401 - the fixture
+from training.test_loop import Pulses, small_config, weights_of
 
+from fastsep.data import DATASETS
 from fastsep.errors import UserError
 from fastsep.training import checkpoint as checkpoints
 from fastsep.training.checkpoint import find_checkpoint, newest_checkpoint
@@ -48,8 +49,10 @@ def names(run):
 
 
 @pytest.fixture
-def limited(config):  # noqa: F811
-    return short(replace(config, optim=replace(config.optim, clip_norm=1.0)))
+def limited(monkeypatch):
+    monkeypatch.setitem(DATASETS, "pulses", Pulses)
+    settings = small_config()
+    return short(replace(settings, optim=replace(settings.optim, clip_norm=1.0)))
 
 
 @pytest.mark.parametrize(("step", "error"), [(1, RuntimeError()), (4, KeyboardInterrupt()), (10, KeyboardInterrupt())])
@@ -88,9 +91,8 @@ def test_a_run_in_training_is_not_trained_twice(limited, tmp_path):
     run = tmp_path / "run"
     train(limited, run, False)
     log = (run / "log.csv").read_bytes()
-    with training_lock(run):
-        with pytest.raises(UserError, match=f"being trained by process {os.getpid()} on"):
-            resume(run, False)
+    with training_lock(run), pytest.raises(UserError, match=f"being trained by process {os.getpid()} on"):
+        resume(run, False)
     empty = tmp_path / "new"
     with training_lock(empty, make=True), pytest.raises(UserError, match="being trained"):
         train(limited, empty, False)

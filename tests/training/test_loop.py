@@ -41,6 +41,10 @@ class Pulses(DataConfig):
 @pytest.fixture
 def config(monkeypatch):
     monkeypatch.setitem(DATASETS, "pulses", Pulses)
+    return small_config()
+
+
+def small_config():
     return Config(
         data=Pulses(),
         model=ModelConfig(

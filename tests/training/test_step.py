@@ -158,6 +158,26 @@ def test_how_adam_runs_is_this_machine_s_and_not_the_file_s():
         assert torch.equal(one, other)
 
 
+def test_moments_lie_in_memory_as_the_weights_do():
+    """A file keeps the layout of the machine that wrote it; Adam on GPUs goes by addresses."""
+    model = ModelConfig(nt_cond=2, offset=2, enc_hidden_size=2, dec_hidden_size=2, res_hidden_size=8)
+    ours, resumed = (make_step(config=replace(CONFIG, model=model)) for _ in range(2))
+    ours(torch.arange(4), 1e-3)
+    state = copy.deepcopy(ours.state())
+    for moments in state["optimizer"]["state"].values():
+        for name in ("exp_avg", "exp_avg_sq"):
+            moments[name] = moments[name].contiguous()
+    resumed.model.to(memory_format=torch.channels_last).load_state_dict(ours.model.state_dict())
+    resumed.load_state(state, done=1)
+    for parameter, moments in resumed.optimizer.state.items():
+        assert moments["exp_avg"].stride() == moments["exp_avg_sq"].stride() == parameter.stride()
+    assert any(parameter.is_contiguous(memory_format=torch.channels_last) for parameter in resumed.model.parameters())
+    for step in (ours, resumed):
+        step(torch.arange(4), 1e-3)
+    for one, other in zip(ours.model.parameters(), resumed.model.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)  # weights move by 1e-3
+
+
 @pytest.mark.parametrize("written", [torch.float32, torch.float16])
 def test_a_run_goes_on_in_another_precision(written):
     """With a loss scale or without."""
