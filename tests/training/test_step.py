@@ -169,13 +169,13 @@ def test_moments_lie_in_memory_as_the_weights_do():
             moments[name] = moments[name].contiguous()
     resumed.model.to(memory_format=torch.channels_last).load_state_dict(ours.model.state_dict())
     resumed.load_state(state, done=1)
-    for parameter, moments in resumed.optimizer.state.items():
-        assert moments["exp_avg"].stride() == moments["exp_avg_sq"].stride() == parameter.stride()
-    assert any(parameter.is_contiguous(memory_format=torch.channels_last) for parameter in resumed.model.parameters())
-    for step in (ours, resumed):
-        step(torch.arange(4), 1e-3)
-    for one, other in zip(ours.model.parameters(), resumed.model.parameters(), strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)  # weights move by 1e-3
+    assert any(parameter.stride(1) == 1 for parameter in resumed.model.parameters() if parameter.dim() == 4)
+    parameters = list(resumed.model.parameters())
+    for number, moments in state["optimizer"]["state"].items():
+        for name in ("exp_avg", "exp_avg_sq"):
+            loaded = resumed.optimizer.state[parameters[number]][name]
+            assert loaded.stride() == parameters[number].stride()
+            assert torch.equal(loaded, moments[name])
 
 
 @pytest.mark.parametrize("written", [torch.float32, torch.float16])
