@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from bench import conv_parts
 from bench.recorder import Recorder
 from kernels.latent_rollout import reference
 from kernels.latent_rollout.candidates import make_task
@@ -33,6 +34,16 @@ def time_block_steps(recorder: Recorder) -> None:
         for direction in ("forward+backward", "forward"):
             key = f"rollout us {name(latent, blocks, 128)} {STEPS} steps {direction}"
             recorder.note(key, partial(rollouts, recorder, latent, blocks, direction))
+
+
+def time_wave_steps(recorder: Recorder) -> None:
+    """Whole steps of the presets that the rollout dominates, and what is chosen for them."""
+    presets = ("wave100", "wave")
+    for preset in presets[: 1 if recorder.dry else None]:
+        sizes = conv_parts.sizes(recorder, preset)
+        recorder.note(f"choices {preset}", partial(conv_parts.choices_of, preset, *sizes))
+        ways = ("fastsep",) if recorder.dry else ("fastsep captured", "fastsep untuned captured")
+        conv_parts.time_steps(recorder, ways, (preset,))
 
 
 def name(latent: int, blocks: int, batch: int) -> str:

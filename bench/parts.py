@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from bench import conv_parts, kernel_parts, reproduce, scaling, subjects, subjects_data
-from bench.blockstep import time_block_steps
+from bench.blockstep import time_block_steps, time_wave_steps
 from bench.cluster import check_cluster
 from bench.conv_parts import CONVOLUTIONAL, profile, sizes
 from bench.environment import ROOT, ceilings
@@ -232,6 +232,7 @@ PARTS: dict[str, Part] = {
     "rollout": Part(130, time_rollout),
     "cluster": Part(240, check_cluster),
     "blockstep": Part(240, time_block_steps),
+    "wave-step": Part(120, time_wave_steps),
     "step": Part(420, time_steps),
     "train": Part(150, trainer(("wave100-published", 0), ("wave-published", 0))),
     "train-own": Part(80, trainer(("wave100-onecycle", 0), ("wave-onecycle", 0)), dry=False),
