@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import warnings
 from collections.abc import Sequence
 
@@ -25,7 +26,9 @@ def settled(t0: Tensor, weights: Sequence[Tensor], steps: int, dtype: torch.dtyp
     blocks = len(weights) // TENSORS_PER_BLOCK
     if dtype.itemsize != 2 or not supported_shape(latent, width, blocks):
         return "auto"
-    return _settled(t0.shape[0], steps, latent, width, blocks, dtype, gradients, t0.device.index or 0)
+    # The compiler takes a constant: a batch of unknown size is fixed here.
+    batch, steps = operator.index(t0.shape[0]), operator.index(steps)
+    return _settled(batch, steps, latent, width, blocks, dtype, gradients, t0.device.index or 0)
 
 
 @torch.compiler.assume_constant_result

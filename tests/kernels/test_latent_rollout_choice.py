@@ -19,13 +19,18 @@ def case(direction):
     return Case(OP, direction, tuple(SHAPE.items()))
 
 
+@pytest.fixture(autouse=True)
+def nothing_in_force():
+    yield
+    use({})
+
+
 @pytest.fixture
 def ran(monkeypatch):
     """The backends that rollouts come to; none runs."""
     backends = []
     monkeypatch.setattr("kernels.latent_rollout.op._Rollout.apply", lambda *a: backends.append(a[3]))
-    yield backends
-    use({})
+    return backends
 
 
 def roll_on_a_gpu(dtype=torch.bfloat16, gradients=True, latent=20):
@@ -106,3 +111,15 @@ def test_a_first_run_that_does_not_come_back_is_remembered(monkeypatch, tmp_path
         trial.guarded(crash, device)()
     with pytest.warns(UserWarning, match="delete"):
         assert trial.failed(device)
+
+
+def test_the_compiler_takes_the_choice_of_each_batch_as_a_constant():
+    weights = make(5, 20, 64, 2, torch.float32)[1]
+
+    @torch.compile(fullgraph=True, backend="eager")
+    def name_of(t0):
+        return t0 * (2 if settle.settled(t0, weights, 3, torch.bfloat16, True) == "streaming" else 3)
+
+    use({case("forward+backward"): "streaming"})
+    for batch, factor in ((5, 2), (7, 3), (9, 3), (5, 2)):
+        assert name_of(torch.ones(batch, 20))[0, 0] == factor
