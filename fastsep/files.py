@@ -25,6 +25,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from fastsep import signals
 from fastsep.errors import UserError
 from fastsep.locks import lock, open_locked
 
@@ -44,18 +45,19 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     """
     target = _target(path)
     part = _part_of(target)
-    descriptor = open_locked(part)
-    try:
-        os.ftruncate(descriptor, 0)  # a killed process may have left the beginning of another
-        with io.BufferedWriter(_Descriptor(descriptor), 1 << 20) as file:
-            yield file
-        _settle(part, target, descriptor)
-    except BaseException:
-        with suppress(OSError):
-            part.unlink()
-        raise
-    finally:
-        os.close(descriptor)
+    with signals.held():  # between opening and the first line of ``try``, too
+        descriptor = open_locked(part)
+        try:
+            os.ftruncate(descriptor, 0)  # a killed process may have left the beginning of another
+            with io.BufferedWriter(_Descriptor(descriptor), 1 << 20) as file, signals.released():
+                yield file
+            _settle(part, target, descriptor)
+        except BaseException:
+            with suppress(OSError):
+                part.unlink()
+            raise
+        finally:
+            os.close(descriptor)
 
 
 @contextmanager
@@ -72,14 +74,15 @@ def whole_path(path: Path, patience: float = 0.0) -> Iterator[Path]:
     """
     target = _target(path)
     part = _part_of(target)
-    with lock(target.with_name(f".{target.name}.lock"), patience):
+    with signals.held(), lock(target.with_name(f".{target.name}.lock"), patience):
         with suppress(FileNotFoundError):
             part.unlink()
         descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
         mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
         os.close(descriptor)
         try:
-            yield part
+            with signals.released():
+                yield part
             descriptor = os.open(part, os.O_RDONLY)
             try:
                 os.fchmod(descriptor, mode)  # some libraries write files that only their owner may read

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from fastsep import signals
+
 _PATIENCE = 10.0  # seconds; a small file is written in far less
 _UNSUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
@@ -31,16 +33,18 @@ def lock(path: Path, patience: float = 0.0) -> Iterator[None]:
         BlockingIOError: another process holds it.
         OSError: the file cannot be made.
     """
-    descriptor = open_locked(path, patience)
-    try:
-        with suppress(OSError):  # it is locked even if the disk is too full to say by whom
-            os.ftruncate(descriptor, 0)
-            os.write(descriptor, f"process {os.getpid()} on {os.uname().nodename}\n".encode())
-        yield
-    finally:
-        with suppress(OSError):
-            path.unlink()
-        os.close(descriptor)
+    with signals.held():  # the file goes again, wherever a signal comes
+        descriptor = open_locked(path, patience)
+        try:
+            with suppress(OSError):  # it is locked even if the disk is too full to say by whom
+                os.ftruncate(descriptor, 0)
+                os.write(descriptor, f"process {os.getpid()} on {os.uname().nodename}\n".encode())
+            with signals.released():
+                yield
+        finally:
+            with suppress(OSError):
+                path.unlink()
+            os.close(descriptor)
 
 
 def holder(path: Path) -> str:
@@ -75,7 +79,8 @@ def open_locked(path: Path, patience: float = _PATIENCE) -> int:
         if not free:
             if time.monotonic() >= deadline:
                 raise BlockingIOError(errno.EAGAIN, "another process has it locked", str(path))
-            time.sleep(0.01)
+            with signals.released():
+                time.sleep(0.01)
 
 
 def _take(descriptor: int) -> bool:

@@ -68,6 +68,11 @@ class _Handler:
             self._last = now
             raise Stopped(signum)
 
+    def raise_pending(self) -> None:
+        """Raise ``Stopped`` if a signal came and no block holds it."""
+        if self.request and self.holds == 0:
+            raise Stopped(self.request.signum)
+
 
 _handler: _Handler | None = None
 
@@ -104,8 +109,8 @@ def held() -> Iterator[Request]:
     are held too, so that either all or none happen.
     """
     with heeded():
-        handler = _handler
-        if handler is None or threading.current_thread() is not threading.main_thread():
+        handler = _active()
+        if handler is None:
             yield Request()
             return
         handler.holds += 1
@@ -113,5 +118,25 @@ def held() -> Iterator[Request]:
             yield handler.request
         finally:
             handler.holds -= 1
-        if handler.request and handler.holds == 0:
-            raise Stopped(handler.request.signum)
+        handler.raise_pending()
+
+
+@contextmanager
+def released() -> Iterator[None]:
+    """Within a held block: a part that a signal may end after all, such as the body between opening a file and closing
+    it. It stays held where a block further out holds it."""
+    handler = _active()
+    if handler is None or handler.holds == 0:
+        yield
+        return
+    handler.holds -= 1
+    try:
+        handler.raise_pending()
+        yield
+    finally:
+        handler.holds += 1
+
+
+def _active() -> _Handler | None:
+    """The handler, for the one thread that signals come to."""
+    return _handler if threading.current_thread() is threading.main_thread() else None

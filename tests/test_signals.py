@@ -68,6 +68,33 @@ def test_held_waits_for_the_end_of_the_outermost_block():
     assert seen == [signal.SIGTERM]
 
 
+def test_a_released_part_of_a_held_block_may_be_ended():
+    seen = []
+
+    def main():
+        with signals.held():
+            signal.raise_signal(signal.SIGTERM)
+            seen.append("held")
+            with signals.released():
+                seen.append("unreachable")
+
+    assert status_of(main) == 143
+    assert seen == ["held"]
+
+
+def test_what_a_block_further_out_holds_is_not_released():
+    seen = []
+
+    def main():
+        with signals.held():
+            with signals.held(), signals.released():
+                signal.raise_signal(signal.SIGTERM)
+            seen.append("held")
+
+    assert status_of(main) == 143
+    assert seen == ["held"]
+
+
 def test_a_later_signal_stops_at_once_and_the_next_ends_the_process(monkeypatch):
     monkeypatch.setattr(signals, "_SAME_REQUEST", 0.0)
     exits = []

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from fastsep import signals
 from fastsep.data.checksum import checksum
 from fastsep.data.disk_space import require_space
 from fastsep.data.reading import reading
@@ -82,16 +83,21 @@ def write_views(source: Path, out: Path, progress: Callable[[Iterable[str]], Ite
     try:
         make_directory(out.parent)
         # Plain writes, not a mapped file: where the disk runs full under one, the process ends with a bus error.
-        with whole_file(out) as file, ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            header = np.lib.format.header_data_from_array_1_0(np.empty((0, *shape[1:]), np.uint8)) | {"shape": shape}
-            np.lib.format.write_array_header_1_0(file, header)
-            sums = []
-            for name in progress(chairs):
-                views = np.stack(list(pool.map(decode, chairs[name])))  # Pillow works without the interpreter's lock
-                sums.append(checksum(views))
-                file.write(views.tobytes())
-            file.write(pack_checksums(sums))
-        write_text(names, "".join(f"{name}\n" for name in chairs))
+        with signals.held():  # views and names appear together
+            with (
+                whole_file(out) as file,
+                signals.released(),
+                ThreadPoolExecutor(torch.get_num_threads()) as pool,
+            ):
+                header = np.lib.format.header_data_from_array_1_0(np.empty((0, *shape[1:]), np.uint8))
+                np.lib.format.write_array_header_1_0(file, header | {"shape": shape})
+                sums = []
+                for name in progress(chairs):
+                    views = np.stack(list(pool.map(decode, chairs[name])))  # Pillow lets go of the interpreter's lock
+                    sums.append(checksum(views))
+                    file.write(views.tobytes())
+                file.write(pack_checksums(sums))
+            write_text(names, "".join(f"{name}\n" for name in chairs))
     except OSError as error:
         raise write_problem(out, error, "choose another --out") from None
     return len(chairs)

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, NamedTuple
 import h5py
 import numpy as np
 
+from fastsep import signals
 from fastsep.data.checksum import checksum
 from fastsep.files import whole_path
 
@@ -85,7 +86,8 @@ class _Layout(NamedTuple):
 def _lay_out(attributes: Mapping[str, Any], arrays: Mapping[str, np.ndarray], name: str, rows: Rows) -> _Layout:
     image = _Image()
     options = {"libver": ("v110", "v110"), "alignment_threshold": _PAGE, "alignment_interval": _PAGE}
-    with h5py.File(image, "w", **options) as file:
+    # HDF5 calls the image from C, where an exception of a signal would be lost.
+    with signals.held(), h5py.File(image, "w", **options) as file:
         file.attrs.update(attributes)
         for other, values in arrays.items():
             file[other] = values
@@ -101,6 +103,7 @@ def _reserve(file: h5py.File, name: str, rows: Rows) -> int:
     options = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     options.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     options.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    options.set_obj_track_times(False)  # equal settings give equal bytes
     space = h5py.h5s.create_simple(rows.shape)
     made = h5py.h5d.create(file.id, name.encode(), h5py.h5t.py_create(rows.dtype, logical=True), space, options)
     return made.get_offset()

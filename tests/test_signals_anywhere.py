@@ -1,0 +1,129 @@
+"""A signal at any place of any command: it ends with the signal's status, and its files are the old or the new ones."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray
+from command_line import run_command
+from PIL import Image
+from test_evaluate import make_run
+
+from fastsep.config import Config, ModelConfig, ObjectiveConfig
+from fastsep.data.wave import Wave100
+
+SOURCE = str(Path(__file__).parents[1] / "fastsep")
+PLACES = [8, pytest.param(200, marks=pytest.mark.slow)]  # of each command, spread over all that it calls
+
+
+def wave(home: Path) -> list[list]:
+    small = ["gen_wave", "--out", home / "out", "--size", 2, "--frames", 8, "--grid", 16]
+    return [[*small, "--seed", 1], [*small, "--seed", 2]]
+
+
+def wave_pt(home: Path) -> list[list]:
+    return [[*arguments, "--format", "pt"] for arguments in wave(home)]
+
+
+def mnist(home: Path) -> list[list]:
+    small = ["gen_mnist", "--out", home / "out" / "videos.h5", "--digits", "sklearn", "--videos", 60, "--frames", 3]
+    return [[*small, "--seed", 1], [*small, "--seed", 2]]
+
+
+def chairs(home: Path) -> list[list]:
+    for colour in (1, 2):
+        renders = home / f"source{colour}" / "chair" / "renders"
+        renders.mkdir(parents=True)
+        Image.new("RGB", (600, 600), (colour, 2, 3)).save(renders / "0.png", compress_level=1)
+        for view in range(1, 62):
+            (renders / f"{view}.png").symlink_to(renders / "0.png")
+    return [["prepare_chairs", home / f"source{colour}", "--out", home / "out" / "chairs.npy"] for colour in (1, 2)]
+
+
+def sst(home: Path) -> list[list]:
+    days = np.arange("2001-01-01", "2002-04-15", dtype="datetime64[D]").astype("datetime64[ns]")
+    axes = {"time": days, "latitude": np.arange(64) / 12, "longitude": np.arange(130) / 12}
+    values = 15 + np.random.RandomState(0).normal(0, 1, (len(days), 64, 130)).astype(np.float32)
+    array = xarray.DataArray(values, axes, ("time", "latitude", "longitude"), "thetao")
+    for name, zones in (("source1", array), ("source2", array.isel(longitude=slice(64)))):  # two zones, then one
+        (home / name).mkdir()
+        zones.to_dataset().to_netcdf(home / name / "a.nc", engine="h5netcdf")
+    return [["prepare_sst", home / name, "--out", home / "out"] for name in ("source1", "source2")]
+
+
+def evaluation(home: Path) -> list[list]:
+    model = ModelConfig(
+        shape=(1, 100), encoder="mlp", decoder="mlp", mixing="mul", code_size_s=4, code_size_t=4, enc_hidden_size=8,
+        dec_hidden_size=8, res_hidden_size=8,
+    )  # fmt: skip
+    config = Config(data=Wave100(size=10, frames=60), model=model, objective=ObjectiveConfig(nt_pred=20))
+    make_run(home / "out", config)
+    small = ["evaluate", home / "out", "--no-figures", "--device", "cpu"]
+    return [[*small, "--horizon", 3], [*small, "--horizon", 5]]
+
+
+def snapshot(folder: Path) -> dict[str, bytes | None]:
+    """Names and contents; scores without the seconds that they took."""
+    files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    if "metrics.json" in files:
+        files["metrics.json"] = files["metrics.json"].split(b'"seconds"')[0]
+    return files
+
+
+def call_count(run: Callable[[], int], stop_at: int | None = None) -> tuple[int, int]:
+    """The exit status of ``run`` and how many functions of the program it called; a signal comes at one of them."""
+    calls = 0
+
+    def count(frame, event: str, argument: object) -> None:
+        nonlocal calls
+        if event == "call" and frame.f_code.co_filename.startswith(SOURCE):
+            calls += 1
+            if calls == stop_at:
+                signal.raise_signal(signal.SIGTERM)
+
+    sys.setprofile(count)
+    try:
+        status = run()
+    finally:
+        sys.setprofile(None)
+    return status, calls
+
+
+@pytest.fixture(autouse=True)
+def _outside_of_the_command():
+    """Before a command heeds signals and after, its process ends; here that ends the command alone."""
+
+    def leave(signum: int, frame: object) -> None:
+        raise SystemExit(128 + signum)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+# Python drops an exception that comes while it ends a generator; the next held block raises it again.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("places", PLACES)
+@pytest.mark.parametrize("command", [wave, wave_pt, mnist, chairs, sst, evaluation])
+def test_a_signal_leaves_the_old_files_or_the_new_ones(command, places: int, tmp_path: Path, capsys) -> None:
+    first, second = command(tmp_path)
+    assert run_command(*second, capsys=capsys)[0] == 0
+    new = snapshot(tmp_path / "out")
+    assert run_command(*first, capsys=capsys)[0] == 0
+    old = snapshot(tmp_path / "out")
+    assert old != new
+    _, calls = call_count(lambda: run_command(*first, capsys=capsys)[0])
+    statuses = []
+    for place in np.linspace(1, calls, places).astype(int):
+        status, _ = call_count(lambda: run_command(*second, capsys=capsys)[0], int(place))
+        statuses.append(status)
+        now = snapshot(tmp_path / "out")
+        assert now in (old, new), sorted(now)
+        if now == new:
+            assert run_command(*first, capsys=capsys)[0] == 0
+    assert 143 in statuses and set(statuses) <= {0, 143}
