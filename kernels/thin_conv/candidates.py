@@ -40,14 +40,14 @@ def make_entry_task(
     if direction == "forward":
         calls = {
             way: lambda way=way: [run(x, weight, shift, *settings, dtype, way)]
-            for way in ways("thin_entry", direction, f, w, architecture(device))
+            for way in ways("thin_entry", direction, f, architecture(device))
         }
         return Task(calls, lambda: [run(*exact, shift, *settings, torch.float32, "library")])
     y = run(x, weight, shift, *settings, dtype, "library")
     grad = random(*y.shape).to(dtype).contiguous(memory_format=torch.channels_last)
     calls = {
         way: lambda way=way: run_backward(grad, x, y, weight, *settings, way)
-        for way in ways("thin_entry", direction, f, w, architecture(device))
+        for way in ways("thin_entry", direction, f, architecture(device))
     }
     return Task(calls, lambda: run_backward(grad.float(), exact[0], y.float(), exact[1], *settings, "library"))
 
@@ -68,14 +68,14 @@ def make_exit_task(
     if direction == "forward":
         calls = {
             way: lambda way=way: [run(x, weight, shift, *settings, way)]
-            for way in ways("thin_exit", direction, f, w, architecture(device))
+            for way in ways("thin_exit", direction, f, architecture(device))
         }
         return Task(calls, lambda: [run(*exact, shift, *settings, "library")])
     y = run(x, weight, shift, *settings, "library")
     grad = random(*y.shape)
     calls = {
         way: lambda way=way: run_backward(grad, x, y, weight, *settings, way)
-        for way in ways("thin_exit", direction, f, w, architecture(device))
+        for way in ways("thin_exit", direction, f, architecture(device))
     }
     return Task(calls, lambda: run_backward(grad, exact[0], y, exact[1], *settings, "library"))
 
@@ -110,7 +110,7 @@ def make_norm_exit_task(
             y = op._Exit.apply(z, leaves[3], shift, *convolution, False, forward, backward or forward)
         return [y.detach(), *torch.autograd.grad(y, leaves, grad)]
 
-    calls_of = {way: lambda way=way: run(way) for way in norm_exit_ways(f, w, architecture(device))}
+    calls_of = {way: lambda way=way: run(way) for way in norm_exit_ways(f, architecture(device))}
     return Task(calls_of, lambda: run("apart library", exact=True))
 
 

@@ -17,11 +17,12 @@ class EntryCut(NamedTuple):
 
 
 class ExitCut(NamedTuple):
-    """Pixels of a tile (as many image rows as fit), and the most output channels for which registers suffice."""
+    """Pixels of a tile of the terms, loads in flight; the most output channels."""
 
-    pixels: int
+    block_m: int
+    stages: int
     warps: int
-    features: int
+    features: int = 4
 
 
 class GradientCut(NamedTuple):
@@ -36,7 +37,7 @@ class GradientCut(NamedTuple):
 
 ENTRY = {"64x32": EntryCut(64, 32, 4), "128x16": EntryCut(128, 16, 8), "128x32": EntryCut(128, 32, 8)}
 ENTRY_WEIGHTS = {"32x64": EntryCut(32, 64, 4), "32x128": EntryCut(32, 128, 8), "64x64": EntryCut(64, 64, 8)}
-EXIT = {"128": ExitCut(128, 4, 4), "256": ExitCut(256, 8, 4), "512": ExitCut(512, 16, 2)}
+EXIT = {"product 64": ExitCut(64, 4, 4), "product 128": ExitCut(128, 3, 4), "product 256": ExitCut(256, 2, 8)}
 EXIT_GRADIENTS = {
     "32": GradientCut(32, 1, 4, 4),
     "64": GradientCut(64, 1, 8, 4),
@@ -52,13 +53,13 @@ NORM_EXIT_GRADIENTS = {
 }
 
 
-def suits(cut: EntryCut | ExitCut | GradientCut, features: int, width: int, architecture: int) -> bool:
-    """Whether a layer with ``features`` output channels and images ``width`` wide can run so.
+def suits(cut: EntryCut | ExitCut | GradientCut, features: int, architecture: int) -> bool:
+    """Whether a layer with ``features`` output channels can run so.
 
     ``architecture``: 80, 90, ...: ten times the GPU's compute capability.
     """
     if isinstance(cut, EntryCut):
         return features <= 128
     if isinstance(cut, ExitCut):
-        return features <= cut.features and cut.pixels >= 3 * width
+        return features <= cut.features
     return features <= cut.features and architecture >= cut.architecture

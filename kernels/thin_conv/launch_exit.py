@@ -10,8 +10,12 @@ from torch import Tensor
 
 from kernels.call_norm import launch as norm_launch
 from kernels.thin_conv import cuts
-from kernels.thin_conv.exit import exit_gradients_kernel, exit_kernel
+from kernels.thin_conv.exit import add_terms_kernel, exit_terms_kernel
+from kernels.thin_conv.exit_gradients import exit_gradients_kernel
 from kernels.thin_conv.launch import block, check_sizes, share_out
+
+ADDED = 1024
+"""Outputs of a program that adds up terms."""
 
 
 class Norm(NamedTuple):
@@ -26,16 +30,17 @@ class Norm(NamedTuple):
     slope: float
 
 
-def exit_constants(x: Tensor, weight: Tensor, transposed: bool, stride: int, sigmoid: bool) -> dict[str, object]:
-    """What the kernels of an exit know of its shape."""
-    _, c, h, w = x.shape
-    sizes = {"C": c, "F": weight.shape[1 if transposed else 0], "H": h, "W": w, "BLOCK_C": block(c)}
-    return {**sizes, "DOUBLES": stride == 2, "FLIPPED": transposed, "SIGMOID": sigmoid}
+def exit_constants(x: Tensor, weight: Tensor, transposed: bool, stride: int) -> dict[str, object]:
+    """What the kernels that meet frames know of an exit's shape."""
+    sizes = {"F": weight.shape[1 if transposed else 0], "H": x.shape[2], "W": x.shape[3]}
+    return {**sizes, "DOUBLES": stride == 2, "FLIPPED": transposed}
 
 
-def columns_of(features: int, doubles: bool) -> tuple[int, int]:
-    """OUTPUTS and TERMS of the forward kernel."""
-    return (4 * triton.next_power_of_2(features), 4) if doubles else (triton.next_power_of_2(features), 16)
+def terms_constants(x: Tensor, weight: Tensor, transposed: bool, cut: cuts.ExitCut) -> dict[str, object]:
+    """What the kernel of the terms knows of it."""
+    c, f, side = x.shape[1], weight.shape[1 if transposed else 0], weight.shape[2]
+    sizes = {"C": c, "F": f, "SIDE": side, "BLOCK_C": block(c), "COLUMNS": block(f * side * side)}
+    return {**sizes, "BLOCK_M": cut.block_m, "STAGES": cut.stages}
 
 
 def exit_(
@@ -43,22 +48,26 @@ def exit_(
     norm: Norm | None = None,
 ) -> Tensor:  # fmt: skip
     """Frames (N, F, s H, s W), float32, of ``x``, which lies channels last; normalised and activated first if asked."""
-    constants, shape = exit_constants(x, weight, transposed, stride, sigmoid), cuts.EXIT[cut]
+    shape, frames = cuts.EXIT[cut], exit_constants(x, weight, transposed, stride)
     n, _, h, w = x.shape
-    features = constants["F"]
-    used = shape.pixels // w - 2
+    features, pixels = frames["F"], n * h * w
+    terms = x.new_empty(features * weight.shape[2] * weight.shape[3], pixels)
     y = torch.empty(n, features, stride * h, stride * w, device=x.device)
-    check_sizes(x, y)
-    outputs, terms = columns_of(features, stride == 2)
+    check_sizes(x, terms, y)
     nothing = Norm(weight, None, weight, weight, 1, 0.0, 1.0)  # pointers that are not followed
     stats, conv_bias, *running, calls, momentum, slope = norm or nothing
     moving = norm_launch.running_constants(calls, momentum, conv_bias)
     moving["HAS_NORM_BIAS"] = moving.pop("HAS_BIAS")
-    exit_kernel[(n * triton.cdiv(h, used),)](
-        x, weight, weight if bias is None else bias, stats, y, weight if conv_bias is None else conv_bias, *running,
-        calls, n // calls, *_weight_strides(weight, transposed), *y.stride(), **constants, HAS_BIAS=bias is not None,
-        NORM=norm is not None, SLOPE=slope, **moving, PIXELS=shape.pixels, OUTPUTS=outputs, TERMS=terms,
-        num_warps=shape.warps,
+    rows = pixels // calls
+    chunk, splits = share_out(rows, shape.block_m, x.device, calls)
+    exit_terms_kernel[(splits, calls)](
+        x, weight, stats, terms, weight if conv_bias is None else conv_bias, *running, calls, rows, chunk,
+        *_weight_strides(weight, transposed), **terms_constants(x, weight, transposed, shape), NORM=norm is not None,
+        SLOPE=slope, **moving, num_warps=shape.warps,
+    )  # fmt: skip
+    add_terms_kernel[(triton.cdiv(y.numel(), ADDED),)](
+        terms, weight if bias is None else bias, y, y.numel(), pixels, **frames, SIGMOID=sigmoid,
+        HAS_BIAS=bias is not None, BLOCK=ADDED, num_warps=4,
     )  # fmt: skip
     return y
 
@@ -96,7 +105,7 @@ def _gradients(
     grad: Tensor, x: Tensor, y: Tensor, weight: Tensor, transposed: bool, stride: int, sigmoid: bool,
     shape: cuts.GradientCut, stats: Tensor, calls: int, slope: float, norm: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    constants = exit_constants(x, weight, transposed, stride, sigmoid)
+    constants = {**exit_constants(x, weight, transposed, stride), "SIGMOID": sigmoid, "C": x.shape[1]}
     check_sizes(x, grad)
     n, c, h, w = x.shape
     f, side = constants["F"], 4 if stride == 2 else 3
@@ -108,7 +117,7 @@ def _gradients(
     exit_gradients_kernel[(splits, calls)](
         x, weight, y, grad, by_x, partial, partial_bias, stats, *sums, calls, rows, chunk,
         *_weight_strides(weight, transposed), *grad.stride(), **constants, NORM=norm, SLOPE=slope,
-        BLOCK_M=shape.block_m, COLUMNS=columns, STAGES=shape.stages, num_warps=shape.warps,
+        BLOCK_M=shape.block_m, BLOCK_C=block(c), COLUMNS=columns, STAGES=shape.stages, num_warps=shape.warps,
     )  # fmt: skip
     by_weight = partial.sum(0)[:, : 16 * f].unflatten(1, (f, 16))[:, :, : side * side].unflatten(2, (side, side))
     if not transposed:

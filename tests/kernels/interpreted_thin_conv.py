@@ -71,6 +71,18 @@ def check_exit(case: tuple, dtype: torch.dtype, sigmoid: bool, forward: str, bac
     compare("y x weight bias", [y, *grads[0]], [truth, *grads[1]], dtype)
 
 
+def check_rounding(case: tuple) -> None:
+    """Terms are rounded before they are added; the library rounds its sum, and again behind the bias."""
+    n, c, h, w, f, transposed, stride = case
+    torch.manual_seed(0)
+    side = 4 if stride == 2 else 3
+    x, weight = torch.randn(n, c, h, w), torch.randn(*((c, f) if transposed else (f, c)), side, side) * (9 * c) ** -0.5
+    x, weight = x.half().contiguous(memory_format=torch.channels_last), weight.half().float()
+    truth = op.thin_exit(x.double(), weight.double(), transposed=transposed, stride=stride)
+    y = torch.ops.fastsep.thin_exit(x, weight, None, transposed, stride, False, "triton product 64")
+    assert (y - truth).norm() <= 1.2 * (truth.half() - truth).norm(), case
+
+
 def check_norm_exit(case: tuple, dtype: torch.dtype, calls: int, way: str) -> None:
     n, c, h, w, f, transposed, stride = case
     torch.manual_seed(0)
@@ -103,7 +115,7 @@ def check_ops() -> None:
     for way in ("library", "padded", "triton 32x64"):
         library.opcheck(torch.ops.fastsep.thin_entry_backward, (torch.randn_like(y), x, y, weight, 1, 1, 0.2, way))
     out, out_bias = torch.randn(16, 2, 4, 4), torch.randn(2)
-    for way in ("library", "padded", "triton 128"):
+    for way in ("library", "padded", "triton product 64"):
         library.opcheck(torch.ops.fastsep.thin_exit, (y, out, out_bias, True, 2, True, way))
     frames = torch.ops.fastsep.thin_exit(y, out, out_bias, True, 2, True, "library")
     for way in ("library", "padded", "triton 32"):
@@ -111,14 +123,14 @@ def check_ops() -> None:
             torch.ops.fastsep.thin_exit_backward, (torch.randn_like(frames), y, frames, out, True, 2, True, way)
         )
     low = torch.randn(4, 16, 4, 4).contiguous(memory_format=torch.channels_last)
-    state, rest = [torch.ones(16) for _ in range(4)], (2, 0.1, 1e-5, 0.2, True, 2, "together 128 / 32")
+    state, rest = [torch.ones(16) for _ in range(4)], (2, 0.1, 1e-5, 0.2, True, 2, "together product 64 / 32")
     library.opcheck(torch.ops.fastsep.norm_exit, (low, *state, bias, out, out_bias, *rest))
     frames, stats = torch.ops.fastsep.norm_exit(low, *state, bias, out, out_bias, *rest)
     library.opcheck(torch.ops.fastsep.norm_exit_backward, (torch.randn_like(frames), low, stats, out, 2, *rest[2:]))
 
     def loss(x: Tensor, weight: Tensor, out: Tensor) -> Tensor:
         y = op._Entry.apply(x, weight, bias, 1, 1, 0.2, torch.float32, "triton 64x32", "triton 32x64")
-        return op._Exit.apply(y, out, None, True, 2, False, "triton 128", "triton 32").square().sum()
+        return op._Exit.apply(y, out, None, True, 2, False, "triton product 64", "triton 32").square().sum()
 
     results = []
     for function in (loss, torch.compile(loss, backend="aot_eager", fullgraph=True)):
@@ -135,13 +147,15 @@ def main() -> None:
         for case in ENTRIES if dtype == torch.float32 else ENTRIES[1:2]:
             check_entry(case, dtype, "triton 64x32", "triton 32x64")
         for case in EXITS if dtype == torch.float32 else EXITS[:1]:
-            check_exit(case, dtype, case[-2], "triton 128", "triton 32")
+            check_exit(case, dtype, case[-2], "triton product 64", "triton 32")
+    for case in EXITS:
+        check_rounding(case)
     for calls, case in ((3, EXITS[0]), (1, EXITS[1]), (2, EXITS[2]), (2, EXITS[3])):
-        check_norm_exit(case, torch.float32, calls, "together 128 / 32")
-    check_norm_exit(EXITS[0], torch.float16, 2, "together 256 / 32 wide")
+        check_norm_exit(case, torch.float32, calls, "together product 64 / 32")
+    check_norm_exit(EXITS[0], torch.float16, 2, "together product 256 / 32 wide")
     for forward, backward in zip(cuts.ENTRY, cuts.ENTRY_WEIGHTS, strict=True):
         check_entry(ENTRIES[1], torch.float32, f"triton {forward}", f"triton {backward}")
-    for forward, backward in zip_longest(cuts.EXIT, cuts.EXIT_GRADIENTS, fillvalue="128"):
+    for forward, backward in zip_longest(cuts.EXIT, cuts.EXIT_GRADIENTS, fillvalue="product 128"):
         check_exit(EXITS[0], torch.float32, True, f"triton {forward}", f"triton {backward}")
 
 

@@ -77,7 +77,7 @@ def test_kernels_agree_with_the_definitions_under_the_interpreter() -> None:
 def names_of(op: str, direction: str, facts: dict, arch: int) -> list[str]:
     """The cuts that a layer can take."""
     table = TABLES[op, direction]
-    return [name for name, cut in table.items() if cuts.suits(cut, facts["f"], facts["w"], arch)]
+    return [name for name, cut in table.items() if cuts.suits(cut, facts["f"], arch)]
 
 
 TABLES = {**CUTS, ("norm_exit", "forward"): cuts.EXIT, ("norm_exit", "backward"): cuts.NORM_EXIT_GRADIENTS}
@@ -89,9 +89,8 @@ COMPILED = [
     for direction in ("forward", "backward")
     for cut in names_of(op, direction, facts, arch)
 ]
-QUICK = [
-    case for case in COMPILED if case[0] == 90 and case[1] == "mnist" and case[-1] in ("64x32", "256", "32x128", "64")
-]
+QUICK_CUTS = ("64x32", "product 64", "32x128", "64")
+QUICK = [case for case in COMPILED if case[0] == 90 and case[1] == "mnist" and case[-1] in QUICK_CUTS]
 
 
 @pytest.mark.parametrize(
@@ -101,7 +100,7 @@ QUICK = [
 def test_shipped_cuts_compile_without_spills(
     arch: int, preset: str, op: str, direction: str, cut: str, tmp_path: Path
 ) -> None:
-    triton = pytest.importorskip("triton")
+    pytest.importorskip("triton")
     if os.environ.get("TRITON_INTERPRET") == "1":
         pytest.skip("compiling needs Triton without its interpreter")
     from kernels.thin_conv import launch, launch_exit
@@ -117,7 +116,7 @@ def test_shipped_cuts_compile_without_spills(
             side = 4 if facts["stride"] == 2 else 3
             x = torch.empty(n, c, h, w, dtype=dtype)
             weight = torch.empty(*((c, f) if facts["transposed"] else (f, c)), side, side)
-            constants = launch_exit.exit_constants(x, weight, facts["transposed"], facts["stride"], False)
+            constants = launch_exit.exit_constants(x, weight, facts["transposed"], facts["stride"])
     columns = weight[0].numel()
     if (op, direction) == ("thin_entry", "forward"):
         kernel, shape = launch.entry_kernel, cuts.ENTRY[cut]
@@ -126,34 +125,58 @@ def test_shipped_cuts_compile_without_spills(
         kernel, shape = launch.entry_weights_kernel, cuts.ENTRY_WEIGHTS[cut]
         constants |= {"BLOCK_M": shape.block_m, "BLOCK_K": min(shape.block_k, launch.block(columns))}
     elif direction == "forward":
-        kernel, shape = launch_exit.exit_kernel, cuts.EXIT[cut]
-        outputs, terms = launch_exit.columns_of(f, facts["stride"] == 2)
-        constants |= {"NORM": norm, "SLOPE": 0.2, "MOMENTUM": 0.1, "LOG_KEEP": -0.15, "HAS_NORM_BIAS": True}
-        constants["BLOCK_K"] = 16
-        constants |= {"HAS_BIAS": facts["bias"], "PIXELS": shape.pixels, "OUTPUTS": outputs, "TERMS": terms}
+        kernel, shape = launch_exit.exit_terms_kernel, cuts.EXIT[cut]
+        constants = launch_exit.terms_constants(x, weight, facts["transposed"], shape) | {"NORM": norm, "SLOPE": 0.2}
+        constants |= {"MOMENTUM": 0.1, "LOG_KEEP": -0.15, "HAS_NORM_BIAS": True, "BLOCK_K": 16}
     else:
         kernel, shape = launch_exit.exit_gradients_kernel, TABLES[op, direction][cut]
-        constants |= {"NORM": norm, "SLOPE": 0.2, "BLOCK_M": shape.block_m, "STAGES": shape.stages}
-        constants["COLUMNS"] = launch.block(16 * f)
-    half = ("y", "grad") if op == "thin_entry" else ("x", "by_x")
+        constants |= {"NORM": norm, "SLOPE": 0.2, "BLOCK_M": shape.block_m, "STAGES": shape.stages, "C": c}
+        constants |= {"COLUMNS": launch.block(16 * f), "BLOCK_C": launch.block(c), "SIGMOID": False}
+    half = ("y", "grad") if op == "thin_entry" else ("x", "by_x", "terms")
+    ptx = compile_for(arch, kernel, constants, half, shape.warps, tmp_path)
+    assert re.search(r"mma\.sync|wgmma\.mma_async", ptx)
+    if kernel is launch_exit.exit_terms_kernel:
+        assert "cp.async" in ptx, "the map is not loaded ahead"
+        assert re.search(r"st\.global(\.L1::\w+)?\.v4\.b32", ptx), "terms are not stored side by side"
+
+
+@pytest.mark.parametrize("preset", [pytest.param(p, marks=pytest.mark.slow) if p != "mnist" else p for p in NORM_EXITS])
+def test_sums_of_terms_compile_without_spills(preset: str, tmp_path: Path) -> None:
+    pytest.importorskip("triton")
+    if os.environ.get("TRITON_INTERPRET") == "1":
+        pytest.skip("compiling needs Triton without its interpreter")
+    from kernels.thin_conv import launch_exit
+
+    f, h, w, transposed, stride, bias = (
+        LAYERS[preset, "thin_exit"][name] for name in ("f", "h", "w", "transposed", "stride", "bias")
+    )
+    constants = {"F": f, "H": h, "W": w, "DOUBLES": stride == 2, "FLIPPED": transposed, "SIGMOID": True}
+    constants |= {"HAS_BIAS": bias, "BLOCK": launch_exit.ADDED}
+    ptx = compile_for(90, launch_exit.add_terms_kernel, constants, ("terms",), 4, tmp_path)
+    assert "st.global.v4.b32" in ptx, "frames are not stored side by side"
+
+
+def compile_for(arch: int, kernel, constants: dict, half: tuple[str, ...], warps: int, folder: Path) -> str:
+    """PTX of a kernel, whose binary must neither spill nor know float64. ``half``: the pointers to bfloat16."""
+    import triton
+
     names = kernel.arg_names
-    signature = {name: "i32" if name[:2] in ("sx", "sy", "sw") else "*fp32" for name in names}
-    signature |= {name: "*bf16" for name in names if name in half} | {
-        name: "i32" for name in names if name in ("M", "chunk", "rows", "calls", "images")
-    }
-    constants |= {name: 1 for name in ("sxw", "syw") if name in names}
+    numbers = ("M", "chunk", "rows", "calls", "total", "pixels")
+    signature = {name: "i32" if name[:2] in ("sx", "sy", "sw") or name in numbers else "*fp32" for name in names}
+    signature |= {name: "*bf16" for name in names if name in half}
+    constants = constants | {name: 1 for name in ("sxw", "syw") if name in names}
     signature |= {name: "constexpr" for name in names if name in constants}
     aligned = {(i,): [["tt.divisibility", 16]] for i, name in enumerate(names) if signature[name] != "constexpr"}
     source = triton.compiler.ASTSource(kernel, signature, {(names.index(k),): v for k, v in constants.items()}, aligned)
     target = triton.backends.compiler.GPUTarget("cuda", arch, 32)
-    compiled = triton.compile(source, target=target, options={"num_warps": shape.warps})
+    compiled = triton.compile(source, target=target, options={"num_warps": warps})
     assert "f64" not in compiled.asm["ptx"]
-    assert re.search(r"mma\.sync|wgmma\.mma_async", compiled.asm["ptx"])
-    (tmp_path / "k.cubin").write_bytes(compiled.asm["cubin"])
+    (folder / "k.cubin").write_bytes(compiled.asm["cubin"])
     tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
-    usage = subprocess.run([tool, "-res-usage", tmp_path / "k.cubin"], capture_output=True, text=True).stdout
-    print(arch, preset, op, direction, cut, re.findall(r"(?:REG|STACK|LOCAL):\d+", usage), compiled.metadata.shared)
+    usage = subprocess.run([tool, "-res-usage", folder / "k.cubin"], capture_output=True, text=True).stdout
+    print(kernel.__name__, arch, re.findall(r"(?:REG|STACK|LOCAL):\d+", usage), compiled.metadata.shared)
     assert "STACK:0" in usage, usage
+    return compiled.asm["ptx"]
 
 
 CASES = [
