@@ -28,9 +28,9 @@ def main() -> None:
 
     # Imported only now: --help should not wait for PyTorch.
     from fastsep.evaluation import evaluate_run
-    from fastsep.evaluation.report import print_report
+    from fastsep.evaluation.report import print_files, print_scores
 
-    print_report(arguments.run, evaluate_run(arguments.run, **vars(arguments.how)))
+    print_files(arguments.run, evaluate_run(arguments.run, **vars(arguments.how), report=print_scores))
 
 
 if __name__ == "__main__":

@@ -43,10 +43,10 @@ def main() -> None:
 
 def _score(config: Config, run: Path) -> None:
     from fastsep.evaluation import evaluate_run
-    from fastsep.evaluation.report import print_report
+    from fastsep.evaluation.report import print_files, print_scores
 
     try:
-        print_report(run, evaluate_run(run, device=config.run.device))
+        print_files(run, evaluate_run(run, device=config.run.device, report=print_scores))
     except signals.Stopped as stop:
         note = f"the training is complete, score it with python -m fastsep.evaluate {shlex.quote(str(run))}"
         raise signals.Stopped(stop.signum, note) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 
 import numpy as np
@@ -164,6 +165,18 @@ def test_scores_are_written_before_pictures_are_drawn(wave_run, monkeypatch):
     with pytest.raises(RuntimeError, match="no pictures"):
         evaluate_run(wave_run, horizon=2, progress=False)
     assert list(json.loads((wave_run / "metrics.json").read_text())["scores"]["model"]["mse"]) == ["2"]
+
+
+def test_scores_are_printed_where_they_cannot_be_written(tmp_path, wave_run, monkeypatch, capsys):
+    def full_disk(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    kept = (wave_run / "metrics.json").read_text()
+    monkeypatch.setattr("fastsep.evaluation.run.write_text", full_disk)
+    status, out, err = run_command("evaluate", wave_run, "--horizon", 2, "--device", "cpu", capsys=capsys)
+    assert status == 2 and "persistence" in out and "t+2" in out
+    assert "metrics.json (No space left on device): free some on the disk of" in err
+    assert (wave_run / "metrics.json").read_text() == kept
 
 
 def test_a_damaged_newest_checkpoint_is_passed_over(tmp_path, wave_run, capsys):

@@ -8,9 +8,13 @@ from typing import Any
 from fastsep.evaluation.style import chosen_horizons
 
 
-def print_report(run: Path, result: dict[str, Any]) -> None:
-    """Print the scores of ``evaluate_run`` and where its files lie."""
-    print(format_report(result))
+def print_scores(result: dict[str, Any]) -> None:
+    """Print the scores of ``evaluate_run``; they are there before its files are."""
+    print(format_report(result), flush=True)
+
+
+def print_files(run: Path, result: dict[str, Any]) -> None:
+    """Print where the files of ``evaluate_run`` lie."""
     for name in ("metrics.json", *result.get("figures", ())):
         print(run / name)
 

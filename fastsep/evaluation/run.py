@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ def evaluate_run(
     data: Path | None = None,
     figures: bool = True,
     progress: bool = True,
+    report: Callable[[dict[str, Any]], None] | None = None,
 ) -> dict[str, Any]:
     """Score the newest checkpoint of ``run`` on the test set of its data set, in float32.
 
@@ -52,6 +54,7 @@ def evaluate_run(
         data: where the data lie, if not where the run's settings say.
         figures: also draw.
         progress: show bars.
+        report: what to do with the scores as soon as they are there, before anything is written or drawn.
 
     Returns:
         What ``metrics.json`` holds.
@@ -80,6 +83,8 @@ def evaluate_run(
         result["trained_on_these_data"] = same_data(run, _settings(config, data), windows)
         protocol = kind(_settings(config, data), windows)
         result |= _score(model, windows, protocol, horizon, swap, batch_size, progress)
+        if report:
+            report(result)
         _write(run, result)  # before anything is drawn, which is not what took so long
         if figures:
             paths = draw_figures(run, model, config, windows, protocol, result["curves"], read_log(run))

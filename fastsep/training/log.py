@@ -6,13 +6,12 @@ All of it is decoration: what cannot be written costs a warning, not the trainin
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
-from fastsep.errors import warn
 from fastsep.objective import Losses
 from fastsep.progress import progress_bar
+from fastsep.training.board import Board
 from fastsep.training.log_file import LogFile
 
 
@@ -26,7 +25,7 @@ class Log:
 
     def __init__(self, run: Path, first_step: int, total_steps: int, show_progress: bool = True):
         self._file = LogFile(run / "log.csv", first_step)
-        self._board = _Board(run / "tensorboard", first_step)
+        self._board = Board(run / "tensorboard", first_step)
         self._bar = progress_bar(
             total=total_steps, initial=first_step, unit="step", disable=not show_progress, smoothing=0.05
         )
@@ -44,7 +43,7 @@ class Log:
         self._file.write(values)
         for name, value in values.items():
             if name != "step":
-                self._board.write("add_scalar", f"train/{name}", value, step)
+                self._board.scalar(f"train/{name}", value, step)
         self._bar.set_postfix_str(
             f"loss {losses.total:.3g} pred {losses.prediction:.2g} ae {losses.ae:.2g} "
             f"S {losses.s_invariance:.2g} T {losses.t_regularisation:.2g} {rate:.0f} seq/s",
@@ -53,37 +52,9 @@ class Log:
 
     def images(self, step: int, strip: Tensor) -> None:
         """Show a forecast (3, height, width) in TensorBoard."""
-        self._board.write("add_image", "forecast", strip, step)
+        self._board.image("forecast", strip, step)
 
     def close(self) -> None:
         """Finish the files."""
         self._bar.close()
-        self._board.write("close")
-
-
-class _Board:
-    """TensorBoard's event file, until it fails: its writer then raises at every call."""
-
-    def __init__(self, folder: Path, first_step: int):
-        self._folder = folder
-        self._writer: Any = None
-        try:
-            from torch.utils.tensorboard import SummaryWriter  # slow to import, and only training needs it
-
-            self._writer = SummaryWriter(str(folder), purge_step=first_step + 1)
-        except Exception as error:
-            self._fail(error)
-
-    def write(self, method: str, *values: Any) -> None:
-        """Call ``method`` of the writer."""
-        if self._writer is None:
-            return
-        try:
-            getattr(self._writer, method)(*values)
-        except Exception as error:  # whatever its thread met
-            self._fail(error)
-
-    def _fail(self, error: Exception) -> None:
-        self._writer = None
-        reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
-        warn(f"cannot write {self._folder} ({reason[:150]}): the training goes on without TensorBoard")
+        self._board.close()
