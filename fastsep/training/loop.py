@@ -136,9 +136,9 @@ class Trainer:
     def _fit(self, request: signals.Request) -> None:
         """The steps that remain, or up to the one that ends after ``request``; the last one taken is saved."""
         run = self.config.run
-        tune(self.take_step, run.tune, self.run)
-        log = Log(self.run, self.done, self.total_steps, self.show_progress)
         self.model.train()
+        tune(self.take_step, run.tune, self.run, print if self.show_progress else lambda text: None)
+        log = Log(self.run, self.done, self.total_steps, self.show_progress)
         row_step, row_time = self.done, time.perf_counter()
         try:
             for index in self._batches():

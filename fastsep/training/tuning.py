@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +16,27 @@ from fastsep.training.step import TrainStep, cudnn_benchmark
 from kernels import choose
 from kernels.choose import Case, Choice, cache
 
+Announce = Callable[[str], None]
 
-def tune(take_step: TrainStep, mode: Tune, run: Path | None = None) -> None:
+
+def tune(take_step: TrainStep, mode: Tune, run: Path | None = None, announce: Announce = lambda text: None) -> None:
     """On a GPU choose for every case of a step; on a CPU, or with ``mode`` off, the ops' own defaults hold.
+
+    Args:
+        announce: hears what takes a while.
 
     Raises:
         UserError: the choices cannot be written into ``run``.
     """
     if take_step.device.type == "cuda" and mode != "off":
-        settle(take_step, mode == "again", run)
+        settle(take_step, mode == "again", run, announce)
     else:
         choose.use({})
 
 
-def settle(take_step: TrainStep, again: bool, run: Path | None) -> dict[Case, Choice]:
+def settle(
+    take_step: TrainStep, again: bool, run: Path | None, announce: Announce = lambda text: None
+) -> dict[Case, Choice]:
     """Choose for every case of a step, put the choices in force, write them into ``run`` and return them.
 
     A run that has choices of this machine keeps them: it goes on computing what it computed.
@@ -36,7 +44,7 @@ def settle(take_step: TrainStep, again: bool, run: Path | None) -> dict[Case, Ch
     path = run / "choices.json" if run else None
     with cudnn_benchmark(take_step.benchmark):  # the library is timed as it will run
         known = _read(path, cache.machine(take_step.device)) if path else {}
-        choices = choose.decide(take_step.cases(), take_step.device, known, again)
+        choices = choose.decide(take_step.cases(), take_step.device, known, again, announce)
         if path:
             _write(path, take_step, {case.name: choice.to_json() for case, choice in choices.items()})
     if take_step.device.type == "cuda":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -35,6 +35,7 @@ def decide(
     device: torch.device,
     known: Mapping[str, Any] | None = None,
     again: bool = False,
+    announce: Callable[[str], None] = lambda text: None,
 ) -> dict[Case, Choice]:
     """A choice for every case that has candidates.
 
@@ -43,26 +44,35 @@ def decide(
 
     Args:
         again: measure everything anew.
+        announce: hears, once, that something is measured, which takes seconds.
     """
     facts = cache.machine(device)
     path = cache.path_for(facts)
     stored = {} if again else cache.read(path, facts)
-    choices: dict[Case, Choice] = {}
-    fresh: dict[str, Any] = {}
+    choices: dict[Case, Choice | None] = {}
     for case in filter(can_choose, cases):
         code = code_version(case)
         found = next((s[case.name] for s in (known or {}, stored) if s.get(case.name, {}).get("code") == code), None)
-        if found is None:
-            try:
-                task = make_task(case, device)
-            except Exception as error:  # no memory, perhaps: the op's own default holds
-                warnings.warn(f"nothing is chosen for {case.name}: {error}", stacklevel=2)
-                continue
-            fresh[case.name] = found = Choice(*judge(task, device), code).to_json()
-            for name, why in found["out"].items():
-                if is_wrong(why):
-                    warnings.warn(f"{name} is not used for {case.name} on this machine: {why}", stacklevel=2)
-        choices[case] = Choice(**found)
-    if fresh:
+        choices[case] = Choice(**found) if found else None
+    missing = [case for case, choice in choices.items() if choice is None]
+    if missing:
+        announce(f"timing {len(missing)} kernels on this device, once for these sizes (--tune off leaves it out)")
+        for case in missing:
+            choices[case] = _measure(case, device)
+        fresh = {case.name: choice.to_json() for case, choice in choices.items() if case in missing and choice}
         cache.write(path, facts, {**cache.read(path, facts), **fresh})  # read again: another run may have written
-    return choices
+    return {case: choice for case, choice in choices.items() if choice is not None}
+
+
+def _measure(case: Case, device: torch.device) -> Choice | None:
+    """Run the candidates; nothing, with a warning, where the tensors of ``case`` cannot be made."""
+    try:
+        task = make_task(case, device)
+    except Exception as error:  # no memory, perhaps: the op's own default holds
+        warnings.warn(f"nothing is chosen for {case.name}: {error}", stacklevel=3)
+        return None
+    choice = Choice(*judge(task, device), code_version(case))
+    for name, why in choice.out.items():
+        if is_wrong(why):
+            warnings.warn(f"{name} is not used for {case.name} on this machine: {why}", stacklevel=3)
+    return choice

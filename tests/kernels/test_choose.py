@@ -182,9 +182,11 @@ def wanted() -> list[Case]:
 
 
 def test_the_cache_spares_the_second_run_and_again_does_not(op: list[str]) -> None:
-    first = decide(wanted(), CPU)
-    assert decide(wanted(), CPU) == first
+    said: list[str] = []
+    first = decide(wanted(), CPU, announce=said.append)
+    assert decide(wanted(), CPU, announce=said.append) == first
     assert op == ["forward 8"]
+    assert len(said) == 1 and said[0].startswith("timing 1 kernels on this device")
     decide(wanted(), CPU, again=True)
     assert op == ["forward 8"] * 2
 
