@@ -146,8 +146,12 @@ def load_weights(model: SeparableModel, checkpoint: Checkpoint) -> None:
 def last_good(run: Path) -> str:
     """Which checkpoint is left when training went wrong, and what to do; the end of a message."""
     own = own_checkpoints(run, identity(run) or Identity(""))
-    where = f"the last good checkpoint is {own[-1][0]}" if own else "no checkpoint was written yet"
-    return f"{where}: lower --lr or take --precision fp32"
+    if not own:
+        return "no checkpoint was written yet: train anew with a lower --lr, or with --precision fp32"
+    return (
+        f"the last good checkpoint is {own[-1][0]}: train anew with a lower --lr, or continue with "
+        f"--resume {run} --precision fp32"
+    )
 
 
 def _first_whole(folders: list[Path], owner: Identity | None, state: bool) -> tuple[Checkpoint | None, list[str], bool]:
