@@ -18,7 +18,7 @@ from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, Pri
 
 import kernels
 from fastsep import signals
-from fastsep.errors import UserError
+from fastsep.errors import UserError, first_line, is_memory_problem
 from fastsep.output import lenient_output
 from fastsep.settings import bare
 
@@ -40,6 +40,11 @@ def run(main: Callable[[], None]) -> None:
                 main()
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
+            status = 2
+        except (MemoryError, RuntimeError) as error:
+            if not is_memory_problem(error):
+                raise
+            print(f"error: not enough memory ({first_line(error)}): free some, or ask for less", file=sys.stderr)
             status = 2
         except signals.Stopped as stop:
             print(stop, file=sys.stderr)

@@ -10,6 +10,19 @@ class UserError(Exception):
     """Something the user can mend: the message names the cause and the remedy in one line."""
 
 
+def is_memory_problem(error: BaseException) -> bool:
+    """Whether Python, NumPy or PyTorch failed for want of memory."""
+    text = str(error)
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and ("can't allocate memory" in text or "out of memory" in text)
+    )
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line that is not too long for a message."""
+    return next(iter(str(error).splitlines()), type(error).__name__)[:200]
+
+
 def warn(text: str) -> None:
     """Say in one line on stderr what went wrong without ending anything; above a progress bar where there is one."""
     from tqdm import tqdm

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from fastsep import cli
-from fastsep.data.settings import SST
-from fastsep.errors import UserError
-from fastsep.settings import Range, Settings
+import tyro
 
-Latitude = Annotated[float, Range(-90, 90)]
-Longitude = Annotated[float, Range(-360, 360)]
+from fastsep import cli
+from fastsep.data.settings import SST, Region
+from fastsep.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -27,23 +25,7 @@ class Arguments(Settings):
     """NetCDF files or directories of them; together an unbroken run of days."""
     out: Path = SST.default_path
     """Directory to write data_1.nc, data_2.nc, ... and manifest.csv into."""
-    lat_min: Latitude = -90.0
-    """Southern edge of the box in degrees [that of the files]."""
-    lat_max: Latitude = 90.0
-    """Northern edge."""
-    lon_min: Longitude = -180.0
-    """Western edge in degrees east: -30 and 330 are the same [that of the files]."""
-    lon_max: Longitude = 360.0
-    """Eastern edge."""
-    depth: Annotated[float, Range(0, 12_000)] = 0.494
-    """Level in metres; the nearest one is taken."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for low, high in (("lat_min", "lat_max"), ("lon_min", "lon_max")):
-            if not getattr(self, low) < getattr(self, high):
-                flags = " below ".join(f"--{name.replace('_', '-')}" for name in (low, high))
-                raise UserError(f"the box from {getattr(self, low):g} to {getattr(self, high):g} is empty: set {flags}")
+    region: Annotated[Region, tyro.conf.OmitArgPrefixes] = field(default_factory=Region)
 
 
 def main() -> None:
@@ -51,13 +33,12 @@ def main() -> None:
     arguments = cli.parse(Arguments, "prepare_sst")
 
     # Imported only now: --help should not wait for NumPy and HDF5.
-    from fastsep.data.copernicus import Region, prepare_zones
+    from fastsep.data.copernicus import prepare_zones
     from fastsep.progress import progress_bar
 
-    a, out = arguments, arguments.out
-    region = Region(a.lat_min, a.lat_max, a.lon_min, a.lon_max, a.depth)
+    out = arguments.out
     blocks = lambda numbers, total: progress_bar(numbers, total=total, unit="block")  # noqa: E731
-    zones, notes = prepare_zones(arguments.sources, out, region, blocks)
+    zones, notes = prepare_zones(arguments.sources, out, arguments.region, blocks)
     for note in notes:
         print(note)
     print(f"{out}: {zones} zones, listed in {out / 'manifest.csv'}")

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from command_line import run_command
 
+from fastsep import cli
+
 COMMANDS = (
     "train", "evaluate", "gen_wave", "gen_mnist", "prepare_chairs", "prepare_sst", "import_official",
 )  # fmt: skip
@@ -61,3 +63,18 @@ def test_a_reader_of_help_may_leave(tmp_path: Path) -> None:
     script = f"{sys.executable} -m fastsep.train wave --help | head -n 1"
     done = subprocess.run(["sh", "-c", script], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.startswith("usage:") and not done.stderr
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA out of memory."), RuntimeError("shapes differ")])
+def test_want_of_memory_is_one_line_and_a_mistake_is_not(error: Exception, capsys) -> None:
+    def main() -> None:
+        raise error
+
+    if "shapes" in str(error):
+        with pytest.raises(RuntimeError, match="shapes differ"):
+            cli.run(main)
+    else:
+        with pytest.raises(SystemExit) as stop:
+            cli.run(main)
+        assert stop.value.code == 2
+        assert capsys.readouterr().err.startswith("error: not enough memory (")

@@ -16,6 +16,7 @@ import pytest
 from fastsep import cli, evaluate, gen_mnist, gen_wave, import_official, prepare_chairs, prepare_sst, train
 from fastsep.config import EvaluateConfig
 from fastsep.config_file import from_json, to_json
+from fastsep.data.settings import Region
 from fastsep.errors import UserError
 from fastsep.presets import PRESETS
 from fastsep.settings import Setting, Settings, settings_of
@@ -29,13 +30,15 @@ COMMANDS = {
     "import_official": (import_official.Arguments, ["s", "--out", "o"]),
     "evaluate": (evaluate.Arguments, ["s"]),
 }
-POSITIONAL = {"source", "sources", "directory"}
+NESTED = {"evaluate": EvaluateConfig, "prepare_sst": Region}
+POSITIONAL = {"run", "source", "sources", "directory"}
 ALL = {
     (cls, setting.name): setting
     for cls in (
         *(type(getattr(preset(), part)) for preset in PRESETS.values() for part in PARTS),
         *(kind for kind, _ in COMMANDS.values()),
         EvaluateConfig,
+        Region,
     )
     for setting in settings_of(cls)
 }
@@ -116,12 +119,11 @@ def test_from_python_and_json(preset: str) -> None:
                     from_json(json.dumps(values))
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_arguments_from_python(command: str) -> None:
-    kind, _ = COMMANDS[command]
-    kind = EvaluateConfig if command == "evaluate" else kind
-    required = {field.name: Path("p") for field in dataclasses.fields(kind) if field.default is dataclasses.MISSING}
-    required = {name: (value,) if name == "sources" else value for name, value in required.items()}
+@pytest.mark.parametrize("kind", [*(kind for kind, _ in COMMANDS.values()), *NESTED.values()])
+def test_arguments_from_python(kind: type) -> None:
+    missing = (dataclasses.MISSING, dataclasses.MISSING)
+    fields = (field.name for field in dataclasses.fields(kind) if (field.default, field.default_factory) == missing)
+    required = {name: (Path("p"),) if name == "sources" else Path("p") for name in fields}
     assert kind(**required)
     for setting in settings_of(kind):
         for value in (*just_outside(setting), *of_other_types(setting)):
@@ -159,8 +161,8 @@ def test_presets_from_the_command_line(preset: str, capsys: pytest.CaptureFixtur
 def test_commands_from_the_command_line(command: str, capsys: pytest.CaptureFixture) -> None:
     kind, base = COMMANDS[command]
     assert cli.parse(kind, command, base)
-    of = EvaluateConfig if command == "evaluate" else kind
-    check_command_line(lambda given: cli.parse(kind, command, [*base, *given]), of, capsys)
+    for settings in {kind, NESTED.get(command, kind)}:
+        check_command_line(lambda given: cli.parse(kind, command, [*base, *given]), settings, capsys)
 
 
 @dataclasses.dataclass(frozen=True)

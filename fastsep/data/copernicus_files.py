@@ -14,6 +14,7 @@ import numpy as np
 
 from fastsep.data.netcdf_time import NO_LEAP, decode_days
 from fastsep.data.reading import reading
+from fastsep.data.settings import Region
 from fastsep.data.sst_files import SIDE, open_netcdf, read_values
 from fastsep.errors import UserError
 
@@ -25,19 +26,6 @@ _GRID_TOLERANCE = 1e-3  # degrees; products round differently
 _KELVIN = 273.15
 _SURELY_KELVIN = (250.0, 330.0)
 _SAME = 2e-3  # degrees; the product's resolution is 0.0007
-
-
-@dataclass(frozen=True)
-class Region:
-    """The part of the ocean to cut up."""
-
-    lat_min: float = -90.0
-    lat_max: float = 90.0
-    lon_min: float = -180.0
-    lon_max: float = 360.0
-    """Degrees east, counted from -180 or from 0, whichever way the files count."""
-    depth: float = 0.494
-    """Metres."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 from fastsep.data.base import DataConfig
 from fastsep.errors import UserError
-from fastsep.settings import AT_RESUME, Count, NumPySeed, Range
+from fastsep.settings import AT_RESUME, Count, NumPySeed, Range, Settings
 
 DIGIT_SIDE = 28
 TEST_SEED = 42
@@ -113,6 +113,29 @@ class SST(DataConfig):
 
     def files(self) -> list[Path]:
         return [self.path / f"data_{zone}.nc" for zone in sorted({*self.zones, *self.test_zones})]
+
+
+@dataclass(frozen=True)
+class Region(Settings):
+    """The part of the ocean to cut into zones."""
+
+    lat_min: Annotated[float, Range(-90, 90)] = -90.0
+    """Southern edge of the box in degrees [that of the files]."""
+    lat_max: Annotated[float, Range(-90, 90)] = 90.0
+    """Northern edge."""
+    lon_min: Annotated[float, Range(-360, 360)] = -180.0
+    """Western edge in degrees east, counted from -180 or from 0, whichever way the files count [that of the files]."""
+    lon_max: Annotated[float, Range(-360, 360)] = 360.0
+    """Eastern edge."""
+    depth: Annotated[float, Range(0, 12_000)] = 0.494
+    """Level in metres; the nearest one is taken."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for low, high in (("lat_min", "lat_max"), ("lon_min", "lon_max")):
+            if not getattr(self, low) < getattr(self, high):
+                flags = " below ".join(f"--{name.replace('_', '-')}" for name in (low, high))
+                raise UserError(f"the box from {getattr(self, low):g} to {getattr(self, high):g} is empty: set {flags}")
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,8 @@ from fastsep.training.checkpoint import Checkpoint, load_weights, newest_checkpo
 from fastsep.training.data_record import same_data
 from fastsep.training.log_file import read_log
 from fastsep.training.memory import keep_freed_memory
-from fastsep.training.memory_problems import require_room
 from fastsep.training.precision import resolve_device
+from fastsep.training.room import require_room
 from fastsep.training.run_directory import load_config
 
 

@@ -24,8 +24,8 @@ from fastsep.files import make_directory, sync_directory, write_inside, write_pr
 from fastsep.model import SeparableModel
 from fastsep.training import manifest as manifests
 from fastsep.training.manifest import DamagedError, Manifest, read_part
-from fastsep.training.memory_problems import require_room
 from fastsep.training.retention import STATE, WEIGHTS, clear, manifest_of, own_checkpoints, prune
+from fastsep.training.room import require_room
 from fastsep.training.run_directory import Identity, checkpoint_folders, identity, load_config, own_identity
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from fastsep import signals
 from fastsep.config import MAX_STEPS, Config, check_resumable
 from fastsep.data.windows import Windows
-from fastsep.errors import UserError
+from fastsep.errors import UserError, first_line, is_memory_problem
 from fastsep.evaluation.strip import forecast_strip
 from fastsep.model import SeparableModel
 from fastsep.training import draws
@@ -22,8 +22,8 @@ from fastsep.training.checkpoint import Checkpoint, find_checkpoint, last_good, 
 from fastsep.training.compiler import is_compiler_problem
 from fastsep.training.data_record import compare_data
 from fastsep.training.log import Log
-from fastsep.training.memory_problems import TRAINING, is_memory_problem, require_room
 from fastsep.training.precision import resolve_device, resolve_precision
+from fastsep.training.room import TRAINING, require_room
 from fastsep.training.run_directory import check_new, create_run, load_config, training_lock, update_config
 from fastsep.training.schedule import learning_rate
 from fastsep.training.step import TrainStep, resolve_ways
@@ -171,7 +171,7 @@ class Trainer:
 
     def _explain(self, error: Exception) -> UserError | None:
         """What the user can do about an error of PyTorch in a step; None where it is a mistake of this program."""
-        reason = next(iter(str(error).splitlines()), type(error).__name__)[:200]
+        reason = first_line(error)
         if is_memory_problem(error):
             return UserError(
                 f"not enough memory on {self.device} for steps of {self.config.optim.batch_size} sequences ({reason}): "

@@ -19,8 +19,8 @@ from fastsep.errors import UserError
 from fastsep.model import SeparableModel
 from fastsep.presets import PRESETS
 from fastsep.training.checkpoint import save_checkpoint
-from fastsep.training.memory_problems import require_room
 from fastsep.training.official_pickle import read_module
+from fastsep.training.room import require_room
 from fastsep.training.run_directory import create_run, training_lock
 
 FILES = {"encoder_s": "ov_Es", "encoder_t": "ov_Et", "decoder": "decoder", "integrator": "t_resnet"}

@@ -1,4 +1,4 @@
-"""Networks and batches that a machine has no room for, told before they are made or as what they are."""
+"""Networks that a machine has no room for, told before they are made."""
 
 from __future__ import annotations
 
@@ -21,11 +21,3 @@ def require_room(config: ModelConfig, device: torch.device, copies: int = FORECA
     remedy = _NARROWER if copies == TRAINING else "free some, or use a machine with more"
     what = f"{'training' if copies == TRAINING else 'a model of'} {weights / 1e6:,.1f} million weights"
     require_memory(weights * 4 * copies, what, remedy, device)
-
-
-def is_memory_problem(error: BaseException) -> bool:
-    """Whether PyTorch, NumPy or Python failed for want of memory."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    text = str(error)
-    return isinstance(error, RuntimeError) and ("can't allocate memory" in text or "out of memory" in text)
