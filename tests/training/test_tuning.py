@@ -32,13 +32,16 @@ CONFIG = Config(
     optim=OptimConfig(batch_size=2),
 )  # fmt: skip
 FILE = "choices.json"
+EAGER = Ways(False, False)
 
 
-def make_step(dtype: torch.dtype = torch.float32, config: Config = CONFIG) -> TrainStep:
+def make_step(
+    dtype: torch.dtype = torch.float32, config: Config = CONFIG, device: str = "cpu", ways: Ways = EAGER
+) -> TrainStep:
     torch.manual_seed(0)
-    frames = torch.rand(2, 8, *config.model.shape)
+    frames = torch.rand(2, 8, *config.model.shape).to(device)
     windows = TensorWindows(frames, all_starts(2, 8, config.window), config.window)
-    return TrainStep(SeparableModel(config.model).train(), windows, config, dtype, Ways(False, False))
+    return TrainStep(SeparableModel(config.model).to(device).lay_out().train(), windows, config, dtype, ways)
 
 
 @pytest.fixture(autouse=True)
@@ -137,3 +140,22 @@ def test_a_run_that_cannot_hold_its_choices_is_told_so(tmp_path: Path) -> None:
     (tmp_path / FILE).mkdir()
     with pytest.warns(UserWarning, match="made anew"), pytest.raises(Exception, match="cannot write"):
         settle(make_step(config=replace(CONFIG)), False, tmp_path)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("compile", [False, True])
+def test_a_captured_step_runs_what_was_chosen_and_a_later_one_keeps_it(tmp_path: Path, compile: bool) -> None:
+    totals = []
+    for _ in range(2):
+        step = make_step(torch.bfloat16, device="cuda", ways=Ways(compile, True, benchmark=True))
+        tune(step, "auto", tmp_path)
+        for k in range(6):
+            step(torch.arange(2, device="cuda"), 1e-3 * (k + 1))
+        totals.append(step.read_losses().total)
+        text = (tmp_path / FILE).read_text()
+        totals.append(text)
+    assert totals[0] == pytest.approx(totals[2], rel=1e-2) and totals[1] == totals[3]
+    value = json.loads(text)
+    assert value["cudnn_benchmark"] and value["machine"]["gpu"] == torch.cuda.get_device_name()
+    assert {name.split()[0] for name in value["choices"]} >= {"doubled_conv", "thin_entry", "thin_exit"}
+    assert torch.backends.cudnn.benchmark is False
