@@ -111,13 +111,14 @@ class _Rollout(torch.autograd.Function):
     @staticmethod
     def forward(ctx, t0: Tensor, steps: int, dtype: torch.dtype, backend: str, *weights: Tensor) -> Tensor:
         keep = any(ctx.needs_input_grad)
-        latents, *kept = opaque.forward(t0, weights, steps, dtype, backend, keep)
-        ctx.save_for_backward(latents, *kept, *weights)
-        ctx.dtype, ctx.backend, ctx.t0_dtype = dtype, backend, t0.dtype
+        blocks = opaque.stack(weights, dtype)
+        latents, *kept = opaque.forward(t0, blocks, steps, backend, keep)
+        ctx.save_for_backward(latents, *kept, *blocks)
+        ctx.backend, ctx.t0_dtype, ctx.weights_dtype = backend, t0.dtype, weights[0].dtype
         return latents[:: len(weights) // TENSORS_PER_BLOCK]
 
     @staticmethod
     def backward(ctx, grad: Tensor):
-        latents, h1, h2, signs, *weights = ctx.saved_tensors
-        adjoints, *stacks = opaque.backward(latents, h1, h2, signs, grad, weights, ctx.dtype, ctx.backend)
+        latents, h1, h2, signs, *blocks = ctx.saved_tensors
+        adjoints, *stacks = opaque.backward(latents, h1, h2, signs, grad, blocks, ctx.weights_dtype, ctx.backend)
         return adjoints[0].to(ctx.t0_dtype), None, None, None, *unstack(stacks)

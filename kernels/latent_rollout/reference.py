@@ -72,9 +72,6 @@ def stack_blocks(weights: Sequence[Tensor], dtype: torch.dtype) -> Blocks:
     for j in range(TENSORS_PER_BLOCK):
         group = weights[j::TENSORS_PER_BLOCK]
         to = state_dtype(dtype) if j == TENSORS_PER_BLOCK - 1 else dtype
-        if count == 1 and group[0].dtype == to and group[0].is_contiguous():
-            stacks.append(group[0].detach()[None])
-            continue
         stack = torch.empty((count, *group[0].shape), dtype=to, device=group[0].device)
         stacks.append(stack)
         targets, sources = copies.setdefault(to, ([], []))

@@ -77,11 +77,13 @@ def test_float64_stays_float64_under_autocast():
 def test_opcheck(blocks):
     t0, weights = make(5, 20, 64, blocks, torch.float32)
     t0, weights = t0.detach(), [w.detach() for w in weights]
+    for dtype in (torch.float32, torch.bfloat16):
+        library.opcheck(torch.ops.fastsep.latent_rollout_blocks, (weights, dtype))
+    stacks = torch.ops.fastsep.latent_rollout_blocks(weights, torch.float32)
     for keep in (False, True):
-        library.opcheck(torch.ops.fastsep.latent_rollout, (t0, weights, 4, torch.float32, "adjoint", keep))
-    saved = torch.ops.fastsep.latent_rollout(t0, weights, 4, torch.float32, "adjoint", True)
-    grad = torch.randn(4, 5, 20)
-    arguments = (*saved, grad, weights, torch.float32, "adjoint")
+        library.opcheck(torch.ops.fastsep.latent_rollout, (t0, stacks, 4, "adjoint", keep))
+    saved = torch.ops.fastsep.latent_rollout(t0, stacks, 4, "adjoint", True)
+    arguments = (*saved, torch.randn(4, 5, 20), stacks, torch.float32, "adjoint")
     library.opcheck(torch.ops.fastsep.latent_rollout_backward, arguments)
 
 

@@ -233,11 +233,12 @@ def test_compiles_as_one_graph_under_autocast():
 def test_opcheck():
     t0, weights, target = on_gpu((5, 20, 64, 2, 4), torch.float32)
     t0, weights = t0.detach(), [w.detach() for w in weights]
+    stacks = torch.ops.fastsep.latent_rollout_blocks(weights, torch.bfloat16)
     for backend in ("adjoint", "streaming", "stationary"):
-        arguments = (t0, weights, 4, torch.bfloat16, backend, True)
+        arguments = (t0, stacks, 4, backend, True)
         library.opcheck(torch.ops.fastsep.latent_rollout, arguments)
         saved = torch.ops.fastsep.latent_rollout(*arguments)
-        arguments = (*saved, target, weights, torch.bfloat16, backend)
+        arguments = (*saved, target, stacks, torch.float32, backend)
         library.opcheck(torch.ops.fastsep.latent_rollout_backward, arguments)
 
 
