@@ -46,10 +46,10 @@ def make_entry_task(
     y = run(x, weight, shift, *settings, dtype, "library")
     grad = random(*y.shape).to(dtype).contiguous(memory_format=torch.channels_last)
     calls = {
-        way: lambda way=way: run_backward(grad, x, y, weight, *settings, way)
+        way: lambda way=way: run_backward(grad, x, y, weight, *settings, bias, way)
         for way in ways("thin_entry", direction, f, architecture(device))
     }
-    return Task(calls, lambda: run_backward(grad.float(), exact[0], y.float(), exact[1], *settings, "library"))
+    return Task(calls, lambda: run_backward(grad.float(), exact[0], y.float(), exact[1], *settings, bias, "library"))
 
 
 def make_exit_task(

@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 
 class EntryCut(NamedTuple):
-    """Pixels and columns of a tile."""
+    """Pixels and columns of a tile, loads in flight."""
 
     block_m: int
     block_k: int
+    stages: int
     warps: int
 
 
@@ -35,8 +36,12 @@ class GradientCut(NamedTuple):
     architecture: int = 80
 
 
-ENTRY = {"64x32": EntryCut(64, 32, 4), "128x16": EntryCut(128, 16, 8), "128x32": EntryCut(128, 32, 8)}
-ENTRY_WEIGHTS = {"32x64": EntryCut(32, 64, 4), "32x128": EntryCut(32, 128, 8), "64x64": EntryCut(64, 64, 8)}
+ENTRY = {"64x32": EntryCut(64, 32, 3, 4), "128x32": EntryCut(128, 32, 3, 4), "128x64": EntryCut(128, 64, 2, 8)}
+ENTRY_WEIGHTS = {
+    "64x64": EntryCut(64, 64, 3, 4),
+    "64x128": EntryCut(64, 128, 3, 8),
+    "128x128": EntryCut(128, 128, 2, 8),
+}
 EXIT = {"product 64": ExitCut(64, 4, 4), "product 128": ExitCut(128, 3, 4), "product 256": ExitCut(256, 2, 8)}
 EXIT_GRADIENTS = {
     "32": GradientCut(32, 1, 4, 4),

@@ -10,11 +10,13 @@ import triton
 from torch import Tensor
 
 from kernels.thin_conv import cuts
-from kernels.thin_conv.entry import entry_kernel, entry_weights_kernel
+from kernels.thin_conv.entry import entry_kernel, entry_weights_kernel, pad_kernel
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 PROGRAMS_PER_SM = 4
 """Programs that share the work where each adds up a partial sum."""
+PADDED = 256
+"""Pixels of a program that pads frames."""
 
 
 def block(channels: int) -> int:
@@ -28,65 +30,72 @@ def check_sizes(*tensors: Tensor) -> None:
         raise ValueError("the kernels take tensors of less than 2^31 elements")
 
 
-def entry_constants(x: Tensor, weight: Tensor, stride: int, padding: int, slope: float) -> dict[str, object]:
-    """What the kernels of an entry know of its shape."""
+def pad_constants(x: Tensor, padding: int) -> dict[str, int]:
+    """What the kernel that pads frames knows of their shape."""
     _, c, h, w = x.shape
+    bordered = {"HP": h + 2 * padding, "WP": w + 2 * padding, "CP": max(8, triton.next_power_of_2(c))}
+    return {"C": c, "H": h, "W": w, **bordered, "PADDING": padding, "BLOCK": PADDED}
+
+
+def entry_constants(
+    padded: tuple[int, ...], weight: Tensor, stride: int, slope: float, bias: bool, cut: cuts.EntryCut
+) -> dict[str, object]:
+    """What the other kernels of an entry know of its shape, the frames being ``padded`` (N, HP, WP, CP)."""
+    _, hp, wp, cp = padded
     f, _, kh, kw = weight.shape
-    oh, ow = (h + 2 * padding - kh) // stride + 1, (w + 2 * padding - kw) // stride + 1
-    sizes = {
-        "C": c,
-        "H": h,
-        "W": w,
-        "F": f,
-        "OH": oh,
-        "OW": ow,
-        "KH": kh,
-        "KW": kw,
-        "STRIDE": stride,
-        "PADDING": padding,
-    }
-    return {**sizes, "SLOPE": slope, "BLOCK_F": block(f)}
+    block_k = min(cut.block_k, block(kh * kw * cp))
+    columns = triton.cdiv(kh * kw * cp, block_k) * block_k
+    sizes = {"F": f, "OH": (hp - kh) // stride + 1, "OW": (wp - kw) // stride + 1, "HP": hp, "WP": wp, "CP": cp}
+    sizes |= {"KP": columns, "KH": kh, "KW": kw, "STRIDE": stride, "SLOPE": slope, "HAS_BIAS": bias}
+    return {**sizes, "BLOCK_M": cut.block_m, "BLOCK_K": block_k, "BLOCK_F": block(f), "STAGES": cut.stages}
+
+
+def pad(x: Tensor, padding: int, dtype: torch.dtype) -> Tensor:
+    """(N, HP, WP, CP) in ``dtype``: the frames ``x`` (N, C, H, W), channels last, between zeros."""
+    constants = pad_constants(x, padding)
+    out = torch.empty(x.shape[0], *(constants[name] for name in ("HP", "WP", "CP")), dtype=dtype, device=x.device)
+    check_sizes(x, out)
+    pixels = out.numel() // constants["CP"]
+    pad_kernel[(triton.cdiv(pixels, PADDED),)](x, out, pixels, *x.stride(), **constants, num_warps=4)
+    return out
 
 
 def entry(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: int,
-    padding: int,
-    slope: float,
-    dtype: torch.dtype,
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int, slope: float, dtype: torch.dtype,
     cut: str,
-) -> Tensor:
+) -> Tensor:  # fmt: skip
     """y (N, F, OH, OW) in ``dtype``, channels last."""
-    constants, shape = entry_constants(x, weight, stride, padding, slope), cuts.ENTRY[cut]
-    n, f, oh, ow = x.shape[0], weight.shape[0], constants["OH"], constants["OW"]
-    y = torch.empty(n, f, oh, ow, dtype=dtype, device=x.device, memory_format=torch.channels_last)
-    check_sizes(x, y)
-    pixels = n * oh * ow
+    shape, padded = cuts.ENTRY[cut], pad(x, padding, dtype)
+    constants = entry_constants(padded.shape, weight, stride, slope, bias is not None, shape)
+    f, c, kh, kw = weight.shape
+    columns = torch.zeros(constants["KP"] // constants["CP"], constants["CP"], f, dtype=dtype, device=x.device)
+    columns[: kh * kw, :c].unflatten(0, (kh, kw)).copy_(weight.permute(2, 3, 1, 0))
+    sizes = x.shape[0], f, constants["OH"], constants["OW"]
+    y = torch.empty(sizes, dtype=dtype, device=x.device, memory_format=torch.channels_last)
+    check_sizes(y)
+    pixels = y.numel() // f
     entry_kernel[(triton.cdiv(pixels, shape.block_m),)](
-        x, weight, weight if bias is None else bias, y, pixels, *x.stride(), *weight.stride(), **constants,
-        HAS_BIAS=bias is not None, BLOCK_M=shape.block_m, BLOCK_K=shape.block_k, num_warps=shape.warps,
-    )  # fmt: skip
+        padded, columns, weight if bias is None else bias, y, pixels, **constants, num_warps=shape.warps
+    )
     return y
 
 
 def entry_gradients(
-    grad: Tensor, x: Tensor, y: Tensor, weight: Tensor, stride: int, padding: int, slope: float, cut: str
+    grad: Tensor, x: Tensor, y: Tensor, weight: Tensor, stride: int, padding: int, slope: float, bias: bool, cut: str
 ) -> tuple[Tensor, Tensor]:
-    """Derivatives by ``weight`` and bias, float32."""
-    constants, shape = entry_constants(x, weight, stride, padding, slope), cuts.ENTRY_WEIGHTS[cut]
-    check_sizes(x, y)
-    f, columns = weight.shape[0], weight[0].numel()
-    pixels = x.shape[0] * constants["OH"] * constants["OW"]
-    block_k = min(shape.block_k, block(columns))
-    chunk, splits = share_out(pixels, shape.block_m, x.device, triton.cdiv(columns, block_k))
-    partial, partial_bias = x.new_empty(splits, f, columns), x.new_empty(splits, f)
-    entry_weights_kernel[(splits, triton.cdiv(columns, block_k))](
-        x, y, grad, partial, partial_bias, pixels, chunk, *x.stride(), **constants,
-        BLOCK_M=shape.block_m, BLOCK_K=block_k, num_warps=shape.warps,
-    )  # fmt: skip
-    return torch.empty_like(weight).copy_(partial.sum(0).view(weight.shape)), partial_bias.sum(0)
+    """Derivatives by ``weight`` and bias (empty where there is none), float32."""
+    shape, padded = cuts.ENTRY_WEIGHTS[cut], pad(x, padding, grad.dtype)
+    constants = entry_constants(padded.shape, weight, stride, slope, bias, shape)
+    check_sizes(y)
+    f, c, kh, kw = weight.shape
+    pixels, blocks = y.numel() // f, constants["KP"] // constants["BLOCK_K"]
+    chunk, splits = share_out(pixels, shape.block_m, x.device, blocks)
+    partial, partial_bias = weight.new_empty(splits, f, constants["KP"]), weight.new_empty(splits, f if bias else 0)
+    entry_weights_kernel[(splits, blocks)](
+        padded, y, grad, partial, partial_bias, pixels, chunk, **constants, num_warps=shape.warps
+    )
+    by_weight = partial.sum(0).unflatten(1, (-1, constants["CP"]))[:, : kh * kw, :c].unflatten(1, (kh, kw))
+    return torch.empty_like(weight).copy_(by_weight.permute(0, 3, 1, 2)), partial_bias.sum(0)
 
 
 def share_out(pixels: int, block_m: int, device: torch.device, others: int = 1) -> tuple[int, int]:

@@ -17,7 +17,7 @@ def padded(x: Tensor, dim: int, dtype: torch.dtype) -> Tensor:
     """``x`` with zero channels behind those of ``dim`` up to a multiple of eight, channels last, in ``dtype``."""
     sizes = list(x.shape)
     sizes[dim] = -(-sizes[dim] // 8) * 8
-    out = torch.zeros(sizes, dtype=dtype, device=x.device).to(memory_format=torch.channels_last)
+    out = torch.empty(sizes, dtype=dtype, device=x.device, memory_format=torch.channels_last).zero_()
     out.narrow(dim, 0, x.shape[dim]).copy_(x)
     return out
 
@@ -39,15 +39,16 @@ def entry(
 
 
 def entry_gradients(
-    grad: Tensor, x: Tensor, y: Tensor, weight: Tensor, stride: int, padding: int, slope: float, pad: bool
+    grad: Tensor, x: Tensor, y: Tensor, weight: Tensor, stride: int, padding: int, slope: float, bias: bool, pad: bool
 ) -> tuple[Tensor, Tensor]:
-    """Derivatives by ``weight`` and bias, in the type of ``weight``."""
+    """Derivatives by ``weight`` and bias (empty where there is none), in the type of ``weight``."""
     if slope != 1.0:
         grad = torch.where(y > 0, grad, grad * slope)
     low_x, low_weight = _entry_operands(x, weight, grad.dtype, pad)
-    rest = [stride, stride], [padding, padding], [1, 1], False, [0, 0], 1, [False, True, True]
-    _, by_weight, by_bias = torch.ops.aten.convolution_backward(grad, low_x, low_weight, [weight.shape[0]], *rest)
-    return _like(weight, by_weight[:, : weight.shape[1]]), by_bias.to(weight.dtype)
+    rest = [stride, stride], [padding, padding], [1, 1], False, [0, 0], 1, [False, True, bias]
+    sizes = [weight.shape[0]] if bias else None
+    _, by_weight, by_bias = torch.ops.aten.convolution_backward(grad, low_x, low_weight, sizes, *rest)
+    return _like(weight, by_weight[:, : weight.shape[1]]), by_bias.to(weight.dtype) if bias else weight.new_empty(0)
 
 
 def exit_(

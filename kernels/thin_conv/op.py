@@ -78,8 +78,8 @@ class _Entry(torch.autograd.Function):
     def forward(ctx, x, weight, bias, stride: int, padding: int, slope: float, dtype, forward: str, backward: str):
         y = torch.ops.fastsep.thin_entry(x, weight, bias, stride, padding, slope, dtype, forward)
         ctx.save_for_backward(x, y, weight)
-        ctx.settings = stride, padding, slope, backward
         ctx.has_bias = bias is not None
+        ctx.settings = stride, padding, slope, ctx.has_bias, backward
         return y
 
     @staticmethod
@@ -128,7 +128,7 @@ library.define(
 )
 library.define(
     "fastsep::thin_entry_backward",
-    f"(Tensor grad, Tensor x, Tensor y, Tensor weight, {_ENTRY}, str way) -> (Tensor, Tensor)",
+    f"(Tensor grad, Tensor x, Tensor y, Tensor weight, {_ENTRY}, bool bias, str way) -> (Tensor, Tensor)",
 )
 library.define("fastsep::thin_exit", f"(Tensor x, Tensor weight, Tensor? bias, {_EXIT}) -> Tensor")
 library.define(
@@ -151,8 +151,8 @@ def _(x, weight, bias, stride, padding, slope, dtype, way):
 
 
 @library.impl("fastsep::thin_entry_backward", ("cpu", "cuda"))
-def _(grad, x, y, weight, stride, padding, slope, way):
-    return _run("entry_gradients", x, (grad, x, y, weight, stride, padding, slope), way)
+def _(grad, x, y, weight, stride, padding, slope, bias, way):
+    return _run("entry_gradients", x, (grad, x, y, weight, stride, padding, slope, bias), way)
 
 
 @library.impl("fastsep::thin_exit", ("cpu", "cuda"))
@@ -173,8 +173,8 @@ def _(x, weight, bias, stride, padding, slope, dtype, way):
 
 
 @library.register_fake("fastsep::thin_entry_backward")
-def _(grad, x, y, weight, stride, padding, slope, way):
-    return torch.empty_like(weight), weight.new_empty(weight.shape[0])
+def _(grad, x, y, weight, stride, padding, slope, bias, way):
+    return torch.empty_like(weight), weight.new_empty(weight.shape[0] if bias else 0)
 
 
 @library.register_fake("fastsep::thin_exit")

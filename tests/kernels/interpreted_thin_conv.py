@@ -112,8 +112,9 @@ def check_ops() -> None:
     for way in ("library", "padded", "triton 64x32"):
         library.opcheck(torch.ops.fastsep.thin_entry, (x, weight, bias, 1, 1, 0.2, torch.float32, way))
     y = torch.ops.fastsep.thin_entry(x, weight, bias, 1, 1, 0.2, torch.float32, "library")
-    for way in ("library", "padded", "triton 32x64"):
-        library.opcheck(torch.ops.fastsep.thin_entry_backward, (torch.randn_like(y), x, y, weight, 1, 1, 0.2, way))
+    for way, has_bias in (("library", True), ("padded", False), ("triton 64x64", True), ("triton 64x64", False)):
+        rest = 1, 1, 0.2, has_bias, way
+        library.opcheck(torch.ops.fastsep.thin_entry_backward, (torch.randn_like(y), x, y, weight, *rest))
     out, out_bias = torch.randn(16, 2, 4, 4), torch.randn(2)
     for way in ("library", "padded", "triton product 64"):
         library.opcheck(torch.ops.fastsep.thin_exit, (y, out, out_bias, True, 2, True, way))
@@ -129,7 +130,7 @@ def check_ops() -> None:
     library.opcheck(torch.ops.fastsep.norm_exit_backward, (torch.randn_like(frames), low, stats, out, 2, *rest[2:]))
 
     def loss(x: Tensor, weight: Tensor, out: Tensor) -> Tensor:
-        y = op._Entry.apply(x, weight, bias, 1, 1, 0.2, torch.float32, "triton 64x32", "triton 32x64")
+        y = op._Entry.apply(x, weight, bias, 1, 1, 0.2, torch.float32, "triton 64x32", "triton 64x64")
         return op._Exit.apply(y, out, None, True, 2, False, "triton product 64", "triton 32").square().sum()
 
     results = []
@@ -145,7 +146,7 @@ def main() -> None:
     for dtype in (torch.float32, torch.float16):
         # In the half type one case of each is enough: it is there for the casts.
         for case in ENTRIES if dtype == torch.float32 else ENTRIES[1:2]:
-            check_entry(case, dtype, "triton 64x32", "triton 32x64")
+            check_entry(case, dtype, "triton 64x32", "triton 64x64")
         for case in EXITS if dtype == torch.float32 else EXITS[:1]:
             check_exit(case, dtype, case[-2], "triton product 64", "triton 32")
     for case in EXITS:
