@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from fastsep.config import Tune
+from fastsep.errors import UserError
 from fastsep.files import write_problem, write_text
 from fastsep.training.step import TrainStep, cudnn_benchmark
 from kernels import choose
@@ -40,11 +41,17 @@ def settle(
     """Choose for every case of a step, put the choices in force, write them into ``run`` and return them.
 
     A run that has choices of this machine keeps them: it goes on computing what it computed.
+
+    Raises:
+        UserError: the choices cannot be written, or a kernel broke the GPU's context.
     """
     path = run / "choices.json" if run else None
     with cudnn_benchmark(take_step.benchmark):  # the library is timed as it will run
         known = _read(path, cache.machine(take_step.device)) if path else {}
-        choices = choose.decide(take_step.cases(), take_step.device, known, again, announce)
+        try:
+            choices = choose.decide(take_step.cases(), take_step.device, known, again, announce)
+        except choose.BrokenDeviceError as error:
+            raise UserError(f"{error}: start again, it is left out from now on") from None
         if path:
             _write(path, take_step, {case.name: choice.to_json() for case, choice in choices.items()})
     if take_step.device.type == "cuda":

@@ -6,5 +6,6 @@ runs it once under ``asked_for``, has ``decide`` settle the cases and puts the o
 
 from kernels.choose.cases import Case, Task, asked_for, chosen, register, use
 from kernels.choose.deciding import Choice, decide
+from kernels.choose.measure import BrokenDeviceError
 
-__all__ = ["Case", "Choice", "Task", "asked_for", "chosen", "decide", "register", "use"]
+__all__ = ["BrokenDeviceError", "Case", "Choice", "Task", "asked_for", "chosen", "decide", "register", "use"]

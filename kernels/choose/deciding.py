@@ -11,7 +11,7 @@ import torch
 
 from kernels.choose import cache
 from kernels.choose.cases import Case, can_choose, code_version, make_task
-from kernels.choose.measure import is_wrong, judge
+from kernels.choose.measure import BrokenDeviceError, is_wrong, judge
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,9 @@ def decide(
     Args:
         again: measure everything anew.
         announce: hears, once, that something is measured, which takes seconds.
+
+    Raises:
+        BrokenDeviceError: a candidate broke the context of the GPU; another process will leave it out.
     """
     facts = cache.machine(device)
     path = cache.path_for(facts)
@@ -57,10 +60,17 @@ def decide(
     missing = [case for case, choice in choices.items() if choice is None]
     if missing:
         announce(f"timing {len(missing)} kernels on this device, once for these sizes (--tune off leaves it out)")
-        for case in missing:
-            choices[case] = _measure(case, device)
-        fresh = {case.name: choice.to_json() for case, choice in choices.items() if case in missing and choice}
-        cache.write(path, facts, {**cache.read(path, facts), **fresh})  # read again: another run may have written
+        fresh: dict[str, Any] = {}
+        try:
+            for case in missing:
+                choices[case] = _measure(case, device)
+                if choices[case] and choices[case].us:  # else nothing could be verified, today
+                    fresh[case.name] = choices[case].to_json()
+        except BrokenDeviceError as error:
+            fresh[case.name] = Choice(*error.verdict, code_version(case)).to_json()
+            raise
+        finally:
+            cache.write(path, facts, {**cache.read(path, facts), **fresh})  # read again: others may have written
     return {case: choice for case, choice in choices.items() if choice is not None}
 
 

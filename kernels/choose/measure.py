@@ -36,11 +36,22 @@ class Verdict(NamedTuple):
     """Why the others are out."""
 
 
+class BrokenDeviceError(RuntimeError):
+    """A candidate left the device unusable for this process. ``verdict`` is for the next one: it leaves it out."""
+
+    def __init__(self, name: str, verdict: Verdict) -> None:
+        super().__init__(f"{name} made the device unusable ({verdict.out[name]})")
+        self.verdict = verdict
+
+
 def judge(task: Task, device: torch.device, seconds: Callable[..., float] | None = None) -> Verdict:
     """Verify and time all candidates; the fastest is used, or the library unless another gains more than 3%.
 
     Args:
         seconds: ``(call, device) -> float``, how to time a call. Default: ``median_seconds``.
+
+    Raises:
+        BrokenDeviceError: a candidate broke the context of the GPU.
     """
     seconds = seconds or median_seconds
     library = next(iter(task.candidates))
@@ -62,6 +73,8 @@ def judge(task: Task, device: torch.device, seconds: Callable[..., float] | None
                 us[name] = 1e6 * seconds(call, device)
         except Exception as error:  # a compiler's refusal, no memory: the library is still there
             out[name] = _reason(error)
+            if not _answers(device):
+                raise BrokenDeviceError(name, Verdict(library, us, out)) from error
     best = min(us, key=us.__getitem__)
     return Verdict(best if us[best] < (1.0 - MARGIN) * us[library] else library, us, out)
 
@@ -124,6 +137,16 @@ def _disagreement(got: Sequence[Tensor], truth: Sequence[Tensor], limits: list[f
 def is_wrong(reason: str) -> bool:
     """Whether a candidate is out because of what it computed."""
     return reason.startswith(("relative error", "not finite"))
+
+
+def _answers(device: torch.device) -> bool:
+    """Whether the device still does anything: an illegal access, once made, fails all that follows."""
+    if device.type == "cuda":
+        try:
+            torch.cuda.synchronize(device)
+        except RuntimeError:
+            return False
+    return True
 
 
 def _reason(error: Exception) -> str:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from kernels.choose import Case, Task, asked_for, cases, chosen, decide, register, use
+from kernels.choose import BrokenDeviceError, Case, Task, asked_for, cases, chosen, decide, measure, register, use
 from kernels.choose.__main__ import main
 from kernels.choose.cache import machine, path_for, read
 from kernels.choose.measure import judge, median_seconds
@@ -215,6 +215,33 @@ def test_a_case_whose_tensors_cannot_be_made_is_left_to_its_op_and_not_kept(op: 
         choices = decide([Case("large", "forward", (("n", 1),)), *good], CPU)
     assert list(choices) == good
     assert set(read(path_for(machine(CPU)), machine(CPU))) == {case.name for case in good}
+
+
+def test_a_candidate_that_breaks_the_device_is_left_out_by_the_next_process(
+    op: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make(*_: object, **__: object) -> Task:
+        return Task({"library": library, "illegal": refused}, lambda: [X, 2 * X])
+
+    register("fragile", make)
+    fragile = Case("fragile", "forward", ())
+    with monkeypatch.context() as broken:
+        broken.setattr(measure, "_answers", lambda device: False)
+        with pytest.raises(BrokenDeviceError, match=r"illegal made the device unusable .*no such instruction"):
+            decide([*wanted(), fragile], CPU)
+    assert op == ["forward 8"]
+    register("fragile", lambda *_, **__: pytest.fail("tried again"))
+    choices = decide([*wanted(), fragile], CPU)
+    assert op == ["forward 8"]
+    assert [choice.use for choice in choices.values()] == ["fast", "library"]
+    assert set(choices[fragile].out) == {"illegal"}
+
+
+def test_what_cannot_be_verified_is_not_kept(op: list[str]) -> None:
+    register("large", lambda *_, **__: Task({"library": hungry, "fast": fast}, lambda: [X]))
+    case = Case("large", "forward", ())
+    assert decide([case], CPU)[case].use == "library"
+    assert not read(path_for(machine(CPU)), machine(CPU))
 
 
 def test_a_case_without_candidates_is_left_to_its_op() -> None:
