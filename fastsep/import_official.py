@@ -10,7 +10,7 @@ from fastsep import cli
 from fastsep.presets import PRESETS
 from fastsep.settings import Pattern, Range, Settings
 
-_PRESETS = "|".join(PRESETS).replace("_", "[-_]")
+_PRESETS = Pattern("|".join(PRESETS).replace("_", "[-_]"), f"one of {', '.join(PRESETS)}")
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Arguments(Settings):
     """Their run directory, with ov_Es.pt, ov_Et.pt, decoder.pt, t_resnet.pt and params.json."""
     out: Path
     """Run directory to write."""
-    preset: Annotated[str | None, Pattern(_PRESETS, "one of the presets that fastsep.train lists")] = None
+    preset: Annotated[str | None, _PRESETS] = None
     """Settings to start from; needed only without params.json."""
     epoch: Annotated[int | None, Range(0, 1_000_000_000)] = None
     """Import the checkpoint of this epoch (ov_Es_EPOCH.pt and so on) instead of the final networks."""

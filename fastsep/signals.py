@@ -51,10 +51,13 @@ class _Handler:
     def __init__(self) -> None:
         self.request = Request()
         self.holds = 0
+        self._process = os.getpid()
         self._last = 0.0
         self._insisted = False
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process:  # a worker that a library forked has nothing to save
+            os._exit(128 + signum)
         now = time.monotonic()
         if not self.request:
             self.request.signum = signum

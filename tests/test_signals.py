@@ -125,6 +125,16 @@ def test_a_library_call_in_a_thread_leaves_signals_alone():
     assert seen == [(before, False)]
 
 
+def test_a_forked_worker_just_ends():
+    with signals.held() as request:
+        worker = os.fork()
+        if worker == 0:
+            signal.raise_signal(signal.SIGTERM)
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]) == 143
+        assert not request
+
+
 def test_a_request_is_over_when_the_block_is():
     with pytest.raises(signals.Stopped), signals.heeded():
         signal.raise_signal(signal.SIGTERM)

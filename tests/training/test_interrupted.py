@@ -121,7 +121,9 @@ def test_weights_that_are_not_finite_are_never_a_good_checkpoint(limited, tmp_pa
     settings = replace(
         settings, optim=replace(settings.optim, lr=1e30), run=replace(settings.run, log_every=1, checkpoint_every=1)
     )
-    with pytest.raises(UserError, match=r"(not finite|is nan|is inf).* no checkpoint was written yet: train anew with a lower --lr"):
+    with pytest.raises(
+        UserError, match=r"(not finite|is nan|is inf).* no checkpoint was written yet: train anew with a lower --lr"
+    ):
         train(settings, run, False)
     assert find_checkpoint(run) is None
 
