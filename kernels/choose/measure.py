@@ -74,7 +74,12 @@ def judge(task: Task, device: torch.device, seconds: Callable[..., float] | None
         except Exception as error:  # a compiler's refusal, no memory: the library is still there
             out[name] = _reason(error)
             if not _answers(device):
-                raise BrokenDeviceError(name, Verdict(library, us, out)) from error
+                raise BrokenDeviceError(name, _verdict(library, us, out)) from error
+    return _verdict(library, us, out)
+
+
+def _verdict(library: str, us: dict[str, float], out: dict[str, str]) -> Verdict:
+    """The fastest of those that were timed, or the library."""
     best = min(us, key=us.__getitem__)
     return Verdict(best if us[best] < (1.0 - MARGIN) * us[library] else library, us, out)
 

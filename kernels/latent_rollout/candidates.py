@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from kernels.choose import Task
-from kernels.latent_rollout import cluster, configs, trial
+from kernels.latent_rollout import cluster, configs
 from kernels.latent_rollout.backends import CLUSTER_ROWS
 from kernels.latent_rollout.op import rollout
 from kernels.latent_rollout.settle import DIRECTIONS
@@ -47,15 +47,13 @@ def make_task(
         return [out.detach(), *torch.autograd.grad(out, leaves, grad.to(out.dtype))]
 
     calls = {name: partial(run, name, dtype) for name in names(batch, latent, width, blocks, dtype, device)}
-    if device.type == "cuda":
-        calls |= {name: trial.guarded(call, device) for name, call in calls.items() if name in CLUSTER_ROWS}
     if capture and device.type == "cuda":
         calls = {name: captured(call, device) for name, call in calls.items()}
     return Task(calls, partial(run, "adjoint", torch.float64))
 
 
 def names(batch: int, latent: int, width: int, blocks: int, dtype: torch.dtype, device: torch.device) -> list[str]:
-    """The backends worth comparing."""
+    """The backends worth comparing, the cluster kernel last: should it break the device, the others are known."""
     try:
         from kernels.latent_rollout import launch
     except ImportError:  # no Triton
@@ -66,7 +64,7 @@ def names(batch: int, latent: int, width: int, blocks: int, dtype: torch.dtype, 
         found.append("streaming")
         if any(configs.stationary_takes(c, problem) for c in configs.CANDIDATES_STATIONARY):
             found.append("stationary")
-        if device.type == "cuda" and cluster.takes(problem) and not trial.failed(device):
+        if device.type == "cuda" and cluster.takes(problem):
             found += CLUSTER_ROWS
     return found
 

@@ -303,3 +303,16 @@ def test_the_table_says_what_is_used_and_why_others_are_out(op: list[str], capsy
 def test_a_candidate_that_computes_wrongly_is_named_in_a_warning(op: list[str]) -> None:
     with pytest.warns(UserWarning, match="wrong is not used for simulated forward .* relative error"):
         decide(wanted(), CPU)
+
+
+def test_what_was_timed_before_a_candidate_broke_the_device_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    def exact() -> list[Tensor]:
+        return [X, 2 * X]
+
+    def illegal() -> list[Tensor]:
+        raise RuntimeError("an illegal instruction")
+
+    monkeypatch.setattr(measure, "_answers", lambda device: False)
+    with pytest.raises(BrokenDeviceError) as caught:
+        judge(task(exact=exact, illegal=illegal), CPU, clock(library=2.0, exact=1.0))
+    assert caught.value.verdict.use == "exact"

@@ -9,7 +9,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from kernels.choose import Case, asked_for, use
 from kernels.choose.cases import make_task
-from kernels.latent_rollout import OP, rollout, settle, trial
+from kernels.latent_rollout import OP, rollout, settle
 from kernels.latent_rollout.cluster import ClusterError
 
 SHAPE = {"batch": 5, "steps": 3, "latent": 20, "width": 64, "blocks": 2, "dtype": torch.bfloat16}
@@ -89,28 +89,6 @@ def test_the_cluster_kernel_says_why_it_cannot_run():
     t0, weights = make(4, 20, 64, 1, torch.float32)
     with pytest.raises(ValueError, match="cluster16"):
         rollout(t0, weights, 3, dtype=torch.bfloat16, backend="cluster16")
-
-
-def test_a_first_run_that_does_not_come_back_is_remembered(monkeypatch, tmp_path):
-    device = torch.device("cuda")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Some GPU")
-    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
-    assert trial.guarded(lambda: 5, device)() == 5 and not trial.failed(device)
-
-    def refuse():
-        raise ClusterError("no clusters")
-
-    def crash():
-        raise RuntimeError("CUDA error: unspecified launch failure")
-
-    with pytest.raises(ClusterError):
-        trial.guarded(refuse, device)()
-    assert not trial.failed(device)
-    with pytest.raises(RuntimeError):
-        trial.guarded(crash, device)()
-    with pytest.warns(UserWarning, match="delete"):
-        assert trial.failed(device)
 
 
 def test_the_compiler_takes_the_choice_of_each_batch_as_a_constant():
