@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from bench.environment import RESULTS, ROOT
 from bench.results_files import read_results
 from bench.tables import readme_block, results_page
 from bench.trust.table import trust_section
+from fastsep.files import write_text
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 
@@ -42,9 +42,7 @@ def replace_block(text: str, block: str) -> str:
 
 def write(path: Path, text: str) -> None:
     """Write a file that is whole or absent."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text)
-    os.replace(part, path)
+    write_text(path, text)
     print(f"wrote {path.relative_to(ROOT)}")
 
 

@@ -7,11 +7,12 @@ or one JSON object a line, the first with the environment (``suite.jsonl``, whic
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from fastsep.files import make_directory, write_text
 
 
 @dataclass
@@ -72,11 +73,9 @@ class Row:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` under a temporary name and rename it when whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(value, indent=1) + "\n")
-    os.replace(part, path)
+    """Write ``value`` whole or not at all."""
+    make_directory(path.parent)
+    write_text(path, json.dumps(value, indent=1) + "\n")
 
 
 def read_rows(values: Iterable[dict[str, Any]]) -> list[Row]:
