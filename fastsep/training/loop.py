@@ -104,11 +104,20 @@ class Trainer:
         self.take_step = TrainStep(self.model, self.windows, config, dtype, ways)
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Set weights, optimiser and position to those of a checkpoint. Raises UserError for one of weights alone."""
+        """Set weights, optimiser and position to those of a checkpoint.
+
+        Raises:
+            UserError: it holds weights alone, or what does not belong to this model.
+        """
         if checkpoint.state is None:
             raise UserError(f"{checkpoint.path} holds weights only: it can be evaluated, not resumed")
         load_weights(self.model, checkpoint)
-        self.take_step.load_state(checkpoint.state["step"], checkpoint.step)
+        try:
+            self.take_step.load_state(checkpoint.state["step"], checkpoint.step)
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError):
+            raise UserError(
+                f"the state in {checkpoint.path} is not that of this model: it can be evaluated, not resumed"
+            ) from None
         self.done = checkpoint.step
 
     def fit(self) -> None:

@@ -137,9 +137,10 @@ class TrainStep:
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr
         for parameter, values in self.optimizer.state.items():
-            for name, value in values.items():
-                if value.shape == parameter.shape:  # Adam's kernels take for granted that all lie alike in memory
-                    values[name] = torch.empty_like(parameter).copy_(value)
+            for name in ("exp_avg", "exp_avg_sq"):  # Adam's kernels take for granted that all lie alike in memory
+                if values[name].shape != parameter.shape:
+                    raise ValueError("moments of another model")
+                values[name] = torch.empty_like(parameter).copy_(values[name])
         if state["scaler"]:  # empty where the run did without a loss scale
             self.scaler.load_state_dict(state["scaler"])
         self.done = done

@@ -188,6 +188,15 @@ def test_a_damaged_newest_checkpoint_costs_the_steps_since_the_one_before(limite
     assert checkpoints.load_model(run)
 
 
+@pytest.mark.parametrize("state", [{}, [], {"step": {}}, {"step": {"optimizer": {"state": {0: {}}}, "scaler": {}}}])
+def test_a_state_of_something_else_is_not_resumed(limited, tmp_path, state):
+    run = tmp_path / "run"
+    train(limited, run, False)
+    checkpoints.save_checkpoint(run, 13, checkpoints.load_model(run)[0], state)
+    with pytest.raises(UserError, match="is not that of this model"):
+        resume(run, False, extended(run, 20))
+
+
 def test_weights_alone_are_not_resumed(limited, tmp_path):
     run = tmp_path / "run"
     train(limited, run, False)
