@@ -48,6 +48,7 @@ setup(
             "fastsep[data]",
             "pytest>=8",
             "pytest-benchmark>=4",
+            "hypothesis>=6",
             "scikit-image>=0.22",
             "triton>=3.6",
         ],

@@ -20,6 +20,7 @@ pytest.importorskip("tyro")
 
 from fastsep import __version__, cli, gen_wave, signals
 from fastsep.data import wave_files, wave_generate
+from fastsep.data.hdf5 import read_attribute
 
 SMALL = ["--size", "3", "--frames", "20", "--grid", "16"]
 
@@ -42,7 +43,7 @@ def test_hdf5_file_describes_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert file["c"].shape == file["f0"].shape == (3,)
         assert file["pixel_rows"].shape == file["pixel_columns"].shape == (100,)
         given = {"size": 3, "frames": 20, "grid": 16, "dt": 5e-4, "seed": 7, "fastsep_version": __version__}
-        assert {name: file.attrs[name] for name in given} == given
+        assert {name: read_attribute(file, name) for name in given} == given
 
 
 def test_pieces_do_not_change_the_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

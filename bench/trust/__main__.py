@@ -18,7 +18,7 @@ import torch
 
 from bench.environment import RESULTS, describe
 from bench.rows import write_json
-from bench.trust import faults, kills
+from bench.trust import faults, kills, mutations
 from bench.trust.runs import prepare
 
 FILE = RESULTS / "trust.json"
@@ -37,6 +37,7 @@ PARTS: dict[str, tuple[int, int, str, Callable[[int, Path], dict[str, Any]]]] = 
     "kills": (200, 30, "how many SIGKILLs at random instants of trainings", _stop(signal.SIGKILL)),
     "terminations": (200, 6, "how many SIGTERMs likewise", _stop(signal.SIGTERM)),
     "faults": (1, 120, "strike every N-th operation on files", _strike),
+    "mutations": (100_000, 3_000, "how many changed input files", mutations.try_mutations),
 }
 """Each part by name: its number in full, its number in a hurry, what the number is, and the part: a function of the
 number and of an empty directory (data for tiny runs lie above it), which returns counts, ``tracebacks`` among them."""

@@ -12,14 +12,16 @@ from typing import Any
 
 import numpy as np
 
+from fastsep.data.netcdf import Variable, open_variables, order_of_axes
 from fastsep.data.netcdf_time import NO_LEAP, decode_days
 from fastsep.data.reading import reading
 from fastsep.data.settings import Region
-from fastsep.data.sst_files import SIDE, open_netcdf, read_values
+from fastsep.data.sst_files import SIDE
 from fastsep.errors import UserError
 
 POSSIBLE = (-2.8, 45.0)
 """Temperatures of the open sea in degrees Celsius; it freezes at -2."""
+_REMEDY = "fetch it again"
 _DAY = np.timedelta64(1, "D")
 _DEPTH_TOLERANCE = 0.5  # metres
 _GRID_TOLERANCE = 1e-3  # degrees; products round differently
@@ -33,30 +35,39 @@ class Source:
     """One file: its temperature within the region, read when asked for."""
 
     path: Path
-    temperature: Any
-    """``xarray.DataArray`` (T, H, all longitudes)."""
+    temperature: Variable
     days: np.ndarray
     """(T,) datetime64[D]."""
     latitude: np.ndarray
-    """(H,)."""
+    """(H,), from south to north."""
     longitude: np.ndarray
     """(W,)."""
+    axes: tuple[str, ...]
+    """Those of the variable in the file, time, latitude, longitude and perhaps depth in some order."""
+    box: dict[str, Any]
+    """What to take along each axis but time and longitude."""
     columns: tuple[slice, ...]
     """The longitudes of the box; two slices where the box lies across the seam of the file's grid."""
+    northern: bool
+    """The file begins in the north."""
     no_leap: bool
     """There is no 29 February."""
-    offset: float
+    first: int = 0
+    """Where ``days`` begin in the file."""
+    offset: float = 0.0
     """What to take from the values to have degrees Celsius."""
-    no_data: tuple[float, ...]
-    """Values that stand for none although the file does not say so."""
 
     def read(self, first: int, count: int) -> np.ndarray:
         """Days ``first`` to ``first + count``, (count, H, W) in degrees Celsius; NaN where there is no number."""
-        days = self.temperature.isel(time=slice(first, first + count))
-        parts = [read_values(self.path, days.isel(longitude=columns)) for columns in self.columns]
+        start, stop = self.first + first, self.first + min(first + count, len(self.days))
+        order = [axis for axis in self.axes if axis != "depth"]
+        parts = []
+        for columns in self.columns:
+            taken = self.box | {"time": slice(start, stop), "longitude": columns}
+            part = self.temperature.read(*(taken[axis] for axis in self.axes))
+            parts.append(part.transpose([order.index(axis) for axis in ("time", "latitude", "longitude")]))
         values = np.concatenate(parts, axis=2) if len(parts) > 1 else parts[0]
-        for value in self.no_data:
-            values = np.where(np.isclose(values, value, rtol=0, atol=1e-5), np.nan, values)
+        values = values[:, ::-1] if self.northern else values
         return values - np.asarray(self.offset, values.dtype) if self.offset else values
 
 
@@ -128,7 +139,7 @@ def _without_overlap(source: Source, chain: Sequence[Source]) -> Source | None:
                 )
     if start == len(source.days):
         return None
-    return replace(source, temperature=source.temperature.isel(time=slice(start, None)), days=source.days[start:])
+    return replace(source, first=start, days=source.days[start:])
 
 
 def _refuse_gap(source: Source, chain: Sequence[Source]) -> None:
@@ -147,40 +158,45 @@ def _refuse_gap(source: Source, chain: Sequence[Source]) -> None:
 
 
 def _open_source(path: Path, region: Region) -> Source:
-    dataset = open_netcdf(path)
-    if "thetao" not in dataset.variables:
+    variables = open_variables(path, ("thetao", "time", "depth", "latitude", "longitude"))
+    if "thetao" not in variables:
         raise UserError(f"{path} has no variable thetao: fetch the daily temperature of GLOBAL_MULTIYEAR_PHY_001_030")
-    temperature = dataset["thetao"]
-    if "depth" in temperature.dims:
-        depths = np.abs(read_values(path, dataset["depth"]) - region.depth)
-        if not (depths <= _DEPTH_TOLERANCE).any():
+    temperature = variables.pop("thetao")
+    if len(temperature.shape) == 3:
+        variables.pop("depth", None)
+    absent = [name for name in ("time", "latitude", "longitude") if name not in variables]
+    if absent:
+        raise UserError(f"{path} has no variable {absent[0]}: {_REMEDY}")
+    values = {name: variable.read() for name, variable in variables.items()}
+    time = variables["time"]
+    with reading(path, "NetCDF file of daily temperatures", _REMEDY):
+        if any(value.ndim != 1 or not len(value) or not np.isfinite(value).all() for value in values.values()):
+            raise ValueError("its axes are no lists of numbers")
+        axes = order_of_axes(temperature.shape, {name: len(value) for name, value in values.items()})
+        days = decode_days(values["time"], time.units, time.calendar)
+    box: dict[str, Any] = {}
+    if "depth" in values:
+        depths = np.abs(values["depth"] - region.depth)
+        if depths.min() > _DEPTH_TOLERANCE:
             raise UserError(f"{path} has no level within {_DEPTH_TOLERANCE} m of {region.depth} m: set --depth")
-        temperature = temperature.isel(depth=int(np.nanargmin(depths)))
-    axes = {"time", "latitude", "longitude"}
-    if set(temperature.dims) != axes or not axes <= set(dataset.variables):
-        raise UserError(f"{path}: thetao has dimensions {', '.join(temperature.dims)}, not time, latitude, longitude")
-    times, latitude, longitude = (read_values(path, dataset[name]) for name in ("time", "latitude", "longitude"))
-    calendar = str(dataset["time"].attrs.get("calendar", ""))
-    with reading(path, "NetCDF file of daily temperatures", "fetch it again"):
-        days = decode_days(times, str(dataset["time"].attrs.get("units", "")), calendar)
+        box["depth"] = int(depths.argmin())
+    latitude = values["latitude"]
     rows = np.flatnonzero((latitude >= region.lat_min) & (latitude <= region.lat_max))
-    columns, longitude = box_columns(longitude, region.lon_min, region.lon_max)
+    columns, longitude = box_columns(values["longitude"], region.lon_min, region.lon_max)
     if len(rows) < SIDE or len(longitude) < SIDE:
+        spans = (f"{name}s {values[name].min():g} to {values[name].max():g}" for name in ("latitude", "longitude"))
         raise UserError(
-            f"{path} has {len(rows)}x{len(longitude)} cells in the box, fewer than {SIDE}x{SIDE}: widen it (latitudes "
-            f"{latitude.min():g} to {latitude.max():g}, longitudes {_span(read_values(path, dataset['longitude']))})"
+            f"{path} has {len(rows)}x{len(longitude)} cells in the box, fewer than {SIDE}x{SIDE}: widen it (the file "
+            f"has {' and '.join(spans)})"
         )
-    box = slice(rows[0], rows[-1] + 1)
-    temperature, latitude = temperature.transpose("time", "latitude", "longitude").isel(latitude=box), latitude[box]
-    if latitude[0] > latitude[-1]:  # zones are numbered from the south
-        temperature, latitude = temperature.isel(latitude=slice(None, None, -1)), latitude[::-1]
-    no_leap = calendar.lower() in NO_LEAP
-    source = Source(path, temperature, days, latitude, longitude, columns, no_leap, 0.0, _undeclared(temperature))
+    box["latitude"] = slice(int(rows[0]), int(rows[-1]) + 1)
+    latitude = latitude[box["latitude"]]
+    northern = bool(latitude[0] > latitude[-1])  # zones are numbered from the south
+    source = Source(
+        path, temperature, days, latitude[::-1] if northern else latitude, longitude, axes, box, columns, northern,
+        no_leap=time.calendar.lower() in NO_LEAP,
+    )  # fmt: skip
     return replace(source, offset=_offset(source))
-
-
-def _span(values: np.ndarray) -> str:
-    return f"{values.min():g} to {values.max():g}"
 
 
 def box_columns(longitude: np.ndarray, low: float, high: float) -> tuple[tuple[slice, ...], np.ndarray]:
@@ -207,20 +223,9 @@ def box_columns(longitude: np.ndarray, low: float, high: float) -> tuple[tuple[s
     return slices, np.concatenate([from_low[run] for run in runs])
 
 
-def _undeclared(variable: Any) -> tuple[float, ...]:
-    """What the usual marks of absent values unpack to, for packed integers that declare no mark of their own."""
-    packed = variable.encoding
-    kind = np.dtype(packed.get("dtype", "f4"))
-    if kind.kind != "i" or not {"_FillValue", "missing_value"}.isdisjoint(packed):
-        return ()
-    least = np.iinfo(kind).min
-    scale, offset = float(packed.get("scale_factor", 1)), float(packed.get("add_offset", 0))
-    return tuple(mark * scale + offset for mark in (least, least + 1))
-
-
 def _offset(source: Source) -> float:
     """273.15 for files in kelvin, by their own word or by numbers that no sea reaches in degrees Celsius."""
-    units = str(source.temperature.attrs.get("units", "")).lower().replace("_", "").replace(" ", "")
+    units = source.temperature.units.lower().replace("_", "").replace(" ", "")
     if units in ("k", "kelvin", "degk", "degreek", "degreesk", "degreekelvin", "degreeskelvin"):
         return _KELVIN
     frame = source.read(0, 1)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 
 from fastsep.data.checksum import checksum
+from fastsep.data.guarded import guarded
 from fastsep.data.reading import reading
 from fastsep.data.residency import require_memory
 
@@ -64,10 +66,38 @@ def read_dataset(group: h5py.Group, name: str, kinds: str = "fiu", ndim: int | N
     """
     data = find_dataset(group, name, kinds, ndim)
     require_memory(data.size * data.dtype.itemsize, f"'{name}' of {group.file.filename}", "take a machine with more")
+    if data.dtype.kind == "O":
+        return guarded(lambda: data[...])
     values = data[...]
-    if "crc32" in data.attrs and checksum(values) != data.attrs["crc32"]:
+    expected = read_attribute(data, "crc32")
+    if expected is not None and checksum(values) != expected:
         raise ValueError(f"the values of '{name}' do not fit their checksum")
     return values
+
+
+def read_attribute(holder: h5py.Dataset | h5py.File, name: str) -> Any:
+    """The value of an attribute, texts as ``str``; None where it is absent."""
+    return read_attributes([(holder, name)])[0]
+
+
+def read_attributes(wanted: Sequence[tuple[h5py.Dataset | h5py.File, str]]) -> list[Any]:
+    """The values of attributes, as ``read_attribute`` gives them.
+
+    Those of variable length lie in a heap without checksums, in which HDF5 may search for ever.
+    """
+    present = [(holder, name) for holder, name in wanted if name in holder.attrs]
+    if any(holder.attrs.get_id(name).dtype.kind == "O" for holder, name in present):
+        values = guarded(lambda: [_plain(holder.attrs[name]) for holder, name in present])
+    else:
+        values = [_plain(holder.attrs[name]) for holder, name in present]
+    return [values[present.index(one)] if one in present else None for one in wanted]
+
+
+def _plain(value: Any) -> Any:
+    """Single values without their array, texts as ``str``."""
+    if isinstance(value, np.ndarray) and value.size == 1:
+        value = value.reshape(()).item()
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
 def row_checksums(data: h5py.Dataset) -> np.ndarray | None:
@@ -76,9 +106,10 @@ def row_checksums(data: h5py.Dataset) -> np.ndarray | None:
     Raises:
         ValueError: they are missing or of another number.
     """
-    if "crc32" not in data.attrs:
+    name = read_attribute(data, "crc32")
+    if name is None:
         return None
-    sums = read_dataset(data.parent, str(data.attrs["crc32"]), "u", 1)
+    sums = read_dataset(data.parent, name, "u", 1)
     if len(sums) != len(data):
         raise ValueError(f"{len(sums)} checksums for {len(data)} rows")
     return sums

@@ -88,14 +88,21 @@ def _lay_out(attributes: Mapping[str, Any], arrays: Mapping[str, np.ndarray], na
     options = {"libver": ("v110", "v110"), "alignment_threshold": _PAGE, "alignment_interval": _PAGE}
     # HDF5 calls the image from C, where an exception of a signal would be lost.
     with signals.held(), h5py.File(image, "w", **options) as file:
-        file.attrs.update(attributes)
+        for key, value in attributes.items():
+            file.attrs[key] = _fixed(value) if isinstance(value, str) else value
         for other, values in arrays.items():
             file[other] = values
             file[other].attrs["crc32"] = np.uint32(checksum(values))
         rows_at = _reserve(file, name, rows)
         sums_at = _reserve(file, f"{name}_crc32", Rows(rows.shape[:1], _SUM))
-        file[name].attrs["crc32"] = f"{name}_crc32"
+        file[name].attrs["crc32"] = _fixed(f"{name}_crc32")
     return _Layout(image.pieces, rows_at, sums_at, image.size)
+
+
+def _fixed(text: str) -> np.ndarray:
+    """A text of fixed length: others lie in a part of the file that has no checksums."""
+    data = text.encode()
+    return np.array(data, h5py.string_dtype("utf-8", max(1, len(data))))
 
 
 def _reserve(file: h5py.File, name: str, rows: Rows) -> int:

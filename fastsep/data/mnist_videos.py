@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from fastsep.data.disk_space import require_space
-from fastsep.data.hdf5 import find_dataset, open_hdf5, read_dataset
+from fastsep.data.hdf5 import find_dataset, open_hdf5, read_attribute, read_dataset
 from fastsep.data.hdf5_stream import Rows, hdf5_stream
 from fastsep.data.mnist_files import SIDE
 from fastsep.data.moving_digits import random_bounces, render, straight
@@ -177,7 +177,7 @@ def read_scene(path: Path) -> Scene:
     with open_hdf5(path, "file of Moving MNIST videos", "make it again with python -m fastsep.gen_mnist") as file:
         images = read_dataset(file, "images", "u", 3)
         ids, positions = read_dataset(file, "digit_ids", "iu", 2), read_dataset(file, "positions", "iu", 4)
-        videos, source = find_dataset(file, "videos", "u", 4).shape, str(file.attrs["source"])
+        videos, source = find_dataset(file, "videos", "u", 4).shape, read_attribute(file, "source")
         grid = videos[-1]
         whole = (
             images.dtype == np.uint8
@@ -189,7 +189,7 @@ def read_scene(path: Path) -> Scene:
             and positions.min(initial=0) >= 0
             and positions.max(initial=0) <= grid - SIDE
         )
-        if not whole:
+        if not whole or not isinstance(source, str):
             raise ValueError("digits and positions do not fit the videos")
     tensors = (torch.from_numpy(array) for array in (images, ids.astype(np.int64), positions.astype(np.int64)))
     return Scene(*tensors, grid, source)

@@ -6,66 +6,18 @@ import io
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from fastsep.data.checksum import checksum
-from fastsep.data.hdf5 import find_dataset
+from fastsep.data.netcdf import open_variables
 from fastsep.data.optional import optional
-from fastsep.data.reading import reading
 from fastsep.errors import UserError
 from fastsep.files import make_directory, write_bytes
 
 SIDE = 64
 MADE_BY = "fastsep.prepare_sst"
-_PURPOSE = "sea surface temperature"
-_KIND = "NetCDF file"
-_REMEDY = "fetch or make it again"
 _DEGREES = (-10.0, 50.0)  # no sea is colder or warmer
 _DEVIATION = 25.0  # nor varies more within a day of the year
-
-
-def open_netcdf(path: Path, names: tuple[str, ...] = ()) -> Any:
-    """Open a NetCDF file lazily, as an ``xarray.Dataset``; masked cells read as NaN, times as the numbers they are.
-
-    NetCDF-4 is read by HDF5, NetCDF-3 by SciPy.
-
-    Args:
-        names: variables to look at with distrust, in files that may be damaged.
-
-    Raises:
-        UserError: the file is damaged, or a package is not installed.
-    """
-    xarray = optional("xarray", _PURPOSE)
-    with reading(path, _KIND, _REMEDY):
-        with open(path, "rb") as file:
-            start = file.read(4)
-        if start in (b"CDF\x01", b"CDF\x02"):
-            optional("scipy", "NetCDF-3")
-            return xarray.open_dataset(path, engine="scipy", decode_times=False)
-        if start == b"CDF\x05":
-            raise UserError(f"{path} is NetCDF-5: convert it with nccopy -k nc4 {path.name} NEW")
-        optional("h5netcdf", _PURPOSE)
-        with h5py.File(path, "r") as file:  # h5netcdf prints a traceback of its own where this fails
-            for name in file:
-                list(file[name].attrs.values())
-            for name in names:
-                if name in file:
-                    find_dataset(file, name)
-        return xarray.open_dataset(path, engine="h5netcdf", decode_times=False)
-
-
-def read_values(path: Path, variable: Any) -> np.ndarray:
-    """The values of an ``xarray`` variable.
-
-    Raises:
-        UserError: they cannot be read.
-    """
-    with reading(path, _KIND, _REMEDY):
-        values = np.asarray(variable.values)
-        if values.dtype.kind not in "fiu":
-            raise ValueError(f"{variable.name} holds no numbers")
-        return values
 
 
 def read_zone(directory: Path, zone: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -78,12 +30,11 @@ def read_zone(directory: Path, zone: int) -> tuple[np.ndarray, np.ndarray, np.nd
     if not path.exists():
         raise UserError(f"zone {zone} is missing ({path}): make it with python -m fastsep.prepare_sst, or set --zones")
     names = ("thetao", "daily_mean", "daily_std")
-    with open_netcdf(path, names) as dataset:
-        absent = [name for name in names if name not in dataset.variables]
-        if absent:
-            raise UserError(f"{path} has no variable {absent[0]}: make it with python -m fastsep.prepare_sst")
-        values = [_verified(path, dataset[name]) for name in names]
-    temperature, mean, std = (value.astype(np.float32, copy=False) for value in values)
+    variables = open_variables(path, names)
+    absent = [name for name in names if name not in variables]
+    if absent:
+        raise UserError(f"{path} has no variable {absent[0]}: make it with python -m fastsep.prepare_sst")
+    temperature, mean, std = (variables[name].read().astype(np.float32, copy=False) for name in names)
     frames = len(temperature) if temperature.ndim else 0
     if temperature.shape != (frames, SIDE, SIDE) or mean.shape != (frames,) or std.shape != (frames,) or not frames:
         raise UserError(
@@ -92,14 +43,6 @@ def read_zone(directory: Path, zone: int) -> tuple[np.ndarray, np.ndarray, np.nd
         )
     _refuse_impossible(path, zone, temperature, mean, std)
     return temperature, mean, std
-
-
-def _verified(path: Path, variable: Any) -> np.ndarray:
-    values = read_values(path, variable)
-    expected = variable.attrs.get("crc32")
-    if expected is not None and checksum(values) != expected:
-        raise UserError(f"{path} is damaged ({variable.name} does not fit its checksum): {_REMEDY}")
-    return values
 
 
 def _refuse_impossible(path: Path, zone: int, temperature: np.ndarray, mean: np.ndarray, std: np.ndarray) -> None:
@@ -140,7 +83,7 @@ def write_zone(path: Path, variables: dict[str, Any], coordinates: dict[str, Any
     Raises:
         OSError: the file cannot be written.
     """
-    h5netcdf = optional("h5netcdf", _PURPOSE)
+    h5netcdf = optional("h5netcdf", "sea surface temperature")
     image = io.BytesIO()
     with h5netcdf.File(image, "w", libver=("v110", "v110")) as file:
         file.attrs.update(attributes)

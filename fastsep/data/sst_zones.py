@@ -12,6 +12,7 @@ from pathlib import Path
 import h5py
 
 from fastsep import signals
+from fastsep.data.hdf5 import read_attribute
 from fastsep.data.sst_files import MADE_BY
 from fastsep.errors import UserError
 from fastsep.files import make_directory, sync_directory, write_problem
@@ -77,6 +78,6 @@ def _refuse_foreign(out: Path) -> None:
 def _is_ours(path: Path) -> bool:
     try:
         with h5py.File(path) as file:
-            return file.attrs.get("made_by") == MADE_BY or set(file.attrs) >= _MARKS_BEFORE
+            return read_attribute(file, "made_by") == MADE_BY or set(file.attrs) >= _MARKS_BEFORE
     except Exception:  # damaged files raise every kind, and are nobody's
         return False

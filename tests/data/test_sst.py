@@ -180,7 +180,9 @@ def test_values_that_changed_on_the_disk_are_refused(tmp_path, directory):
     damaged = bytearray(whole)
     damaged[at] ^= 1  # the last bit of a number
     (tmp_path / "data_17.nc").write_bytes(damaged)
-    with pytest.raises(UserError, match=r"data_17\.nc is damaged \(thetao does not fit its checksum\)"):
+    with pytest.raises(
+        UserError, match=r"data_17\.nc is not a whole NetCDF file \('thetao' does not fit its checksum\)"
+    ):
         read_zone(tmp_path, 17)
 
 
