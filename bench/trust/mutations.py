@@ -9,6 +9,7 @@ counts, ``python -m bench.trust.mutations "wave.h5" 17`` a single one.
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import io
 import json
 import os
@@ -130,6 +131,7 @@ def _limit_memory() -> None:
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * os.sysconf("SC_PAGE_SIZE") + _MEMORY
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    faulthandler.disable()  # a crash is counted, and its stack would only hide what is printed otherwise
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
 

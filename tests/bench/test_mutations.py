@@ -96,7 +96,7 @@ def infinite(folder: Path):
 def test_what_must_not_happen_is_seen(read: Callable, says: str, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(mutations, "_PATIENCE", 1)
     monkeypatch.setitem(FORMATS, "made", Format(make, "x", read, checked=True))
-    count = 2 if read is endless else 60
+    count = {endless: 2, crashing: 20}.get(read, 60)
     with pytest.raises(AssertionError, match=says):
         try_mutations(count, tmp_path, ["made"])
 
