@@ -34,6 +34,12 @@ def test_rows_follow_the_clusters_that_are_resident_at_once():
     assert cluster.rows_for(128, 16) == 8
 
 
+def test_results_share_no_memory():
+    t0, _, blocks = steps.example(32, 512, 2, 5, 4, BF16, "cpu")
+    latents, kept = cluster.forward(t0, blocks, 4, True, 8, lambda *_: None)
+    assert len({tensor.untyped_storage().data_ptr() for tensor in (latents, *kept)}) == 4
+
+
 @pytest.fixture
 def compiled(monkeypatch, tmp_path):
     """Compilations made, with a stand-in for the compiler and a cache of the test's own."""
