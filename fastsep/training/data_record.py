@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from fastsep.data.base import DataConfig
-from fastsep.data.fingerprint import fingerprint
+from fastsep.data.fingerprint import IN_MEMORY, fingerprint
 from fastsep.data.windows import Windows
 from fastsep.errors import UserError, warn
 from fastsep.files import write_problem, write_text
@@ -14,39 +14,55 @@ from fastsep.files import write_problem, write_text
 NAME = "data.json"
 
 
-def compare_data(run: Path, config: DataConfig, windows: Windows) -> bool:
-    """Whether the run was trained on these data; if not, a warning says so. The first call keeps which they are.
+def record_data(run: Path, config: DataConfig, windows: Windows) -> None:
+    """Keep which data the run is trained on; where it knows already, say as ``same_data`` if these are others.
 
     Raises:
-        UserError: frames that are made of other places than those trained on; a record that cannot be written.
+        UserError: as ``same_data``; a record that cannot be written.
     """
-    same = same_data(run, config, windows)
-    if same is None:
-        value = {"fingerprint": fingerprint(config), "layout": windows.layout, "description": windows.description}
-        try:
-            write_text(run / NAME, json.dumps(value, indent=2) + "\n")
-        except OSError as error:
-            raise write_problem(run / NAME, error, "choose another --out") from None
-    return same is not False
+    if _read(run) is not None:
+        same_data(run, config, windows)
+        return
+    value = {"fingerprint": fingerprint(config), "layout": windows.layout, "description": windows.description}
+    try:
+        write_text(run / NAME, json.dumps(value, indent=2) + "\n")
+    except OSError as error:
+        raise write_problem(run / NAME, error, "choose another --out") from None
 
 
 def same_data(run: Path, config: DataConfig, windows: Windows) -> bool | None:
-    """Whether the run was trained on these data; None where it holds no record of that. If not, a warning says so.
+    """Whether the run was trained on these data, with a warning if not; None where that cannot be told.
 
     Raises:
-        UserError: frames that are made of other places than those trained on, which no score could show.
+        UserError: frames that are made of other places than those trained on, which no score would show.
     """
-    try:
-        value = json.loads((run / NAME).read_text())
-        known, layout = str(value["fingerprint"]), str(value["layout"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    record = _read(run)
+    if record is None:
         return None
+    known, layout = record
     if layout != windows.layout:
         raise UserError(
             f"the data's frames are {windows.layout or 'whole'}, the run was trained on {layout or 'whole ones'}: "
             "give such data with --data"
         )
-    same = fingerprint(config) == known
-    if not same:
-        warn(f"{config.path or 'what is made in memory'}: these are not the data that the run was trained on")
-    return same
+    present = fingerprint(config)
+    if present == known:
+        return True
+    if IN_MEMORY in (present, known):
+        warn(f"the run was trained on {_named(known)}, not on {_named(present)}: whether they are equal is not known")
+        return None
+    warn(f"{config.path}: these are not the data that the run was trained on")
+    return False
+
+
+def _named(fingerprint: str) -> str:
+    return "data made in memory" if fingerprint == IN_MEMORY else "files"
+
+
+def _read(run: Path) -> tuple[str, str] | None:
+    """Fingerprint and layout; None where there is no record, or one that is no longer whole."""
+    try:
+        value = json.loads((run / NAME).read_text())
+        return str(value["fingerprint"]), str(value["layout"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None

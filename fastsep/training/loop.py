@@ -20,7 +20,7 @@ from fastsep.model import SeparableModel
 from fastsep.training import draws
 from fastsep.training.checkpoint import Checkpoint, find_checkpoint, last_good, load_weights, save_checkpoint
 from fastsep.training.compiler import is_compiler_problem
-from fastsep.training.data_record import compare_data
+from fastsep.training.data_record import record_data
 from fastsep.training.log import Log
 from fastsep.training.precision import resolve_device, resolve_precision
 from fastsep.training.room import TRAINING, require_room
@@ -42,7 +42,6 @@ def train(config: Config, run: Path, show_progress: bool = True) -> None:
     trainer = Trainer(config, run, show_progress)
     with signals.held(), training_lock(run, make=True):  # a signal now would leave a run without a checkpoint
         create_run(run, config)
-        compare_data(run, config.data, trainer.windows)
         trainer.fit()
 
 
@@ -69,7 +68,6 @@ def resume(run: Path, show_progress: bool = True, config: Config | None = None) 
                 f"{run} is complete ({trainer.done} steps): evaluate it with python -m fastsep.evaluate "
                 f"{shlex.quote(str(run))}, or extend it with --steps N, more than {trainer.done}"
             )
-        compare_data(run, config.data, trainer.windows)
         if config != before:
             update_config(run, config)
         trainer.fit()
@@ -127,6 +125,7 @@ class Trainer:
             Stopped: a signal asked to stop; the step that was running was finished and saved.
         """
         with signals.held() as request:
+            record_data(self.run, self.config.data, self.windows)
             try:
                 self._fit(request)
             except signals.Stopped as stop:  # asked twice

@@ -15,7 +15,7 @@ from fastsep.errors import UserError
 from fastsep.evaluation import evaluate_run
 from fastsep.model import SeparableModel
 from fastsep.training.checkpoint import save_checkpoint
-from fastsep.training.data_record import compare_data
+from fastsep.training.data_record import record_data
 from fastsep.training.run_directory import create_run
 
 CPU = torch.device("cpu")
@@ -34,7 +34,7 @@ def made(tmp_path_factory):
     config = Config(data=Wave100(data=home / "usual"), model=MODEL, objective=ObjectiveConfig(nt_pred=5))
     create_run(home / "run", config)
     save_checkpoint(home / "run", 1, SeparableModel(MODEL))
-    assert compare_data(home / "run", config.data, config.data.open("train", 5, 5, CPU))
+    record_data(home / "run", config.data, config.data.open("train", 5, 5, CPU))
     return home
 
 
@@ -55,6 +55,28 @@ def test_other_data_are_scored_and_said_to_be_others(made, capsys):
     same, errors = scores(made, capsys, data=made / "other")
     assert not same
     assert errors == f"warning: {made / 'other'}: these are not the data that the run was trained on\n"
+
+
+def test_files_and_data_made_in_memory_cannot_be_compared(made, capsys, tmp_path):
+    record = tmp_path / "data.json"
+    (made / "run" / "data.json").rename(record)
+    config = Wave100(size=5, frames=40)
+    try:
+        record_data(made / "run", config, config.open("train", 5, 5, CPU))
+        assert json.loads((made / "run" / "data.json").read_text())["fingerprint"] == "made in memory"
+        same, errors = scores(made, capsys)
+        assert same is None
+        assert errors.endswith("trained on data made in memory, not on files: whether they are equal is not known\n")
+    finally:
+        record.replace(made / "run" / "data.json")
+
+
+def test_a_run_keeps_its_first_record(made, capsys):
+    before = (made / "run" / "data.json").read_text()
+    config = Wave100(data=made / "other")
+    record_data(made / "run", config, config.open("train", 5, 5, CPU))
+    assert "not the data that the run was trained on" in capsys.readouterr().err
+    assert (made / "run" / "data.json").read_text() == before
 
 
 def test_other_pixels_are_refused(made, tmp_path):
@@ -81,7 +103,7 @@ def test_from_another_directory_the_runs_own_data_are_scored(tmp_path, monkeypat
     config = Config(data=Wave100(data="w"), model=MODEL, objective=ObjectiveConfig(nt_pred=5))
     create_run(tmp_path / "run", config)
     save_checkpoint(tmp_path / "run", 1, SeparableModel(MODEL))
-    compare_data(tmp_path / "run", config.data, config.data.open("train", 5, 5, CPU))
+    record_data(tmp_path / "run", config.data, config.data.open("train", 5, 5, CPU))
     monkeypatch.chdir(tmp_path / "b")
     capsys.readouterr()
     assert scores(tmp_path, capsys) == (True, "")
