@@ -8,7 +8,7 @@ TITLES = {
     "kills": "SIGKILL at random instants of trainings, checkpoint writes included",
     "terminations": "SIGTERM at random instants of trainings",
     "faults": "failing operations on files, each in turn (no space, I/O error, no right, half a write, kill)",
-    "mutations": "changed files of every kind that is read: refused in one line, or as written where checksums cover them",
+    "mutations": "changed files of every kind that is read: refused in one line, or, under checksums, as written",
 }
 _FACTS = ("commit", "date", "device", "tracebacks")
 INTRODUCTION = (

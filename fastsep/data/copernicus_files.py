@@ -25,6 +25,7 @@ _REMEDY = "fetch it again"
 _DAY = np.timedelta64(1, "D")
 _DEPTH_TOLERANCE = 0.5  # metres
 _GRID_TOLERANCE = 1e-3  # degrees; products round differently
+_ROUNDING = 1e-6
 _KELVIN = 273.15
 _SURELY_KELVIN = (250.0, 330.0)
 _SAME = 2e-3  # degrees; the product's resolution is 0.0007
@@ -214,10 +215,11 @@ def box_columns(longitude: np.ndarray, low: float, high: float) -> tuple[tuple[s
         return (slice(first, first + np.count_nonzero(inside)),), longitude[inside]
     # A little below the edge counts as at it, so that rounding moves no column to the other end.
     from_low = low + (longitude - low + _GRID_TOLERANCE) % 360 - _GRID_TOLERANCE
-    inside = np.flatnonzero((from_low >= low - 1e-9) & (from_low <= high))
+    inside = np.flatnonzero((from_low >= low - _ROUNDING) & (from_low <= high + _ROUNDING))
     if not len(inside):
         return (), longitude[:0]
-    breaks = np.flatnonzero(np.diff(inside) > 1) + 1
+    # A run ends where columns are left out, and where the box comes round to its western edge.
+    breaks = np.flatnonzero((np.diff(inside) > 1) | (np.diff(from_low[inside]) < 0)) + 1
     runs = sorted(np.split(inside, breaks), key=lambda run: from_low[run[0]])
     slices = tuple(slice(int(run[0]), int(run[-1]) + 1) for run in runs)
     return slices, np.concatenate([from_low[run] for run in runs])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +80,8 @@ class Hdf5Frames:
             frames = data[first : first + count]
             if self._sums is not None:
                 verify_rows(frames, self._sums, first, "sequence")
-            return torch.from_numpy(np.asarray(frames, np.float32))
+            with np.errstate(over="ignore"):  # what becomes infinite is refused later
+                return torch.from_numpy(np.asarray(frames, np.float32))
 
 
 class PtFrames:
@@ -119,7 +121,9 @@ def load_sequence(path: Path) -> Tensor:
         data = path.read_bytes()
         if data[:2] == b"PK":
             data = _verified(data)
-        frames = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)["simul"]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PyTorch wonders at what is refused anyway
+            frames = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)["simul"]
         if not isinstance(frames, Tensor) or frames.layout != torch.strided or frames.dtype not in _REAL:
             raise ValueError("'simul' holds no numbers")
         return frames.float().squeeze().contiguous()

@@ -130,7 +130,6 @@ def payloads(target: Path) -> list[bytes]:
     return [*pickles, numpy.getvalue(), archive.getvalue(), before.getvalue(), code.encode()]
 
 
-@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_payload_in_place_of_any_file_does_not_run(name: str, tmp_path: Path) -> None:
     kind, harm = FORMATS[name], tmp_path / "harm"
