@@ -102,4 +102,4 @@ def _read_suite(device: Device, path: Path) -> None:
 def read_results(folder: Path) -> list[Device]:
     """All devices, GPUs first."""
     devices = [read_device(path) for path in sorted(folder.iterdir()) if path.is_dir()] if folder.exists() else []
-    return sorted((d for d in devices if d.groups or d.runs), key=lambda d: (not d.is_gpu, d.slug))
+    return sorted((d for d in devices if d.groups or d.runs or d.notes), key=lambda d: (not d.is_gpu, d.slug))

@@ -202,12 +202,15 @@ def scored(scores: list[dict[str, Any]]) -> str:
 
 
 def note_section(device: Device) -> str:
-    """Tests and profiles of the GPU suite."""
+    """Tests, tables and profiles of the GPU suite."""
     lines = []
     tests = device.notes.get("gpu tests")
     if tests:
         counts = ", ".join(f"{tests[k]} {k}" for k in ("passed", "failed", "errors", "skipped") if k in tests)
         lines += [f"GPU tests: {counts or tests.get('status')}.", *(f"- {line}" for line in tests.get("failures", []))]
+    for note in device.notes.values():
+        if "columns" in note:
+            lines += [f"\n### {note['title']}\n", f"{note['text']}\n", *note_table(note)]
     for key, note in device.notes.items():
         if key.startswith("profile") and "kernels" in note:
             lines += [f"\n### {key[0].upper()}{key[1:]}\n", f"{note['total_us']:.0f} µs of device time a step.\n"]
@@ -216,6 +219,12 @@ def note_section(device: Device) -> str:
                 f"| `{k['kernel'].replace('|', ' ')}` | {k['calls']:g} | {k['us']} |" for k in note["kernels"][:15]
             ]
     return "\n".join(lines) + "\n"
+
+
+def note_table(note: dict[str, Any], columns: int | None = None) -> list[str]:
+    """The table of a note that holds one, or its first ``columns``."""
+    table = [note["columns"], ["---"] * len(note["columns"]), *note["rows"]]
+    return ["| " + " | ".join(map(str, cells[:columns])) + " |" for cells in table]
 
 
 def readme_block(devices: list[Device]) -> str:
@@ -235,6 +244,8 @@ def readme_block(devices: list[Device]) -> str:
         texts = [by_device.get(device.slug, NOT_MEASURED) for device in measured]
         texts += [NOT_MEASURED] * (len(names) - len(texts))
         lines.append(f"| {name} | " + " | ".join(texts) + " |")
+    for note in (note for device in devices for note in device.notes.values() if "readme" in note):
+        lines += ["", f"{note['readme']}:", "", *note_table(note, note.get("readme_columns"))]
     head = "| device | training run | seeds | steps | time | MSE at t+40 | persistence | mean frame |"
     table = ["", head, "|" + "---|" * (head.count("|") - 1)]
     for device in devices:

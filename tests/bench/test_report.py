@@ -171,3 +171,14 @@ def test_layers_alone_stand_in_their_table_with_their_rates_and_in_no_summary(re
     section = page.split("### conv_block/mnist")[1].split("###")[0]
     assert "1 TFLOP/s, 10 GB/s" in section and "100.0%" in section
     assert page.count("layer last") == section.count("layer last") == 2
+
+
+def test_a_note_that_holds_a_table_is_printed_and_may_go_into_the_readme(results: Path) -> None:
+    folder = results / "some-gpu"
+    folder.mkdir()
+    note = {"kind": "note", "key": "steps", "title": "Steps", "text": "Once.", "columns": ["preset", "ms"]}
+    lines = [{"kind": "environment", **ENVIRONMENT, "cuda": "13.0"}, {**note, "rows": [["wave", 2.5]], "readme": "Now"}]
+    (folder / "suite.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    devices = read_results(results)
+    assert "### Steps\n\nOnce.\n\n| preset | ms |\n| --- | --- |\n| wave | 2.5 |" in tables.results_page(devices)
+    assert "\nNow:\n\n| preset | ms |\n| --- | --- |\n| wave | 2.5 |" in tables.readme_block(devices)
