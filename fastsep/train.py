@@ -18,7 +18,8 @@ from fastsep.presets import PRESETS
 _DESCRIPTION = """Train a preset into a run directory: settings, log, checkpoints, scores and figures.
 
 Every setting of a preset can be overridden; `python -m fastsep.train PRESET --help` lists them.
-Continue an interrupted run with `python -m fastsep.train --resume RUN`."""
+Continue an interrupted run with `python -m fastsep.train --resume RUN`; it takes the options of how and where to run,
+such as --device, --data or --steps to extend it."""
 
 
 def main() -> None:
