@@ -140,7 +140,7 @@ class RunConfig(Settings):
     capture: Annotated[Switch, AT_RESUME] = "auto"
     """Replay the whole step as one CUDA graph; auto is on for GPUs."""
     tune: Annotated[Tune, AT_RESUME] = "auto"
-    """Time kernels on the GPU and take the fastest: those known from earlier runs (auto) or anew (again); off times none."""
+    """Time kernels on the GPU and take the fastest: known times (auto) or new ones (again); off takes defaults."""
     seed: Annotated[int, Range(0, 2**63 - 1)] = 0
     """Seed of weights, batches and windows."""
     log_every: Annotated[Count, AT_RESUME] = 50
