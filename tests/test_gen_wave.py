@@ -120,7 +120,7 @@ def test_space_is_checked_first(tmp_path: Path, monkeypatch, capsys) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10, 10, 0))
     assert call(monkeypatch, "--out", str(tmp_path), *SMALL) == 2
-    assert "0.00 GB free" in capsys.readouterr().err
+    assert "0.00 MB free" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("sign", signals.SIGNALS)

@@ -72,4 +72,4 @@ def test_space_is_looked_at_first(tmp_path, capsys, monkeypatch):
     make_chair(tmp_path / "src", "a")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: namedtuple("usage", "total used free")(10, 10, 0))
     status, _, stderr = run_command("prepare_chairs", tmp_path / "src", "--out", tmp_path / "x.npy", capsys=capsys)
-    assert status == 2 and "0.00 GB free, 0.00 GB needed: free some or choose another --out" in stderr
+    assert status == 2 and "0.00 MB free, 0.76 MB needed: free some or choose another --out" in stderr

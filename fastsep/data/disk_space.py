@@ -17,5 +17,10 @@ def require_space(folder: Path, size: int) -> None:
         return
     if size > free:
         raise UserError(
-            f"{folder} has {free / 1e9:.2f} GB free, {size / 1e9:.2f} GB needed: free some or choose another --out"
+            f"{folder} has {readable(free)} free, {readable(size)} needed: free some or choose another --out"
         )
+
+
+def readable(size: int) -> str:
+    """A number of bytes as people read it."""
+    return f"{size / 1e9:,.2f} GB" if size >= 1e8 else f"{size / 1e6:,.2f} MB"

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import DTypeLike
 from torch import Tensor
 
+from fastsep.data.disk_space import readable
 from fastsep.data.host_memory import host_free_bytes
 from fastsep.errors import UserError
 
@@ -35,7 +36,7 @@ def require_memory(size: int, what: str, remedy: str, device: torch.device | Non
     free = free_bytes(device)
     if size > free:
         where = "memory" if device.type == "cpu" else f"{device}'s memory"
-        raise UserError(f"{what} takes {size / 1e9:.2f} GB of {where}, {free / 1e9:.2f} GB are free: {remedy}")
+        raise UserError(f"{what} takes {readable(size)} of {where}, {readable(free)} are free: {remedy}")
 
 
 def host_array(shape: Sequence[int], dtype: DTypeLike) -> np.ndarray:
@@ -56,7 +57,7 @@ def host_array(shape: Sequence[int], dtype: DTypeLike) -> np.ndarray:
             return np.memmap(file, dtype, mode="r+", shape=tuple(shape))
     except OSError as error:
         raise UserError(
-            f"{size / 1e9:.2f} GB fit neither memory nor the temporary directory {tempfile.gettempdir()} "
+            f"{readable(size)} fit neither memory nor the temporary directory {tempfile.gettempdir()} "
             f"({error.strerror}): set TMPDIR to a directory with that much space"
         ) from None
 

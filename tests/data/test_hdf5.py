@@ -123,7 +123,7 @@ def test_only_numbers_of_the_file_itself_are_read(traps, name, message):
 def test_what_does_not_fit_memory_is_no_damage(traps, monkeypatch):
     monkeypatch.setattr("fastsep.data.residency.free_bytes", lambda device: 50)
     with (
-        pytest.raises(UserError, match=r"'good' of .*traps.h5 takes 0\.00 GB of memory"),
+        pytest.raises(UserError, match=r"'good' of .*traps.h5 takes 0\.00 MB of memory, 0\.00 MB are free"),
         open_hdf5(traps, "", "") as f,
     ):
         read_dataset(f, "good")

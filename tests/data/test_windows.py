@@ -69,7 +69,7 @@ def test_no_room_for_a_mapped_array_is_one_line_and_no_bus_error(monkeypatch):
     heeded = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         assert residency.host_array((1 << 18,), np.float32).size == 1 << 18
-        with pytest.raises(UserError, match=r"0\.00 GB fit neither memory nor .* \(File too large\): set TMPDIR"):
+        with pytest.raises(UserError, match=r"2\.10 MB fit neither memory nor .* \(File too large\): set TMPDIR"):
             residency.host_array((1 << 19,), np.float32)
     finally:
         signal.signal(signal.SIGXFSZ, heeded)
