@@ -191,8 +191,32 @@ def write_legacy(path: Path, root: bytes) -> None:
 )
 def test_damaged_files_give_one_line(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "x.pt").write_bytes(data)
-    with pytest.raises(UserError, match="is damaged or holds no network"):
+    with pytest.raises(UserError, match="is not a whole network of the authors' code"):
         read_module(tmp_path / "x.pt")
+
+
+def test_a_pickle_that_asks_for_memory_gets_none(tmp_path: Path) -> None:
+    """The number of a memo's entry is all that a damaged byte needs to ask for 30 GB."""
+    write_legacy(tmp_path / "x.pt", b"\x80\x02}r\xff\xff\xff\x7f.")
+    code = (
+        "import resource, sys; from pathlib import Path; from fastsep.training.official_pickle import read_module\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (16 << 30, 16 << 30))\n"
+        "try: read_module(Path(sys.argv[1]))\n"
+        "except Exception as error: print(type(error).__name__, 'memory' in str(error))"
+    )
+    command = [sys.executable, "-c", code, tmp_path / "x.pt"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "UserError False\n"), done.stderr
+
+
+def test_modules_that_multiply_are_refused(tmp_path: Path) -> None:
+    module = nn.Sequential()
+    for _ in range(40):  # each twice within the next: 2 ** 40 in all
+        module = nn.Sequential(module, module)
+    for zipped in (True, False):
+        torch.save(module, tmp_path / "x.pt", _use_new_zipfile_serialization=zipped)
+        with pytest.raises(UserError, match="more modules than any network"):
+            read_module(tmp_path / "x.pt")
 
 
 def test_truncated_files_give_one_line(tmp_path: Path) -> None:
@@ -212,7 +236,7 @@ def test_missing_and_misfitting_runs_are_refused(tmp_path: Path, authors: type[n
     with pytest.raises(UserError, match="no preset ice"):
         import_run(tmp_path, ours, preset="ice")
     write_official_run(theirs, "mnist", authors)
-    with pytest.raises(UserError, match=r"cannot read .*ov_Es_7\.pt"):
+    with pytest.raises(UserError, match=r"ov_Es_7\.pt does not exist: .* --epoch"):
         import_run(theirs, ours, epoch=7)
     params = json.loads((theirs / "params.json").read_text())
     for change, message in (

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from fastsep.config import Config, RunConfig
+from fastsep.data.reading import reading
 from fastsep.errors import UserError
 from fastsep.model import SeparableModel
 from fastsep.presets import PRESETS
@@ -76,16 +77,14 @@ def read_settings(directory: Path, preset: str | None = None) -> Config:
     known = ", ".join(PRESETS)
     if preset is not None and preset not in PRESETS:
         raise UserError(f"there is no preset {preset}: choose one of {known}")
-    try:
-        params = json.loads(path.read_text())
-    except FileNotFoundError:
+    if not path.exists():
         if preset is None:
-            raise UserError(f"{path} does not exist: add --preset with one of {known}") from None
+            raise UserError(f"{path} does not exist: add --preset with one of {known}")
         return PRESETS[preset]()
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {path} ({error}): mend it, or remove it and add --preset") from None
-    if not isinstance(params, dict):
-        raise UserError(f"{path} holds no settings: mend it, or remove it and add --preset")
+    with reading(path, "JSON file of settings", "mend it, or move it away and add --preset"):
+        params = json.loads(path.read_text())
+        if not isinstance(params, dict):
+            raise ValueError("it holds no settings")
     preset = preset or _PRESET_OF_DATA.get(str(params.get("data")))
     if preset is None:
         raise UserError(f"{path} names the unknown data set {params.get('data')}: add --preset with one of {known}")

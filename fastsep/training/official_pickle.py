@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from fastsep.data.reading import reading
 from fastsep.errors import UserError
 
 _STORAGES = {
@@ -29,6 +30,7 @@ _STORAGES = {
 }
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
+_MOST_MODULES = 10_000
 
 
 class StoredModule(NamedTuple):
@@ -54,11 +56,10 @@ def read_module(path: Path) -> StoredModule:
     Raises:
         UserError: the file is missing, damaged, no module, or names something that a module does not need.
     """
-    try:
+    if not path.exists():
+        raise UserError(f"{path} does not exist: give the run directory of the authors' code, or another --epoch")
+    with reading(path, "network of the authors' code", "save it again"):
         data = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"cannot read {path} ({error.strerror}): give the run directory of the authors' code") from None
-    try:
         root = _read_zip(path, data) if data[:2] == b"PK" else _read_legacy(path, data)
         parameters, buffers = [], []
         for prefix, module in _walk(root, ""):
@@ -66,12 +67,7 @@ def read_module(path: Path) -> StoredModule:
             buffers += [(prefix + name, t) for name, t in module["_buffers"].items() if t is not None]
         if not all(isinstance(tensor, Tensor) for _, tensor in parameters + buffers):
             raise TypeError("a parameter is no tensor")
-    except UserError:
-        raise
-    except Exception as error:  # a damaged pickle can raise anything
-        reason = f"{type(error).__name__}: {error}"
-        raise UserError(f"{path} is damaged or holds no network ({reason}): save it again") from None
-    return StoredModule(parameters, buffers)
+        return StoredModule(parameters, buffers)
 
 
 def _walk(module: Inert, prefix: str) -> list[tuple[str, dict[str, Any]]]:
@@ -82,11 +78,16 @@ def _walk(module: Inert, prefix: str) -> list[tuple[str, dict[str, Any]]]:
     for name, child in module.state["_modules"].items():
         if child is not None:
             found += _walk(child, f"{prefix}{name}.")
+        if len(found) > _MOST_MODULES:  # each may be a child of several
+            raise ValueError("it has more modules than any network")
     return found
 
 
-class _Unpickler(pickle.Unpickler):
-    """Resolves names against an allow-list and storages through ``storage``, a function of (dtype, key, numel)."""
+class _Unpickler(pickle._Unpickler):
+    """Resolves names against an allow-list and storages through ``storage``, a function of (dtype, key, numel).
+
+    It is Python's own in Python: the one in C takes as much memory as a damaged file may ask for.
+    """
 
     def __init__(self, path: Path, stream: io.BytesIO, storage: Any) -> None:
         super().__init__(stream)
@@ -155,6 +156,8 @@ def _rebuild_parameter(data: Tensor, *_: Any) -> Tensor:
 def _read_zip(path: Path, data: bytes) -> Any:
     """The object in a zip archive: ``NAME/data.pkl`` and one entry a storage, ``NAME/data/KEY``."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        if any(part.compress_type for part in archive.infolist()):
+            raise ValueError("PyTorch writes no compressed archives")
         (entry,) = [name for name in archive.namelist() if name.count("/") == 1 and name.endswith("/data.pkl")]
         folder = entry.removesuffix("data.pkl")
         order = f"{folder}byteorder"
