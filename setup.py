@@ -31,8 +31,8 @@ setup(
         "pillow>=10",  # chairs' views, animations
     ],
     extras_require={
-        # Moving MNIST, SST: a downloader with checksums, bundled digits, NetCDF.
-        "data": ["pooch>=1.8", "scikit-learn>=1.4", "xarray>=2024.1", "h5netcdf>=1.3"],
+        # Moving MNIST: a downloader with checksums, bundled digits. Preparing SST: NetCDF-4 written, NetCDF-3 read.
+        "data": ["pooch>=1.8", "scikit-learn>=1.4", "h5netcdf>=1.3", "scipy>=1.11"],
         # A CUDA build of torch brings Triton of its own; this adds the compilers of the Numba CUDA kernel and of the
         # latent rollout's cluster kernel.
         "gpu": [
@@ -49,6 +49,7 @@ setup(
             "pytest>=8",
             "pytest-benchmark>=4",
             "hypothesis>=6",
+            "xarray>=2024.1",
             "scikit-image>=0.22",
             "triton>=3.6",
         ],

@@ -22,7 +22,7 @@ class Arguments(Settings):
     """
 
     sources: cli.Positional[tuple[Path, ...]]
-    """NetCDF files or directories of them; together an unbroken run of days."""
+    """NetCDF files (3 or 4; degrees Celsius or kelvin) or directories of them; together an unbroken run of days."""
     out: Path = SST.default_path
     """Directory to write data_1.nc, data_2.nc, ... and manifest.csv into."""
     region: Annotated[Region, tyro.conf.OmitArgPrefixes] = field(default_factory=Region)

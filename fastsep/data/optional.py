@@ -17,5 +17,5 @@ def optional(module: str, purpose: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError:
-        package = {"sklearn": "scikit-learn"}.get(module.split(".")[0], module)
+        package = module.split(".")[0].replace("sklearn", "scikit-learn")
         raise UserError(f"{purpose} needs {package}, which is not installed: pip install 'fastsep[data]'") from None
