@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-_PATIENCE = 20.0  # seconds; what is guarded takes milliseconds
+_PATIENCE = 10.0  # seconds; what is guarded takes milliseconds
 
 
 def guarded(call: Callable[[], Any], patience: float = _PATIENCE) -> Any:
