@@ -36,7 +36,7 @@ def _strike(stride: int, place: Path) -> dict[str, Any]:
 PARTS: dict[str, tuple[int, int, str, Callable[[int, Path], dict[str, Any]]]] = {
     "kills": (200, 30, "how many SIGKILLs at random instants of trainings", _stop(signal.SIGKILL)),
     "terminations": (200, 6, "how many SIGTERMs likewise", _stop(signal.SIGTERM)),
-    "faults": (1, 120, "strike every N-th operation on files", _strike),
+    "faults": (1, 250, "strike every N-th operation on files", _strike),
     "mutations": (100_000, 3_000, "how many changed input files", mutations.try_mutations),
 }
 """Each part by name: its number in full, its number in a hurry, what the number is, and the part: a function of the
