@@ -243,6 +243,7 @@ def test_missing_and_misfitting_runs_are_refused(tmp_path: Path, authors: type[n
         ({"code_size_t": 7}, r"last_op.1.weight in .*ov_Et.pt is 6x512 where the settings make 7x512"),
         ({"architecture": "vgg"}, r"parameters where the settings make"),
         ({"architecture": "transformer"}, "transformer"),
+        ({"scheduler_milestones": [float("inf")]}, "makes no sense"),
         ({"nt_cond": "five"}, "nt_cond = 'five'"),
         ({"data": "ucf"}, "unknown data set ucf"),
     ):

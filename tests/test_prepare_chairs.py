@@ -35,7 +35,7 @@ def test_decodes_all_chairs_by_name(tmp_path, capsys):
     assert views.shape == (2, 62, 3, 64, 64) and views.dtype == np.uint8
     np.testing.assert_array_equal(views[0, 7], decode(renders / "image_007.png"))
     np.testing.assert_array_equal(load_views(out), views)
-    assert out.stat().st_size == 128 + views.nbytes + 4 * 2 + 12  # with checksums
+    assert out.stat().st_size == 4096 + views.nbytes + 4 * 2 + 12  # with checksums
     assert out.with_suffix(".txt").read_text() == "a\nb\n"
 
 

@@ -22,7 +22,7 @@ from torch import nn
 
 from fastsep.config_file import to_json
 from fastsep.data.chairs import load_views
-from fastsep.data.chairs_views import decode, pack_checksums
+from fastsep.data.chairs_views import decode, pack_checksums, pack_header
 from fastsep.data.checksum import checksum
 from fastsep.data.copernicus_files import open_sources
 from fastsep.data.mnist import draw_test_scene
@@ -182,9 +182,8 @@ def _read_traffic(folder: Path) -> Arrays:
 
 def _chairs(folder: Path) -> None:
     views = np.random.RandomState(0).randint(0, 256, (1, 62, 3, 64, 64)).astype(np.uint8)
-    np.save(folder / "chairs.npy", views)
-    with open(folder / "chairs.npy", "ab") as file:
-        file.write(pack_checksums([checksum(chair) for chair in views]))
+    sums = pack_checksums([checksum(chair) for chair in views])
+    (folder / "chairs.npy").write_bytes(pack_header(1) + views.tobytes() + sums)
 
 
 def _read_chairs(folder: Path) -> Arrays:

@@ -57,7 +57,7 @@ def load_views(path: Path) -> np.ndarray:
             raise ValueError(f"it does not hold {VIEWS} views of 3x{SIZE}x{SIZE} bytes")
         with open(path, "rb") as file:
             file.seek(views.offset + views.nbytes)
-            verify_views(views, file.read(8 * len(views) + 64))
+            verify_views(views, views.offset, file.read(8 * len(views) + 64))
     return views
 
 

@@ -93,10 +93,13 @@ def _view(data: Path | None, settings: WaveSettings, points: bool, device: torch
     rows, columns = (torch.from_numpy(index).to(device) for index in pixels(grid))
     shape = (100,) if points else (grid, grid)
     kept_shape = (size, -(-length // _KEEP_EVERY), 1, *shape)
+    sequence = length * grid * grid * 4
+    count = min(size, max(1, _CHUNK_BYTES // sequence))
     remedy = "give a smaller data set" if data else "lower --size or --frames"
-    require_memory(math.prod(kept_shape) * 4, f"a data set of {size} sequences", remedy, device)
+    # What is kept, a piece as it comes, and the same scaled.
+    needed = math.prod(kept_shape) * 4 + 2 * count * sequence
+    require_memory(needed, f"a data set of {size} sequences", remedy, device)
     frames = torch.empty(kept_shape, device=device)  # (N, T, 1, *shape)
-    count = max(1, _CHUNK_BYTES // (length * grid * grid * 4))
     scalable = torch.ones(size, dtype=torch.bool, device=device)
     for first in range(0, size, count):
         chunk = source.read(first, count).to(device)  # (count, length, grid, grid)

@@ -90,7 +90,7 @@ def read_settings(directory: Path, preset: str | None = None) -> Config:
         raise UserError(f"{path} names the unknown data set {params.get('data')}: add --preset with one of {known}")
     try:
         return _translate(PRESETS[preset](), params)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{path} holds a setting that makes no sense ({error}): mend it") from None
 
 
