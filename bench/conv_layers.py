@@ -49,7 +49,7 @@ class Layer:
     def thin(self) -> bool:
         return min(self.conv.in_channels, self.conv.out_channels) < THIN
 
-    def library(self, inputs: list[Tensor], padded: bool = False) -> Tensor:
+    def by_pytorch(self, inputs: list[Tensor], padded: bool = False) -> Tensor:
         """The layer as PyTorch's own functions would be called: images joined and doubled, a norm a call.
 
         ``padded`` fills thin sides up with zero channels to a multiple of 8, which is what tensor cores like.
@@ -142,12 +142,12 @@ def layer_subject(
     ]
     inputs = [x if layer.first or x.dim() != 4 else x.to(memory_format=torch.channels_last) for x in inputs]
     inputs = [x.requires_grad_(backward and not layer.first) for x in inputs]
-    form = partial(mine.library, padded="padded" in way) if way.startswith("reference") else mine.ours
+    form = partial(mine.by_pytorch, padded="padded" in way) if way.startswith("reference") else mine.ours
     form = torch.compile(form, dynamic=False) if "compiled" in way else form
     wanted = [x for x in inputs if x.requires_grad] + [mine.conv.weight, *(mine.norm.parameters() if mine.norm else [])]
 
     with torch.no_grad(), autocast(device, dtype):
-        shape = mine.library(inputs).shape
+        shape = mine.by_pytorch(inputs).shape
     grad = torch.randn(shape, device=device).to(memory_format=torch.channels_last)
 
     def call() -> None:
@@ -172,7 +172,7 @@ def layer_subject(
 def flops(layer: Layer) -> int:
     """Floating-point operations of the library's forward pass."""
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        replace(layer, conv=copy.deepcopy(layer.conv).to("meta"), norm=None).library(
+        replace(layer, conv=copy.deepcopy(layer.conv).to("meta"), norm=None).by_pytorch(
             [torch.empty(shape, device="meta") for shape in layer.shapes]
         )
     return counter.get_total_flops()

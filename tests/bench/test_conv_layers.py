@@ -29,7 +29,7 @@ def test_forms_of_a_layer_agree(preset: str) -> None:
         mine, inputs = layer_subject(preset, layer, "fastsep", False, 2, CPU, "fp32").keep
         mine.conv.bias.data.normal_()
         with torch.no_grad():
-            expected, ours, padded = mine.library(inputs), mine.ours(inputs), mine.library(inputs, padded=True)
+            expected, ours, padded = mine.by_pytorch(inputs), mine.ours(inputs), mine.by_pytorch(inputs, padded=True)
         scale = expected.abs().max().item()
         torch.testing.assert_close(ours, expected, rtol=1e-3, atol=1e-4 * scale, msg=layer.name)
         torch.testing.assert_close(padded, expected, rtol=1e-3, atol=1e-4 * scale, msg=layer.name)
