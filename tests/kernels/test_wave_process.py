@@ -19,7 +19,7 @@ SMALL = "import torch; from kernels.wave import simulate; w = simulate(torch.one
 
 def run(code: str, folder: Path = ROOT, **environment: str) -> str:
     """Standard output of a Python process that sees ``folder`` first."""
-    kept = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    kept = {name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
     kept |= {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"} | environment
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=kept, cwd=folder)
@@ -95,7 +95,8 @@ def test_a_disk_that_takes_no_cache(tmp_path):
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.stat().st_size > 1000]
 
 
-def test_waiting_threads_sleep_unless_the_user_wants_them_to_spin():
-    code = "import os, fastsep; print(os.environ['OMP_WAIT_POLICY'])"
-    assert run(code) == "passive\n"
-    assert run(code, OMP_WAIT_POLICY="active") == "active\n"
+def test_waiting_threads_soon_sleep_unless_the_user_says_how_they_wait():
+    code = "import os, fastsep; print(os.environ.get('OMP_WAIT_POLICY'), os.environ.get('GOMP_SPINCOUNT'))"
+    assert run(code) == "passive 1000\n"
+    assert run(code, OMP_WAIT_POLICY="active") == "active None\n"
+    assert run(code, GOMP_SPINCOUNT="7") == "None 7\n"
