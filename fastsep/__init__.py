@@ -5,9 +5,9 @@ import os
 import sys
 from pathlib import Path
 
-# OpenMP reads these when PyTorch is loaded, after this. A thread that spins while it waits keeps the core from the thread
-# that it waits for as soon as anything else runs on this machine, and training takes ten times as long; one that sleeps
-# at once is slow to wake. A few microseconds of spinning cost neither.
+# OpenMP reads these when PyTorch is loaded, after this. A thread that spins while it waits keeps the core from the
+# thread that it waits for as soon as anything else runs on this machine, and training takes ten times as long; one that
+# sleeps at once is slow to wake. A few microseconds of spinning cost neither.
 if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
     os.environ |= {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "1000"}
 
