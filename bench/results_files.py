@@ -82,7 +82,9 @@ def _read_suite(device: Device, path: Path) -> None:
     environment = next((line for line in lines if line["kind"] == "environment"), {})
     notes = {line["key"]: line for line in lines if line["kind"] == "note"}
     ceilings = {k: v for k, v in notes.get("ceilings", {}).items() if isinstance(v, float)}
-    device.environment = {k: v for k, v in environment.items() if k != "kind"} or device.environment
+    # What was only noted says its commit itself: it must not date the rows of other runs.
+    if any(line["kind"] == "row" for line in lines) or not device.environment:
+        device.environment = {k: v for k, v in environment.items() if k != "kind"} or device.environment
     device.ceilings = ceilings or device.ceilings
     for line in lines:
         if line["kind"] != "row":

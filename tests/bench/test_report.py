@@ -182,3 +182,11 @@ def test_a_note_that_holds_a_table_is_printed_and_may_go_into_the_readme(results
     devices = read_results(results)
     assert "### Steps\n\nOnce.\n\n| preset | ms |\n| --- | --- |\n| wave | 2.5 |" in tables.results_page(devices)
     assert "\nNow:\n\n| preset | ms |\n| --- | --- |\n| wave | 2.5 |" in tables.readme_block(devices)
+
+
+def test_notes_alone_do_not_date_the_rows_of_other_runs(results: Path) -> None:
+    note = {"kind": "note", "key": "steps", "title": "Steps", "text": "Later.", "columns": ["ms"], "rows": [[1]]}
+    later = {"kind": "environment", **ENVIRONMENT, "commit": "later"}
+    (results / "some-cpu" / "suite.jsonl").write_text("".join(json.dumps(line) + "\n" for line in (later, note)))
+    (device,) = read_results(results)
+    assert device.environment["commit"] == ENVIRONMENT["commit"] and "steps" in device.notes
