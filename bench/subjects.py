@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench import work
-from bench.reference import ReferenceModel, ReferenceStep, compile_networks
-from bench.reference_networks import DCGANDecoder, ResidualMLP
+from bench.reference.model import ReferenceModel, ReferenceStep, compile_networks
+from bench.reference.networks import DCGANDecoder, ResidualMLP
 from bench.rows import Row
 from fastsep.config import Config, ModelConfig
 from fastsep.data.windows import TensorWindows, all_starts

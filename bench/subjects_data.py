@@ -9,12 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench import reference_data, reference_wave
-from bench.reference_metrics import score_frame, score_frames
+from bench.reference import data as reference_data
+from bench.reference import wave as reference_wave
+from bench.reference.metrics import score_frame, score_frames
 from bench.rows import Row
 from bench.subjects import Subject, made_windows
 from fastsep.data.base import Split
-from fastsep.data.mnist import MovingMNIST, single_digits
+from fastsep.data.mnist.reader import single_digits
+from fastsep.data.mnist.settings import MovingMNIST
 from fastsep.evaluation import metrics as scores
 from fastsep.presets import PRESETS
 from kernels.wave import simulate

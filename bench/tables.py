@@ -19,7 +19,7 @@ HEAD = (
 INTRODUCTION = """\
 Written by `python -m bench.report` from `bench/results/`; not to be edited. Times are medians of repeated rounds after
 warm-up, the device synchronised around each round. *x reference* is sequences a second over the naive eager float32
-reference of `bench/reference.py`, measured in the same run; on a CPU its rounds go between the row's own, so that the
+reference of `bench/reference`, measured in the same run; on a CPU its rounds go between the row's own, so that the
 moods of a shared host fall on both. *Compiled* is `torch.compile` around the whole task, or around each network where a
 task unrolled over its frames takes minutes to compile: on a CPU, and for convolutional steps and forecasts. *Of the
 ceiling* is the time that the device's own matrix product and copy, measured in the same run, would need for the task's

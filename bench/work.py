@@ -11,7 +11,7 @@ from functools import lru_cache
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.reference import ReferenceModel, reference_objective
+from bench.reference.model import ReferenceModel, reference_objective
 from fastsep.config import ModelConfig, ObjectiveConfig
 
 ADAM_BYTES = 28

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from fastsep import cli
-from fastsep.data.settings import DIGIT_SIDE, TEST_SEED, MovingMNIST
+from fastsep.data.mnist.settings import DIGIT_SIDE, TEST_SEED, MovingMNIST
 from fastsep.settings import NumPySeed, Range, Settings
 
 
@@ -47,8 +47,8 @@ def main() -> None:
     )  # fmt: skip
 
     # Imported only now: --help should not wait for PyTorch.
-    from fastsep.data.mnist import draw_test_scene
-    from fastsep.data.mnist_videos import write_videos
+    from fastsep.data.mnist.reader import draw_test_scene
+    from fastsep.data.mnist.videos import write_videos
     from fastsep.progress import progress_bar
 
     scene, out = draw_test_scene(config, arguments.seed), arguments.out

@@ -41,8 +41,8 @@ def main() -> None:
     # Imported only now: --help should not wait for PyTorch.
     import torch
 
-    from fastsep.data.wave_files import WaveSettings
-    from fastsep.data.wave_generate import generate
+    from fastsep.data.wave.files import WaveSettings
+    from fastsep.data.wave.generate import generate
 
     if arguments.gpu and not torch.cuda.is_available():
         raise UserError("--gpu needs a GPU that PyTorch can use and there is none: leave --gpu out")

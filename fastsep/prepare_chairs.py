@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fastsep import cli
-from fastsep.data.settings import Chairs
+from fastsep.data.chairs.settings import Chairs
 from fastsep.settings import Settings
 
 
@@ -25,7 +25,7 @@ def main() -> None:
     arguments = cli.parse(Arguments, "prepare_chairs")
 
     # Imported only now: --help should not wait for NumPy and Pillow.
-    from fastsep.data.chairs_views import write_views
+    from fastsep.data.chairs.views import write_views
     from fastsep.progress import progress_bar
 
     out = arguments.out

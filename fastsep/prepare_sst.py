@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 
 from fastsep import cli
-from fastsep.data.settings import SST, Region
+from fastsep.data.sst.settings import SST, Region
 from fastsep.settings import Settings
 
 
@@ -33,7 +33,7 @@ def main() -> None:
     arguments = cli.parse(Arguments, "prepare_sst")
 
     # Imported only now: --help should not wait for NumPy and HDF5.
-    from fastsep.data.copernicus import prepare_zones
+    from fastsep.data.sst.copernicus import prepare_zones
     from fastsep.progress import progress_bar
 
     out = arguments.out

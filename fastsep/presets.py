@@ -7,7 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from fastsep.config import Config, ModelConfig, ObjectiveConfig, OptimConfig, RunConfig
-from fastsep.data.settings import SST, Chairs, MovingMNIST, TaxiBJ, Wave, Wave100
+from fastsep.data.chairs.settings import Chairs
+from fastsep.data.mnist.settings import MovingMNIST
+from fastsep.data.sst.settings import SST
+from fastsep.data.taxibj.settings import TaxiBJ
+from fastsep.data.wave.settings import Wave, Wave100
 
 
 def _into(name: str) -> RunConfig:

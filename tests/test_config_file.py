@@ -11,7 +11,11 @@ import pytest
 
 from fastsep.config import Config, check_resumable
 from fastsep.config_file import from_json, to_json
-from fastsep.data.settings import DATASETS, SST, Chairs, MovingMNIST, Wave
+from fastsep.data import DATASETS
+from fastsep.data.chairs.settings import Chairs
+from fastsep.data.mnist.settings import MovingMNIST
+from fastsep.data.sst.settings import SST
+from fastsep.data.wave.settings import Wave
 from fastsep.errors import UserError
 from fastsep.presets import PRESETS
 

@@ -11,8 +11,8 @@ import torch
 from command_line import run_command
 
 from fastsep.config import Config, ModelConfig, ObjectiveConfig
-from fastsep.data.mnist import MovingMNIST
-from fastsep.data.wave import Wave100
+from fastsep.data.mnist.settings import MovingMNIST
+from fastsep.data.wave.settings import Wave100
 from fastsep.errors import UserError
 from fastsep.evaluation import evaluate_run
 from fastsep.model import SeparableModel

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 from command_line import run_command
 
-from fastsep.data.mnist import MovingMNIST, draw_test_scene
-from fastsep.data.mnist_videos import read_scene
+from fastsep.data.mnist.reader import draw_test_scene
+from fastsep.data.mnist.settings import MovingMNIST
+from fastsep.data.mnist.videos import read_scene
 
 
 def test_writes_what_the_data_set_would_draw(tmp_path, capsys):

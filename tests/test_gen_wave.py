@@ -19,8 +19,9 @@ import torch
 pytest.importorskip("tyro")
 
 from fastsep import __version__, cli, gen_wave, signals
-from fastsep.data import wave_files, wave_generate
-from fastsep.data.hdf5 import read_attribute
+from fastsep.data.formats.hdf5 import read_attribute
+from fastsep.data.wave import files as wave_files
+from fastsep.data.wave import generate as wave_generate
 
 SMALL = ["--size", "3", "--frames", "20", "--grid", "16"]
 

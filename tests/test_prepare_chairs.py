@@ -9,8 +9,8 @@ import numpy as np
 from command_line import run_command
 from PIL import Image
 
-from fastsep.data.chairs import load_views
-from fastsep.data.chairs_views import decode
+from fastsep.data.chairs.reader import load_views
+from fastsep.data.chairs.views import decode
 
 
 def make_chair(root, name, views=62):

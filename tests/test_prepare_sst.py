@@ -11,9 +11,9 @@ import torch
 import xarray
 from command_line import run_command
 
-from fastsep.data.copernicus import Region, prepare_zones
-from fastsep.data.sst import SST
-from fastsep.data.sst_files import read_zone
+from fastsep.data.sst.copernicus import prepare_zones
+from fastsep.data.sst.files import read_zone
+from fastsep.data.sst.settings import SST, Region
 
 DAYS = np.arange("2001-01-01", "2002-06-30", dtype="datetime64[D]").astype("datetime64[ns]")
 LATITUDE = np.linspace(30, 50, 131)
@@ -253,7 +253,7 @@ def test_a_failure_leaves_the_old_zones(tmp_path, source, capsys, monkeypatch):
     def full(path, data):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("fastsep.data.sst_files.write_bytes", full)
+    monkeypatch.setattr("fastsep.data.sst.files.write_bytes", full)
     status, _, stderr = run_command("prepare_sst", source, "--out", out, *BOX, capsys=capsys)
     assert status == 2 and f"cannot write {out / 'manifest.csv'}" in stderr and "space" in stderr
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before

@@ -16,7 +16,7 @@ import pytest
 from fastsep import cli, evaluate, gen_mnist, gen_wave, import_official, prepare_chairs, prepare_sst, train
 from fastsep.config import EvaluateConfig
 from fastsep.config_file import from_json, to_json
-from fastsep.data.settings import Region
+from fastsep.data.sst.settings import Region
 from fastsep.errors import UserError
 from fastsep.presets import PRESETS
 from fastsep.settings import Setting, Settings, settings_of

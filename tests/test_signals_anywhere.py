@@ -15,7 +15,7 @@ from PIL import Image
 from test_evaluate import make_run
 
 from fastsep.config import Config, ModelConfig, ObjectiveConfig
-from fastsep.data.wave import Wave100
+from fastsep.data.wave.settings import Wave100
 
 SOURCE = str(Path(__file__).parents[1] / "fastsep")
 PLACES = [8, pytest.param(200, marks=pytest.mark.slow)]  # of each command, spread over all that it calls

@@ -15,12 +15,13 @@ import pytest
 
 from fastsep.config import Config
 from fastsep.data.base import DataConfig
-from fastsep.data.chairs import Chairs
-from fastsep.data.chairs_views import SIZE, VIEWS
-from fastsep.data.mnist import MovingMNIST
-from fastsep.data.sst import SST
-from fastsep.data.sst_files import SIDE, write_zone
-from fastsep.data.taxibj import SLOTS_PER_DAY, YEARS, TaxiBJ
+from fastsep.data.chairs.settings import Chairs
+from fastsep.data.chairs.views import SIZE, VIEWS
+from fastsep.data.mnist.settings import MovingMNIST
+from fastsep.data.sst.files import SIDE, write_zone
+from fastsep.data.sst.settings import SST
+from fastsep.data.taxibj.reader import SLOTS_PER_DAY, YEARS
+from fastsep.data.taxibj.settings import TaxiBJ
 from fastsep.evaluation import evaluate_run
 from fastsep.presets import PRESETS
 from fastsep.training.log_file import read_log

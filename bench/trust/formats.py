@@ -21,19 +21,20 @@ from PIL import Image
 from torch import nn
 
 from fastsep.config_file import to_json
-from fastsep.data.chairs import load_views
-from fastsep.data.chairs_views import decode, pack_checksums, pack_header
-from fastsep.data.checksum import checksum
-from fastsep.data.copernicus_files import open_sources
-from fastsep.data.mnist import draw_test_scene
-from fastsep.data.mnist_files import read_idx
-from fastsep.data.mnist_videos import read_scene, write_videos
-from fastsep.data.settings import MovingMNIST, Region
-from fastsep.data.sst_files import read_zone, write_zone
-from fastsep.data.taxibj import load_year
-from fastsep.data.wave import _view as view_sequences
-from fastsep.data.wave_files import WaveSettings
-from fastsep.data.wave_generate import generate
+from fastsep.data.chairs.reader import load_views
+from fastsep.data.chairs.views import decode, pack_checksums, pack_header
+from fastsep.data.formats.checksum import checksum
+from fastsep.data.mnist.files import read_idx
+from fastsep.data.mnist.reader import draw_test_scene
+from fastsep.data.mnist.settings import MovingMNIST
+from fastsep.data.mnist.videos import read_scene, write_videos
+from fastsep.data.sst.copernicus_files import open_sources
+from fastsep.data.sst.files import read_zone, write_zone
+from fastsep.data.sst.settings import Region
+from fastsep.data.taxibj.reader import load_year
+from fastsep.data.wave.files import WaveSettings
+from fastsep.data.wave.generate import generate
+from fastsep.data.wave.reader import _view as view_sequences
 from fastsep.model import SeparableModel
 from fastsep.presets import PRESETS
 from fastsep.training.checkpoint import load_model, save_checkpoint

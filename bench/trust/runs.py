@@ -23,9 +23,9 @@ import torch
 
 from fastsep import cli
 from fastsep.config import Config
-from fastsep.data.mnist_files import SIDE
-from fastsep.data.wave_files import WaveSettings
-from fastsep.data.wave_generate import generate
+from fastsep.data.mnist.files import SIDE
+from fastsep.data.wave.files import WaveSettings
+from fastsep.data.wave.generate import generate
 from fastsep.files import write_bytes
 from fastsep.presets import PRESETS
 from fastsep.training.checkpoint import newest_checkpoint

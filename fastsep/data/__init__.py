@@ -1,6 +1,16 @@
-"""Data sets: their settings in ``settings``, one module each that opens them."""
+"""Data sets, a folder each: its settings, its reader, and what prepares or draws it.
+
+A new one is a folder and a line in ``DATASETS``. Settings are read without PyTorch, so that --help is there at once;
+the reader that they name is imported when the data set is opened.
+"""
 
 from fastsep.data.base import DataConfig
-from fastsep.data.settings import DATASETS
+from fastsep.data.chairs.settings import Chairs
+from fastsep.data.mnist.settings import MovingMNIST
+from fastsep.data.sst.settings import SST
+from fastsep.data.taxibj.settings import TaxiBJ
+from fastsep.data.wave.settings import Wave, Wave100
 
 __all__ = ["DATASETS", "DataConfig"]
+
+DATASETS: dict[str, type[DataConfig]] = {cls.name: cls for cls in (Wave, Wave100, MovingMNIST, SST, TaxiBJ, Chairs)}

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from fastsep.data.base import DataConfig
-from fastsep.data.chairs_views import VIEWS
-from fastsep.data.sst import SST, SSTWindows
+from fastsep.data.chairs.views import VIEWS
+from fastsep.data.sst.reader import SSTWindows
+from fastsep.data.sst.settings import SST
 from fastsep.data.windows import Windows
 from fastsep.evaluation.forecasting import Batch
 from fastsep.evaluation.metrics import mse, psnr, ssim

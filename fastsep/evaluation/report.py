@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from fastsep.evaluation.style import chosen_horizons
+from fastsep.drawing.style import chosen_horizons
 
 
 def print_scores(result: dict[str, Any]) -> None:

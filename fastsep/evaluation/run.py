@@ -15,9 +15,9 @@ from fastsep import __version__
 from fastsep.config import Config, EvaluateConfig
 from fastsep.data.base import DataConfig
 from fastsep.data.windows import Windows
+from fastsep.drawing.gallery import draw_figures
 from fastsep.errors import UserError, warn
 from fastsep.evaluation.forecasting import exact_float32
-from fastsep.evaluation.gallery import draw_figures
 from fastsep.evaluation.protocols import PROTOCOLS, Protocol
 from fastsep.evaluation.scoring import Stopwatch, mean_up_to, score_forecasts, score_swaps
 from fastsep.files import write_problem, write_text
@@ -87,7 +87,7 @@ def evaluate_run(
             report(result)
         _write(run, result)  # before anything is drawn, which is not what took so long
         if figures:
-            paths = draw_figures(run, model, config, windows, protocol, result["curves"], read_log(run))
+            paths = draw_figures(run, model, config, windows, protocol.labels(), result["curves"], read_log(run))
             result["figures"] = [str(path.relative_to(run)) for path in paths]
             _write(run, result)
     if not all(math.isfinite(value) for curve in result["curves"]["model"].values() for value in curve):

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from fastsep import signals
 from fastsep.config import MAX_STEPS, Config, check_resumable
 from fastsep.data.windows import Windows
+from fastsep.drawing.strip import forecast_strip
 from fastsep.errors import UserError, first_line, is_memory_problem
-from fastsep.evaluation.strip import forecast_strip
 from fastsep.model import SeparableModel
 from fastsep.training import draws
 from fastsep.training.checkpoint import Checkpoint, find_checkpoint, last_good, load_weights, save_checkpoint

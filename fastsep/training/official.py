@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from fastsep.config import Config, RunConfig
-from fastsep.data.reading import reading
+from fastsep.data.formats.reading import reading
 from fastsep.errors import UserError
 from fastsep.model import SeparableModel
 from fastsep.presets import PRESETS

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from fastsep.data.reading import reading
+from fastsep.data.formats.reading import reading
 from fastsep.errors import UserError
 
 _STORAGES = {

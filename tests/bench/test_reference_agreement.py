@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bench.reference import ReferenceModel, reference_objective
+from bench.reference.model import ReferenceModel, reference_objective
 from bench.subjects import shrunk
 from fastsep.model import SeparableModel
 from fastsep.objective import objective

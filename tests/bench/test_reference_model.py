@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 
-from bench.reference import ReferenceModel, ReferenceStep, compile_networks, reference_objective
+from bench.reference.model import ReferenceModel, ReferenceStep, compile_networks, reference_objective
 from fastsep.config import ModelConfig, ObjectiveConfig
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "model.json").read_text())

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bench.reference_metrics import score_frames
-from bench.reference_wave import simulate_one
+from bench.reference.metrics import score_frames
+from bench.reference.wave import simulate_one
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "data.json").read_text())
 

@@ -13,7 +13,7 @@ from training.test_checkpoint import SMALL
 from bench.trust.faults import ERRORS, Layer
 from bench.trust.table import trust_section
 from fastsep.config import Config
-from fastsep.data.wave import Wave100
+from fastsep.data.wave.settings import Wave100
 from fastsep.errors import UserError
 from fastsep.files import write_text
 from fastsep.model import SeparableModel

@@ -10,8 +10,9 @@ import torch
 from golden_items import GOLDEN, assert_item
 from PIL import Image
 
-from fastsep.data.chairs import Chairs, load_views, split_chairs
-from fastsep.data.chairs_views import decode, pack_checksums, pack_header
+from fastsep.data.chairs.reader import load_views, split_chairs
+from fastsep.data.chairs.settings import Chairs
+from fastsep.data.chairs.views import decode, pack_checksums, pack_header
 from fastsep.errors import UserError
 
 CPU = torch.device("cpu")

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fastsep.data.climatology import climatology, climatology_keys
-from fastsep.data.copernicus import free_tiles
+from fastsep.data.sst.climatology import climatology, climatology_keys
+from fastsep.data.sst.copernicus import free_tiles
 from fastsep.errors import UserError
 
 

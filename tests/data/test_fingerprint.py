@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from fastsep.data.chairs.settings import Chairs
 from fastsep.data.fingerprint import IN_MEMORY, fingerprint
-from fastsep.data.settings import Chairs, MovingMNIST, Wave
+from fastsep.data.mnist.settings import MovingMNIST
+from fastsep.data.wave.settings import Wave
 
 
 def write(path, size, seed=0, **changes):

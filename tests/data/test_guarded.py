@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from fastsep.data.guarded import guarded
+from fastsep.data.formats.guarded import guarded
 
 
 def test_values_come_back():

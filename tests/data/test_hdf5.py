@@ -10,8 +10,8 @@ import h5py
 import numpy as np
 import pytest
 
-from fastsep.data.hdf5 import find_dataset, open_hdf5, read_attribute, read_dataset, row_checksums, verify_rows
-from fastsep.data.hdf5_stream import Rows, hdf5_stream
+from fastsep.data.formats.hdf5 import find_dataset, open_hdf5, read_attribute, read_dataset, row_checksums, verify_rows
+from fastsep.data.formats.hdf5_stream import Rows, hdf5_stream
 from fastsep.errors import UserError
 
 SMALL = {"a": np.arange(7.0), "b": np.arange(300_000, dtype=np.int16).reshape(3, -1), "empty": np.zeros((0, 2))}
@@ -59,7 +59,7 @@ def test_a_full_disk_is_an_ordinary_error(tmp_path):
     code = """
 import errno, resource, signal, sys, numpy as np
 from pathlib import Path
-from fastsep.data.hdf5_stream import Rows, hdf5_stream
+from fastsep.data.formats.hdf5_stream import Rows, hdf5_stream
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 for limit in (0, 500, 5_000, 40_000, 100_000):
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))

@@ -8,9 +8,10 @@ import pytest
 import torch
 from golden_items import GOLDEN, assert_item
 
-from fastsep.data.mnist import TEST_SEED, MovingMNIST, draw_test_scene, single_digits
-from fastsep.data.mnist_videos import draw_scene, read_scene, write_videos
-from fastsep.data.moving_digits import random_bounces, render, straight
+from fastsep.data.mnist.moving_digits import random_bounces, render, straight
+from fastsep.data.mnist.reader import draw_test_scene, single_digits
+from fastsep.data.mnist.settings import TEST_SEED, MovingMNIST
+from fastsep.data.mnist.videos import draw_scene, read_scene, write_videos
 from fastsep.errors import UserError
 
 CPU = torch.device("cpu")

@@ -7,8 +7,8 @@ import struct
 import numpy as np
 import pytest
 
-from fastsep.data import mnist_files
-from fastsep.data.mnist_files import load_digits, read_idx
+from fastsep.data.mnist import files as mnist_files
+from fastsep.data.mnist.files import load_digits, read_idx
 from fastsep.errors import UserError
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fastsep.data.netcdf_time import decode_days
+from fastsep.data.formats.netcdf_time import decode_days
 
 
 @pytest.mark.parametrize(

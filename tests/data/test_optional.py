@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from fastsep.data.optional import optional
+from fastsep.data.formats.optional import optional
 from fastsep.errors import UserError
 
 

@@ -15,15 +15,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from fastsep.data.copernicus_files import box_columns
-from fastsep.data.hdf5 import find_dataset, open_hdf5, read_dataset, row_checksums, verify_rows
-from fastsep.data.hdf5_stream import Rows, hdf5_stream
-from fastsep.data.mnist_files import read_idx
-from fastsep.data.netcdf_time import decode_days
-from fastsep.data.settings import Wave
-from fastsep.data.wave import _view as read_sequences
-from fastsep.data.wave import open_windows
-from fastsep.data.wave_files import load_sequence
+from fastsep.data.formats.hdf5 import find_dataset, open_hdf5, read_dataset, row_checksums, verify_rows
+from fastsep.data.formats.hdf5_stream import Rows, hdf5_stream
+from fastsep.data.formats.netcdf_time import decode_days
+from fastsep.data.mnist.files import read_idx
+from fastsep.data.sst.copernicus_files import box_columns
+from fastsep.data.wave.files import load_sequence
+from fastsep.data.wave.reader import _view as read_sequences
+from fastsep.data.wave.reader import open_windows
+from fastsep.data.wave.settings import Wave
 from fastsep.errors import UserError
 from fastsep.training.official_pickle import read_module
 

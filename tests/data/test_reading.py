@@ -13,7 +13,7 @@ from pathlib import Path
 import h5py
 import pytest
 
-from fastsep.data.reading import reading
+from fastsep.data.formats.reading import reading
 from fastsep.errors import UserError
 
 

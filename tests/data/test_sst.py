@@ -9,8 +9,8 @@ import torch
 import xarray
 from golden_items import GOLDEN, assert_item
 
-from fastsep.data.sst import SST
-from fastsep.data.sst_files import read_zone, write_zone
+from fastsep.data.sst.files import read_zone, write_zone
+from fastsep.data.sst.settings import SST
 from fastsep.errors import UserError
 
 CPU = torch.device("cpu")
@@ -190,7 +190,7 @@ def test_a_zone_is_whole_or_absent_on_a_full_disk(tmp_path):
     code = """
 import resource, signal, sys, numpy as np
 from pathlib import Path
-from fastsep.data.sst_files import write_zone
+from fastsep.data.sst.files import write_zone
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 try:

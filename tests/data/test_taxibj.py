@@ -8,7 +8,8 @@ import pytest
 import torch
 from golden_items import GOLDEN, assert_item
 
-from fastsep.data.taxibj import TaxiBJ, load_year, window_starts
+from fastsep.data.taxibj.reader import load_year, window_starts
+from fastsep.data.taxibj.settings import TaxiBJ
 from fastsep.errors import UserError
 
 CPU = torch.device("cpu")

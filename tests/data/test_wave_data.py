@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from fastsep.data.wave import Wave, Wave100
-from fastsep.data.wave_files import WaveSettings, draw, open_frames, pixels
-from fastsep.data.wave_generate import generate
-from fastsep.data.wave_writers import write_hdf5, write_pt
+from fastsep.data.wave.files import WaveSettings, draw, open_frames, pixels
+from fastsep.data.wave.generate import generate
+from fastsep.data.wave.settings import Wave, Wave100
+from fastsep.data.wave.writers import write_hdf5, write_pt
 from fastsep.errors import UserError
 from kernels.wave import simulate
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from fastsep.data import DATASETS
-from fastsep.data.chairs import Chairs
-from fastsep.data.mnist import MovingMNIST
-from fastsep.data.sst import SST
-from fastsep.data.sst_files import write_zone
+from fastsep.data.chairs.settings import Chairs
+from fastsep.data.mnist.settings import MovingMNIST
+from fastsep.data.sst.files import write_zone
+from fastsep.data.sst.settings import SST
+from fastsep.drawing.gallery import APPEARANCES
 from fastsep.evaluation.forecasting import Batch
-from fastsep.evaluation.gallery import APPEARANCES
 from fastsep.evaluation.metrics import ssim
 from fastsep.evaluation.protocols import PROTOCOLS
 
@@ -84,7 +84,7 @@ def test_sst_is_scored_in_degrees_with_and_without_the_targets_statistics(sst):
     scores = protocol.score(forecast, Batch(index, cond, truth, forecast))
     assert set(scores) == set(protocol.metrics) and all(score.shape == (2, 6) for score in scores.values())
 
-    from fastsep.data.sst_files import read_zone
+    from fastsep.data.sst.files import read_zone
 
     for row, zone in enumerate(ZONES):
         celsius, mean, std = (torch.from_numpy(x) for x in read_zone(directory, zone))

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from fastsep.config import Config, ModelConfig
 from fastsep.config_file import from_json, to_json
-from fastsep.data.wave import Wave100
+from fastsep.data.wave.settings import Wave100
 from fastsep.errors import UserError
 from fastsep.model import SeparableModel
 from fastsep.presets import PRESETS

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from fastsep.config import Config, ModelConfig, ObjectiveConfig
-from fastsep.data.settings import Wave100
-from fastsep.data.wave_files import WaveSettings
-from fastsep.data.wave_generate import generate
+from fastsep.data.wave.files import WaveSettings
+from fastsep.data.wave.generate import generate
+from fastsep.data.wave.settings import Wave100
 from fastsep.errors import UserError
 from fastsep.evaluation import evaluate_run
 from fastsep.model import SeparableModel

@@ -10,7 +10,7 @@ from network_cases import CONFIGS, NARROW
 from torch import Tensor
 
 from fastsep.config import Config, ObjectiveConfig, OptimConfig
-from fastsep.data.taxibj import TaxiBJ
+from fastsep.data.taxibj.settings import TaxiBJ
 from fastsep.data.windows import TensorWindows, all_starts
 from fastsep.model import SeparableModel
 from fastsep.training.step import TrainStep, Ways

@@ -10,7 +10,7 @@ import pytest
 from training.test_checkpoint import SMALL
 
 from fastsep.config import Config
-from fastsep.data.wave import Wave100
+from fastsep.data.wave.settings import Wave100
 from fastsep.errors import UserError
 from fastsep.model import SeparableModel
 from fastsep.training.checkpoint import save_checkpoint

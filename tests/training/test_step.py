@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from fastsep.config import Config, ModelConfig, ObjectiveConfig, OptimConfig
-from fastsep.data.mnist import MovingMNIST
-from fastsep.data.wave import Wave100
+from fastsep.data.mnist.settings import MovingMNIST
+from fastsep.data.wave.settings import Wave100
 from fastsep.data.windows import TensorWindows, all_starts
 from fastsep.errors import UserError
 from fastsep.model import SeparableModel

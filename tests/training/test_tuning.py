@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from fastsep.config import Config, ModelConfig, ObjectiveConfig, OptimConfig
-from fastsep.data.taxibj import TaxiBJ
+from fastsep.data.taxibj.settings import TaxiBJ
 from fastsep.data.windows import TensorWindows, all_starts
 from fastsep.model import SeparableModel
 from fastsep.training import tuning

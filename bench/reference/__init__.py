@@ -1,0 +1,1 @@
+"""The naive PyTorch implementation that everything is measured against."""

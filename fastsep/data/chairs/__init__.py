@@ -1,0 +1,1 @@
+"""Chairs that rotate, and what packs their views."""

@@ -1,0 +1,1 @@
+"""File formats: read with every damage told in one line, written whole."""

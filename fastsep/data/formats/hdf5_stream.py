@@ -1,0 +1,166 @@
+"""Writes HDF5 files as an ordinary stream of bytes, with checksums.
+
+HDF5 keeps much of an open file in memory. Where the disk runs full under it, closing fails too, and the process may end
+in a segmentation fault. Here HDF5 only lays the file out, in memory and without its large array; the bytes go to the
+disk as those of any other file, and a full one is an ``OSError``.
+
+The format is that of HDF5 1.10, which protects its own structure with checksums. Arrays carry theirs, a CRC-32 of the
+values: small ones as the attribute ``crc32``, large ones as the data set that it names, a number for each row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import h5py
+import numpy as np
+
+from fastsep import signals
+from fastsep.data.formats.checksum import checksum
+from fastsep.files import whole_path
+
+_SUM = np.dtype("<u4")
+_PAGE = 4096  # large arrays start at one, so that they can be mapped into memory
+
+
+class Rows(NamedTuple):
+    """A large array: written row by row, none of it in memory."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+
+@contextmanager
+def hdf5_stream(
+    path: Path, attributes: Mapping[str, Any], arrays: Mapping[str, np.ndarray], name: str, rows: Rows
+) -> Iterator[RowWriter]:
+    """Write an HDF5 file of ``arrays`` and the large array ``name``, which appears when the block ends well.
+
+    Raises:
+        OSError: it cannot be written; what was there before is untouched.
+        ValueError: the block wrote another number of rows than ``rows`` has.
+    """
+    layout = _lay_out(attributes, arrays, name, rows)
+    with whole_path(path) as part, open(part, "r+b") as file:
+        for offset, data in layout.pieces:
+            file.seek(offset)
+            file.write(data)
+        file.seek(layout.rows_at)
+        out = RowWriter(file, rows)
+        yield out
+        if len(out.sums) != rows.shape[0]:
+            raise ValueError(f"{len(out.sums)} rows were written of {rows.shape[0]}")
+        file.seek(layout.sums_at)
+        file.write(np.array(out.sums, _SUM).tobytes())
+        file.truncate(layout.size)
+
+
+class RowWriter:
+    """Takes the rows of the large array, in their order."""
+
+    def __init__(self, file: BinaryIO, rows: Rows):
+        self._file = file
+        self._row = rows.dtype, rows.shape[1:]
+        self.sums: list[int] = []
+
+    def write(self, values: np.ndarray) -> None:
+        """Append rows (count, ...) of the array's own data type."""
+        if (values.dtype, values.shape[1:]) != self._row:
+            raise ValueError(f"rows of {values.dtype} {values.shape[1:]} do not fit {self._row}")
+        for row in values:
+            self.sums.append(checksum(row))
+            self._file.write(memoryview(np.ascontiguousarray(row)).cast("B"))
+
+
+class _Layout(NamedTuple):
+    pieces: list[tuple[int, bytes]]
+    """HDF5's own bytes: (offset, bytes), in their order."""
+    rows_at: int
+    sums_at: int
+    size: int
+
+
+def _lay_out(attributes: Mapping[str, Any], arrays: Mapping[str, np.ndarray], name: str, rows: Rows) -> _Layout:
+    image = _Image()
+    options = {"libver": ("v110", "v110"), "alignment_threshold": _PAGE, "alignment_interval": _PAGE}
+    # HDF5 calls the image from C, where an exception of a signal would be lost.
+    with signals.held(), h5py.File(image, "w", **options) as file:
+        for key, value in attributes.items():
+            file.attrs[key] = _fixed(value) if isinstance(value, str) else value
+        for other, values in arrays.items():
+            file[other] = values
+            file[other].attrs["crc32"] = np.uint32(checksum(values))
+        rows_at = _reserve(file, name, rows)
+        sums_at = _reserve(file, f"{name}_crc32", Rows(rows.shape[:1], _SUM))
+        file[name].attrs["crc32"] = _fixed(f"{name}_crc32")
+    return _Layout(image.pieces, rows_at, sums_at, image.size)
+
+
+def _fixed(text: str) -> np.ndarray:
+    """A text of fixed length: others lie in a part of the file that has no checksums."""
+    data = text.encode()
+    return np.array(data, h5py.string_dtype("utf-8", max(1, len(data))))
+
+
+def _reserve(file: h5py.File, name: str, rows: Rows) -> int:
+    """Give an array its place in the file without writing it; the place's offset."""
+    options = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    options.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    options.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    options.set_obj_track_times(False)  # equal settings give equal bytes
+    space = h5py.h5s.create_simple(rows.shape)
+    made = h5py.h5d.create(file.id, name.encode(), h5py.h5t.py_create(rows.dtype, logical=True), space, options)
+    return made.get_offset()
+
+
+class _Image:
+    """What HDF5 writes, kept without the gaps; a file object as h5py wants it."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.pieces: list[tuple[int, bytes]] = []
+        """(offset, bytes) in order; no two overlap."""
+        self._at = 0
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self._at = offset + (0, self._at, self.size)[whence]
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def write(self, data: bytes | memoryview) -> int:
+        start, end = self._at, self._at + len(data)
+        kept = [(start, bytes(data))]
+        for offset, old in self.pieces:
+            kept.append((offset, old[: max(0, start - offset)]))
+            kept.append((max(offset, end), old[max(0, end - offset) :]))
+        self.pieces = sorted(piece for piece in kept if piece[1])
+        self._at, self.size = end, max(self.size, end)
+        return len(data)
+
+    def readinto(self, buffer: memoryview) -> int:
+        found = bytearray(len(buffer))
+        for offset, data in self.pieces:
+            skipped = max(0, self._at - offset)
+            first = max(0, offset - self._at)
+            part = data[skipped : skipped + max(0, len(found) - first)]
+            found[first : first + len(part)] = part
+        buffer[:] = found
+        self._at += len(found)
+        return len(found)
+
+    def read(self, size: int) -> bytes:
+        buffer = bytearray(size)
+        self.readinto(memoryview(buffer))
+        return bytes(buffer)
+
+    def truncate(self, size: int | None = None) -> int:
+        self.size = self._at if size is None else size
+        return self.size
+
+    def flush(self) -> None:
+        pass

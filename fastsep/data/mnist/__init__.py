@@ -1,0 +1,1 @@
+"""Moving MNIST: digits that bounce, drawn as they are asked for."""

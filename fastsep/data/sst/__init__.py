@@ -1,0 +1,1 @@
+"""Sea surface temperature in zones of the North Atlantic, and what cuts them out of an ocean model."""

@@ -1,0 +1,1 @@
+"""TaxiBJ: traffic flow of Beijing."""

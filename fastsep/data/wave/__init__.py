@@ -1,0 +1,1 @@
+"""WaveEq and WaveEq-100: waves on a grid, made or read."""

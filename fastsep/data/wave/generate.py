@@ -1,0 +1,82 @@
+"""Generation of WaveEq files: simulate a piece while the piece before it is being written."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from fastsep.data.disk_space import require_space
+from fastsep.data.wave.files import C_RANGE, HDF5_NAME, PT_FOLDER, WaveSettings, draw
+from fastsep.data.wave.writers import Writer, write_hdf5, write_pt
+from fastsep.errors import UserError
+from fastsep.files import make_directory, write_problem
+from fastsep.progress import progress_bar
+from kernels.wave import simulate, stability_limit
+from kernels.wave.scheme import MIN_GRID
+
+Format = Literal["hdf5", "pt"]
+_CHUNK_BYTES = 128 << 20
+
+
+def check(settings: WaveSettings) -> None:
+    """Raise ``UserError`` for settings that cannot be simulated."""
+    for name in ("size", "frames"):
+        if getattr(settings, name) < 1:
+            raise UserError(f"{name} is {getattr(settings, name)}: set --{name} to at least 1")
+    if settings.grid < MIN_GRID:
+        raise UserError(
+            f"a grid of {settings.grid} cells is too small for the stencil: set --grid to at least {MIN_GRID}"
+        )
+    if not 0 <= settings.seed < 2**32:
+        raise UserError(f"seed is {settings.seed}: set --seed to a number from 0 to 2^32 - 1")
+    limit = stability_limit(C_RANGE[1])
+    if not 0 < settings.dt <= limit:
+        raise UserError(
+            f"a time step of {settings.dt:g} s is outside the stable range: set --dt above 0 and at most {limit:.6f} s"
+        )
+
+
+def generate(folder: Path, settings: WaveSettings, device: torch.device, format: Format = "hdf5") -> Path:
+    """Simulate the sequences and write them to ``folder``; returns the file (hdf5) or the folder of files (pt).
+
+    Needs less than 1 GB of memory whatever the size.
+
+    Raises:
+        UserError: settings out of range, a folder that cannot be written or a disk that is full. Whenever this ends
+            early, by an interrupt too, what lay in ``folder`` before is left as it was.
+    """
+    check(settings)
+    path = folder / (HDF5_NAME if format == "hdf5" else PT_FOLDER)
+    try:
+        require_space(folder, settings.size * (settings.sequence_bytes + 4096))
+        f0, c = draw(settings.size, settings.seed)
+        make_directory(folder)
+        with (write_hdf5 if format == "hdf5" else write_pt)(folder, settings, f0, c) as writer:
+            _stream(writer, settings, torch.from_numpy(f0), torch.from_numpy(c), device)
+    except OSError as error:
+        raise write_problem(path, error, "choose another --out") from None
+    return path
+
+
+def _stream(writer: Writer, settings: WaveSettings, f0: torch.Tensor, c: torch.Tensor, device: torch.device) -> None:
+    count = min(settings.size, max(1, _CHUNK_BYTES // settings.sequence_bytes))
+    shape = (count, settings.frames, settings.grid, settings.grid)
+    buffers = [torch.empty(shape, pin_memory=device.type == "cuda") for _ in range(2)]
+    pending = None
+    with ThreadPoolExecutor(1) as pool, progress_bar(total=settings.size, unit="sequence") as bar:
+        for step, first in enumerate(range(0, settings.size, count)):
+            part = slice(first, first + count)
+            chunk = buffers[step % 2][: len(c[part])]
+            options = {"frames": settings.frames, "grid": settings.grid, "dt": settings.dt}
+            if device.type == "cuda":
+                chunk.copy_(simulate(c[part], f0[part], **options, device=device))
+            else:
+                simulate(c[part], f0[part], **options, out=chunk)
+            if pending:
+                pending.result()
+            pending = pool.submit(writer.write, chunk.numpy())
+            bar.update(len(chunk))
+        pending.result()

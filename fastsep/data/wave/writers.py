@@ -1,0 +1,112 @@
+"""Writes WaveEq in two formats, whole or not at all.
+
+Letters: T frames, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from fastsep import __version__, signals
+from fastsep.data.formats.hdf5_stream import Rows, hdf5_stream
+from fastsep.data.wave.files import C_RANGE, F0_RANGE, HDF5_NAME, PT_FOLDER, PT_PATTERN, WaveSettings, pixels
+from fastsep.files import make_directory, sync_directory, write_bytes
+from fastsep.locks import lock
+
+
+class Writer(Protocol):
+    """Takes sequences (count, T, H, W) float32 in their order."""
+
+    def write(self, chunk: np.ndarray) -> None: ...
+
+
+@contextmanager
+def write_hdf5(folder: Path, settings: WaveSettings, f0: np.ndarray, c: np.ndarray) -> Iterator[Writer]:
+    """One file ``wave.h5``, which appears when the block ends well.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    s = settings
+    rows, columns = pixels(s.grid)
+    arrays = {"c": c, "f0": f0, "pixel_rows": rows, "pixel_columns": columns}
+    sequences = Rows((s.size, s.frames, s.grid, s.grid), np.dtype(np.float32))
+    with hdf5_stream(folder / HDF5_NAME, _attributes(s), arrays, "simulations", sequences) as out:
+        yield out
+
+
+@contextmanager
+def write_pt(folder: Path, settings: WaveSettings, f0: np.ndarray, c: np.ndarray) -> Iterator[Writer]:
+    """The authors' layout: ``data/homogenous_wave{i}.pt`` (``simul``, ``c``) and pixels ``rand_w.pt``, ``rand_h.pt``.
+
+    The files are collected in a folder beside it and moved when all are there; those of an older set go.
+
+    Raises:
+        OSError: they cannot be written.
+    """
+    part = folder / f".{PT_FOLDER}.part"
+    with lock(folder / f".{PT_FOLDER}.lock"):
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir()
+        try:
+            for name, index in zip(("rand_w", "rand_h"), pixels(settings.grid), strict=True):
+                _save(torch.from_numpy(index), part / f"{name}.pt")
+            yield _PtWriter(part, f0, c)
+            with signals.held():
+                _replace_set(folder / PT_FOLDER, part)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+class _PtWriter:
+    def __init__(self, part: Path, f0: np.ndarray, c: np.ndarray):
+        self._part, self._f0, self._c = part, f0, c
+        self._done = 0
+
+    def write(self, chunk: np.ndarray) -> None:
+        for i, frames in enumerate(chunk, start=self._done):
+            sequence = {"simul": torch.from_numpy(frames.copy()), "c": float(self._c[i]), "f0": float(self._f0[i])}
+            _save(sequence, self._part / f"homogenous_wave{i}.pt")
+        self._done += len(chunk)
+
+
+def _save(value: Any, path: Path) -> None:
+    buffer = io.BytesIO()  # PyTorch itself would say neither why nor where a file cannot be written
+    torch.save(value, buffer)
+    write_bytes(path, buffer.getvalue())
+
+
+def _replace_set(folder: Path, part: Path) -> None:
+    make_directory(folder)
+    new = {path.name for path in part.iterdir()}
+    for old in folder.iterdir():
+        if PT_PATTERN.fullmatch(old.name) and old.name not in new:
+            old.unlink()
+    for name in sorted(new):
+        os.replace(part / name, folder / name)
+    sync_directory(folder)
+
+
+def _attributes(settings: WaveSettings) -> dict[str, Any]:
+    return asdict(settings) | {
+        "dx": 1.0,
+        "c_range": C_RANGE,
+        "f0_range": F0_RANGE,
+        "source_centre": (settings.grid // 2, settings.grid // 2),
+        "source_radius": 5.0,
+        "source_decay": 20.0,
+        "integrator": "Runge-Kutta, 3/8 rule, float32",
+        "stencil": "fourth order, zero in the two outermost cells of each axis",
+        "pixel_seed": 42,
+        "fastsep_version": __version__,
+    }

@@ -1,0 +1,109 @@
+"""A forecast as an animation.
+
+Letters: n conditioning frames, h forecast horizon.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.animation import PillowWriter
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from fastsep.drawing.points import by_course
+from fastsep.drawing.style import (
+    ERROR_MAP,
+    FORECAST,
+    TRUTH,
+    Appearance,
+    error_picture,
+    limits_of,
+    new_figure,
+    picture,
+    whole,
+)
+
+_DPI = 80
+
+
+def animate_images(cond: Tensor, truth: Tensor, forecast: Tensor, appearance: Appearance, path: Path) -> Path:
+    """Truth, forecast and error side by side over time: (n, C, H, W), then (h, C, H, W) twice. Writes a GIF."""
+    n = len(cond)
+    low, high = limits_of(truth, appearance)
+    worst = float((forecast - truth).abs().max()) or 1.0
+    figure = new_figure(7.6, 3.0)
+    axes = figure.subplots(1, 3)
+    show = {"cmap": appearance.colours, "vmin": low, "vmax": high}
+    blank = np.zeros(truth.shape[-2:])
+    shown = [axes[0].imshow(picture(cond[0]), **show), axes[1].imshow(picture(cond[0]), **show)]
+    error = axes[2].imshow(blank, cmap=ERROR_MAP, vmin=0, vmax=worst)
+    for axis, name in zip(axes, ("truth", "forecast", "absolute error"), strict=True):
+        axis.set_title(name)
+        axis.set_xticks([])
+        axis.set_yticks([])
+    if truth.shape[1] != 3:
+        figure.colorbar(shown[0], ax=axes[:2].tolist(), aspect=20, pad=0.02, shrink=0.8).set_label(appearance.quantity)
+    figure.colorbar(error, ax=axes[2], aspect=20, pad=0.02, shrink=0.8).set_label("|error|")
+    _freeze(figure)
+    title = figure.suptitle("")
+    writer = PillowWriter(fps=_rate(n + len(truth)))
+    with whole(path) as part, writer.saving(figure, part, _DPI):
+        for t in range(n + len(truth)):
+            is_future = t >= n
+            true = truth[t - n] if is_future else cond[t]
+            predicted = forecast[t - n] if is_future else cond[t]
+            shown[0].set_data(picture(true))
+            shown[1].set_data(picture(predicted))
+            error.set_data(error_picture(predicted, true))
+            title.set_text(f"{appearance.title}: {_when(t, n)}")
+            writer.grab_frame()
+    return path
+
+
+def animate_points(cond: Tensor, truth: Tensor, forecast: Tensor, appearance: Appearance, path: Path) -> Path:
+    """All points at each time, truth against forecast: (n, 1, P), then (h, 1, P) twice. Writes a GIF."""
+    n = len(cond)
+    true = torch.cat([cond, truth])[:, 0].float().cpu()  # (n + h, P)
+    predicted = torch.cat([cond, forecast])[:, 0].float().cpu()
+    low, high = min(true.min(), predicted.min()).item(), max(true.max(), predicted.max()).item()
+    pad = 0.05 * (high - low) + 1e-6
+    order = by_course(truth)
+    true, predicted = true[:, order], predicted[:, order]
+    figure = new_figure(7.6, 3.2)
+    axis = figure.subplots()
+    (true_line,) = axis.plot(true[0], "o", color=TRUTH, markersize=4.5, fillstyle="none", label="truth")
+    (line,) = axis.plot(predicted[0], ".", color=FORECAST, markersize=4.5, label="forecast")
+    axis.set_ylim(low - pad, high + pad)
+    axis.set_xlabel("points, sorted by their course")
+    axis.set_ylabel(appearance.quantity)
+    figure.legend(loc="outside lower center", ncols=2)
+    _freeze(figure)
+    title = figure.suptitle("")
+    writer = PillowWriter(fps=_rate(len(true)))
+    with whole(path) as part, writer.saving(figure, part, _DPI):
+        for t in range(len(true)):
+            true_line.set_ydata(true[t])
+            line.set_ydata(predicted[t])
+            line.set_visible(t >= n)
+            title.set_text(f"{appearance.title}: {_when(t, n)}")
+            writer.grab_frame()
+    return path
+
+
+def _freeze(figure: Figure) -> None:
+    """Lay out once: repeating it would take most of the time, and axes would move."""
+    figure.suptitle("t+1")
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+
+
+def _when(t: int, n: int) -> str:
+    return f"t+{t - n + 1}" if t >= n else f"conditioning frame {t + 1} of {n}"
+
+
+def _rate(frames: int) -> int:
+    """Frames a second: long sequences run faster."""
+    return 4 if frames <= 20 else 8

@@ -1,0 +1,122 @@
+"""Which figures a run gets, and the sequences that they show.
+
+Letters: S sequences, n conditioning frames, h forecast horizon; ``*shape`` one frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from fastsep.config import Config
+from fastsep.data.windows import Windows
+from fastsep.drawing.animation import animate_images, animate_points
+from fastsep.drawing.curves import error_figure, latent_figure, training_figure
+from fastsep.drawing.frames import forecast_figure, strips_figure, swap_figure
+from fastsep.drawing.points import heatmap_figure, series_figure
+from fastsep.drawing.style import Appearance, chosen_horizons, save, styled
+from fastsep.errors import warn
+from fastsep.model import SeparableModel
+
+_SEQUENCES = 4
+_SWAP_TIMES = 3
+_SWAP_HORIZON = 20
+APPEARANCES = {
+    "wave": Appearance("WaveEq", "displacement, scaled to 0..1", "viridis", None, "frames of 2 ms"),
+    "wave100": Appearance("WaveEq-100", "displacement, scaled to 0..1", "viridis", None, "frames of 2 ms"),
+    "mnist": Appearance("Moving MNIST", "brightness, 0..1", "gray", (0.0, 1.0)),
+    "chairs": Appearance("Chairs", "colour", "gray", (0.0, 1.0), "views"),
+    "taxibj": Appearance("TaxiBJ", "inflow, scaled to 0..1", "magma", None, "half hours"),
+    "sst": Appearance("SST", "temperature, each frame normalised [std]", "RdYlBu_r", None, "days"),
+}
+
+
+class _Examples(NamedTuple):
+    """Test sequences to draw."""
+
+    cond: Tensor
+    """(S, n, *shape), the conditioning frames."""
+    truth: Tensor
+    """(S, h, *shape), the frames that followed."""
+    forecast: Tensor
+    """(S, h, *shape), the model's."""
+
+
+def draw_figures(
+    run: Path,
+    model: SeparableModel,
+    config: Config,
+    windows: Windows,
+    labels: dict[str, str],
+    curves: dict[str, Any],
+    log: list[dict[str, Any]],
+) -> list[Path]:
+    """Draw everything that suits the data set into ``run/figures`` and return the paths.
+
+    Args:
+        labels: name and unit of every score in ``curves``.
+
+    Raises:
+        UserError: a figure cannot be written.
+    """
+    appearance = APPEARANCES[config.data.name]
+    folder = run / "figures"
+    batch = _examples(model, windows, config.model.nt_cond)
+    horizon = batch.truth.shape[1]
+    cond, truth, forecast = batch.cond.cpu(), batch.truth.cpu(), batch.forecast.cpu()
+    is_image = truth.ndim == 5
+    paths: list[Path] = []
+
+    def draw(name: str, make: Callable[[], Figure]) -> None:
+        drawn(name, lambda: save(make(), folder / f"{name}.png"))
+
+    def drawn(name: str, write: Callable[[], Path]) -> None:
+        try:
+            paths.append(write())
+        except (ValueError, ArithmeticError, RuntimeError) as error:  # numbers that cannot be drawn, such as NaN
+            warn(f"no figure {name}: {(str(error).splitlines() or [type(error).__name__])[0][:150]}")
+
+    with styled():
+        if is_image:
+            draw("forecast", lambda: forecast_figure(truth[0], forecast[0], appearance))
+            draw("strips", lambda: strips_figure(cond, truth, forecast, appearance))
+            if not config.model.no_s:
+                draw("swap", lambda: _swap(model, batch, appearance))
+        else:
+            draw("forecast", lambda: heatmap_figure(cond[0], truth[0], forecast[0], appearance))
+            draw("series", lambda: series_figure(cond[0], truth[0], forecast[0], appearance))
+        draw("error", lambda: error_figure(curves, labels, len(windows), appearance))
+        trajectory = model.trajectory(batch.cond, horizon + config.model.offset)
+        draw("latent", lambda: latent_figure(trajectory, config.model.offset, appearance))
+        if len(log) > 1:
+            draw("training", lambda: training_figure(log, f"{appearance.title}: training"))
+        animate = animate_images if is_image else animate_points
+        gif = folder / "forecast.gif"
+        drawn("forecast.gif", lambda: animate(cond[0], truth[0], forecast[0], appearance, gif))
+    return paths
+
+
+def _examples(model: SeparableModel, windows: Windows, n: int) -> _Examples:
+    """Sequences from all over the test set."""
+    # Multiples of the golden section lie apart however many there are.
+    places = (torch.arange(1, min(_SEQUENCES, len(windows)) + 1, dtype=torch.float64) * 0.6180339887) % 1
+    index = (places * len(windows)).long().to(windows.device)
+    video = windows.batch(index)
+    cond, truth = video[:, :n], video[:, n:]
+    return _Examples(cond, truth, model.forecast(cond, truth.shape[1]))
+
+
+def _swap(model: SeparableModel, batch: _Examples, appearance: Appearance) -> Figure:
+    rows = min(3, len(batch.cond))
+    columns = min(2, rows)
+    horizons = chosen_horizons(min(batch.truth.shape[1], _SWAP_HORIZON))[-_SWAP_TIMES:]
+    times = [k - 1 for k in horizons]
+    content = batch.cond[:rows].repeat_interleave(columns, 0)  # (rows * columns, n, *shape)
+    motion = batch.cond[:columns].repeat(rows, *[1] * (batch.cond.ndim - 1))
+    swapped = model.swap(content, motion, horizons[-1])[:, times].unflatten(0, (rows, columns)).cpu()
+    return swap_figure(batch.cond[:rows, -1].cpu(), batch.truth[:columns, times].cpu(), swapped, horizons, appearance)

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from PIL import Image
+
+from fastsep.drawing.animation import animate_images, animate_points
+from fastsep.drawing.curves import error_figure, latent_figure, training_figure
+from fastsep.drawing.frames import forecast_figure, strips_figure, swap_figure
+from fastsep.drawing.points import heatmap_figure, series_figure
+from fastsep.drawing.strip import forecast_strip
+from fastsep.drawing.style import Appearance, chosen_horizons, save, styled
+from fastsep.errors import UserError
+
+LOOK = Appearance("Made data", "value [unit]")
+
+
+@pytest.mark.parametrize("horizon", [1, 2, 4, 6, 7, 10, 40, 95, 500])
+def test_horizons_shown_are_few_and_end_with_the_last(horizon):
+    shown = chosen_horizons(horizon)
+    assert shown[0] == 1 and shown[-1] == horizon and len(shown) <= 7
+    assert shown == sorted(set(shown))
+
+
+def drawn(figure, path):
+    with styled():
+        save(figure, path)
+    image = Image.open(path)
+    assert min(image.size) > 300
+    return image
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_figures_of_images(tmp_path, channels):
+    cond, truth = torch.rand(2, 3, channels, 16, 16), torch.rand(2, 7, channels, 16, 16)
+    with styled():
+        drawn(forecast_figure(truth[0], truth[0] + 0.1, LOOK), tmp_path / "forecast.png")
+        drawn(strips_figure(cond, truth, truth, LOOK), tmp_path / "strips.png")
+        drawn(swap_figure(cond[:, -1], truth[:, :2], truth[:, None, :2].expand(-1, 2, -1, -1, -1, -1), [1, 2], LOOK),
+              tmp_path / "swap.png")  # fmt: skip
+        path = animate_images(cond[0], truth[0], truth[0], LOOK, tmp_path / "forecast.gif")
+    assert Image.open(path).n_frames == 10
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["forecast.gif", "forecast.png", "strips.png", "swap.png"]
+
+
+def test_figures_of_points(tmp_path):
+    cond, truth = torch.rand(5, 1, 20), torch.rand(12, 1, 20)
+    with styled():
+        drawn(heatmap_figure(cond, truth, truth, LOOK), tmp_path / "forecast.png")
+        drawn(series_figure(cond, truth, truth + 0.1, LOOK), tmp_path / "series.png")
+        path = animate_points(cond, truth, truth, LOOK, tmp_path / "forecast.gif")
+    assert Image.open(path).n_frames == 17
+
+
+def test_errors_name_scores_with_units_and_every_predictor():
+    curves = {"model": {"mse": [0.1, 0.2], "psnr": [20.0, 18.0]}, "persistence": {"mse": [0.2, 0.4]}}
+    figure = error_figure(curves, {"mse": "MSE", "psnr": "PSNR [dB]"}, 1234, LOOK)
+    mse, psnr = figure.axes
+    assert mse.get_ylabel() == "MSE" and mse.get_yscale() == "log" and len(mse.lines) == 2
+    assert psnr.get_ylabel() == "PSNR [dB]" and len(psnr.lines) == 1
+    assert "1,234" in figure.get_suptitle()
+
+
+@pytest.mark.parametrize("shape", [(20,), (3, 4, 4), (1,)])
+def test_trajectories_of_vectors_and_maps(tmp_path, shape):
+    drawn(latent_figure(torch.rand(9, 2, *shape), 4, LOOK), tmp_path / "latent.png")
+
+
+def test_training_shows_the_terms_of_the_log(tmp_path):
+    names = ("total", "prediction", "ae", "s_invariance", "t_regularisation")
+    rows = [{"step": k, "lr": 1e-3, **dict.fromkeys(names, 1.0 / k), "test_mse": ""} for k in (50, 100)]
+    rows[-1]["test_mse"] = 0.02
+    figure = training_figure(rows, "training")
+    drawn(figure, tmp_path / "training.png")
+    assert len(figure.axes[0].lines) == 6 and len(figure.axes[1].lines) == 1
+
+
+def test_a_figure_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "figures").write_text("in the way")
+    with pytest.raises(UserError, match="cannot write"):
+        save(latent_figure(torch.rand(3, 1, 2), 1, LOOK), tmp_path / "figures" / "x.png")
+
+
+@pytest.mark.parametrize("shape", [(1, 16, 16), (2, 16, 16), (3, 16, 16), (1, 30)])
+def test_strip_for_the_log(shape):
+    truth = torch.rand(12, *shape) * 5 - 2
+    strip = forecast_strip(truth, truth.bfloat16())
+    assert strip.shape[0] == 3 and strip.dtype == torch.float32
+    assert strip.min() >= 0 and strip.max() <= 1
+    third = (strip.shape[1] - 4) // 3
+    assert strip[:, -third:, :10].max() < 0.02  # the error's row is dark where the forecast is right
+
+
+def test_strip_survives_constant_and_broken_frames():
+    strip = forecast_strip(torch.zeros(3, 1, 8, 8), torch.full((3, 1, 8, 8), float("nan")))
+    assert strip.isfinite().all()
