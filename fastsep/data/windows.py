@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from fastsep.data.scaling import Scaling
+
 
 class Windows:
     """A data set as training and evaluation see it: windows of ``length`` frames, addressed by number.
@@ -25,6 +27,10 @@ class Windows:
     """What the frames are, where scores have to say so; one line."""
     layout: str = ""
     """Where the numbers of a frame lie, if its shape does not say."""
+    mask: Tensor | None = None
+    """The cells of a frame that count, *space bool on ``device``; None where all do."""
+    scaling: Scaling | None = None
+    """What turns frames into the data's own units; None where the model sees those."""
 
     def __len__(self) -> int:
         raise NotImplementedError
@@ -32,6 +38,14 @@ class Windows:
     def batch(self, index: Tensor) -> Tensor:
         """Return the windows ``index`` (B,) int64 on ``device`` as (B, length, *shape) float32."""
         raise NotImplementedError
+
+    def order(self, generator: torch.Generator) -> Tensor:
+        """One epoch's windows in the order to train on them: (W,) int64 on the host, a function of ``generator``."""
+        return torch.randperm(len(self), generator=generator)
+
+    def expect(self, index: Tensor) -> None:
+        """Say which windows the next calls of ``batch`` ask for, in order: (n,) int64 on the host; read ahead if it
+        helps."""
 
     def reseed(self, key: int) -> None:
         """Make what the next ``batch`` draws a function of ``key``; nothing where windows are not drawn."""

@@ -199,10 +199,11 @@ class Trainer:
         while self.done < self.total_steps:
             epoch, first = divmod(self.done, self.steps_per_epoch)
             generator.manual_seed(draws.key(self.config.run.seed, epoch, "order"))
-            # From pinned memory, so that the host need not wait for the steps before.
-            order = torch.randperm(len(self.windows), generator=generator, pin_memory=self.device.type == "cuda")
-            order = order.to(self.device, non_blocking=True)
+            order = self.windows.order(generator)
             steps = min(self.steps_per_epoch, self.total_steps - epoch * self.steps_per_epoch)
+            self.windows.expect(order[first * batch : steps * batch])
+            if self.device.type == "cuda":  # from pinned memory, so that the host need not wait for the steps before
+                order = order.pin_memory().to(self.device, non_blocking=True)
             for step in range(first, steps):
                 yield order[step * batch : (step + 1) * batch]
 
