@@ -29,7 +29,7 @@ class ModelConfig(Settings):
     """The four networks (encoders E_S and E_T, integrator R, decoder D) and how the codes meet."""
 
     shape: Annotated[tuple[int, ...], Range(1, 1_000_000)] = (1, 64, 64)
-    """Frame: channels and size, (C, H, W) for images or (C, points) for lists of pixels."""
+    """Frame: channels and size, (C, H, W) for images or (C, points) for lists of pixels; () is that of the data."""
     encoder: Literal["mlp", "dcgan", "vgg", "resnet", "sst"] = "dcgan"
     """Network of both encoders."""
     decoder: Literal["mlp", "dcgan", "vgg", "sst"] = "dcgan"
@@ -69,7 +69,7 @@ class ModelConfig(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if len(self.shape) not in (2, 3):
+        if len(self.shape) not in (0, 2, 3):
             raise UserError(f"shape is {self.shape}: set --shape to channels, height and width, or channels and points")
         if self.no_s and (self.mixing != "mul" or self.code_size_s != self.code_size_t):
             raise UserError("no_s needs --mixing mul and equal --code-size-s and --code-size-t")

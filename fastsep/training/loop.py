@@ -22,6 +22,7 @@ from fastsep.training.checkpoint import Checkpoint, find_checkpoint, last_good, 
 from fastsep.training.compiler import is_compiler_problem
 from fastsep.training.data_record import record_data
 from fastsep.training.log import Log
+from fastsep.training.opening import open_data
 from fastsep.training.precision import resolve_device, resolve_precision
 from fastsep.training.room import TRAINING, require_room
 from fastsep.training.run_directory import check_new, create_run, load_config, training_lock, update_config
@@ -41,7 +42,7 @@ def train(config: Config, run: Path, show_progress: bool = True) -> None:
     check_new(run)  # not only after minutes of preparing data
     trainer = Trainer(config, run, show_progress)
     with signals.held(), training_lock(run, make=True):  # a signal now would leave a run without a checkpoint
-        create_run(run, config)
+        create_run(run, trainer.config)
         trainer.fit()
 
 
@@ -74,21 +75,24 @@ def resume(run: Path, show_progress: bool = True, config: Config | None = None) 
 
 
 class Trainer:
-    """A model in training: made from a config, moved by ``fit``."""
+    """A model in training: made from a config, moved by ``fit``.
+
+    Its own ``config`` is that with all that it left to the data settled.
+    """
 
     def __init__(self, config: Config, run: Path, show_progress: bool = True):
-        self.config = config
         self.run = run
         self.show_progress = show_progress
         self.device = resolve_device(config.run.device)
         dtype = resolve_precision(config.run.precision, self.device)
         ways = resolve_ways(config.run.compile, config.run.capture, self.device, config.run.tune)
+        if config.model.shape:  # not only after minutes of preparing data
+            require_room(config.model, self.device, TRAINING)
+        self.windows, self.test_windows, self.config = open_data(config, self.device, self._say)
+        config = self.config
         require_room(config.model, self.device, TRAINING)
         torch.manual_seed(config.run.seed)
         self.model = build_model(config, self.device)
-        spans = config.model.nt_cond, config.objective.nt_pred
-        self.windows = config.data.open("train", *spans, self.device)
-        self.test_windows = config.data.open("test", *spans, self.device)
         batch = config.optim.batch_size
         if len(self.windows) < batch:
             raise UserError(f"a batch of {batch} does not fit {len(self.windows)} training windows: lower --batch-size")
@@ -145,7 +149,7 @@ class Trainer:
         """The steps that remain, or up to the one that ends after ``request``; the last one taken is saved."""
         run = self.config.run
         self.model.train()
-        tune(self.take_step, run.tune, self.run, print if self.show_progress else lambda text: None)
+        tune(self.take_step, run.tune, self.run, self._say)
         log = Log(self.run, self.done, self.total_steps, self.show_progress)
         row_step, row_time = self.done, time.perf_counter()
         try:
@@ -217,6 +221,10 @@ class Trainer:
         index = torch.linspace(0, len(self.test_windows) - 1, count, device=self.device).long()
         error, first = _forecast_error(self.model, self.test_windows, index)
         return error, forecast_strip(*first)
+
+    def _say(self, line: str) -> None:
+        if self.show_progress:
+            print(line, flush=True)
 
     def _save(self, test_mse: float | None = None) -> None:
         save_checkpoint(self.run, self.done, self.model, {"step": self.take_step.state()}, test_mse)

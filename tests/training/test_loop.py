@@ -18,6 +18,7 @@ from fastsep.errors import UserError
 from fastsep.training.checkpoint import load_model, newest_checkpoint
 from fastsep.training.log_file import read_log
 from fastsep.training.loop import resume, train
+from fastsep.training.run_directory import load_config
 from fastsep.training.step import TrainStep
 
 
@@ -26,6 +27,7 @@ class Pulses(DataConfig):
     name: ClassVar[str] = "pulses"
 
     spoiled: bool = False
+    image: bool = False
 
     def open(self, split, cond, pred, device, seed=0):
         time = torch.arange(30.0)
@@ -34,6 +36,8 @@ class Pulses(DataConfig):
         frames = 0.5 + 0.5 * torch.sin(2 * math.pi * (place + time[:, None] / 15) + phase)  # (N, T, 9)
         if self.spoiled:
             frames[0, 7] = math.nan
+        if self.image:
+            frames = frames.repeat(1, 1, 456)[..., : 64 * 64].unflatten(-1, (64, 64))
         length = cond + pred
         return TensorWindows(frames[:, :, None].to(device), all_starts(len(frames), 30, length), length)
 
@@ -159,10 +163,36 @@ def test_a_batch_larger_than_the_data_is_refused_before_anything_is_written(conf
 
 def test_batch_norm_on_one_sequence_is_refused_before_anything_is_written(config, tmp_path):
     model = replace(config.model, shape=(1, 64, 64), encoder="dcgan", decoder="dcgan", enc_hidden_size=2)
+    images = replace(config, model=model, data=Pulses(image=True))
     with pytest.raises(UserError, match="set --batch-size to 2 or more"):
-        train(replace(config, model=model, optim=replace(config.optim, batch_size=1)), tmp_path / "run", False)
+        train(replace(images, optim=replace(config.optim, batch_size=1)), tmp_path / "run", False)
     assert not (tmp_path / "run").exists()
     train(replace(config, optim=replace(config.optim, batch_size=1, steps=1)), tmp_path / "run", False)
+
+
+def test_an_empty_shape_is_that_of_the_data(config, tmp_path):
+    run = tmp_path / "run"
+    train(config, tmp_path / "named", False)
+    train(replace(config, model=replace(config.model, shape=())), run, False)
+    assert load_config(run).model == config.model
+    ours, theirs = weights_of(run), weights_of(tmp_path / "named")
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_frames_of_another_shape_are_refused_before_anything_is_written(config, tmp_path, monkeypatch):
+    other = replace(config, model=replace(config.model, shape=(1, 8)))
+    with pytest.raises(UserError, match=r"frames are 1x9, the model takes 1x8: set --shape 1 9"):
+        train(other, tmp_path / "run", False)
+    assert not (tmp_path / "run").exists()
+    original = Pulses.open
+
+    def uneven(self, split, *spans, **settings):
+        return original(replace(self, image=split == "test"), split, *spans, **settings)
+
+    monkeypatch.setattr(Pulses, "open", uneven)
+    with pytest.raises(UserError, match="training frames are 1x9, test frames 1x64x64: give data of one size"):
+        train(config, tmp_path / "run", False)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
