@@ -4,21 +4,30 @@ The first one raises ``Stopped`` where the program stands, so that files half wr
 Within ``held`` it only sets a flag: training looks at it after each step and writes a checkpoint first. Another signal
 within a second is the same request, such as a terminal and a batch system that both pass it on. A later one stops at
 once, and one after that ends the process where it stands; no file under its final name is ever half written.
+
+Python may call the handler in a finalizer, a weak reference's callback or a function that C calls, where the
+interpreter prints the exception and drops it; a library may catch everything. Such a request is neither lost nor
+printed: the handler knows when its exception has died before the block ended, and raises it anew a moment later.
 """
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
+import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
+from typing import Any
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 _SAME_REQUEST = 1.0  # seconds
+_MOMENT = 0.01  # seconds, in which a finalizer has most likely ended
 
 
 class Stopped(KeyboardInterrupt):
@@ -54,6 +63,11 @@ class _Handler:
         self._process = os.getpid()
         self._last = 0.0
         self._insisted = False
+        self._raised: weakref.ref[Stopped] | None = None
+        self._again = False
+        self._installing = threading.Lock()
+        self._before: dict[int, Any] = {}
+        self._hook_before: Callable[[Any], Any] = sys.unraisablehook
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process:  # a worker that a library forked has nothing to save
@@ -63,18 +77,65 @@ class _Handler:
             self.request.signum = signum
             self._last = now
             if self.holds == 0:
-                raise Stopped(signum)
+                raise self._stopped()
+        elif self._again:
+            self._again = False
+            self._last = now
+            under_way = self._raised is not None and self._raised() is not None
+            if not under_way and (self.holds == 0 or self._insisted):
+                raise self._stopped()
         elif now - self._last >= _SAME_REQUEST:
             if self._insisted:  # it was asked to stop at once, and still does not
                 os._exit(128 + signum)
             self._insisted = True
             self._last = now
-            raise Stopped(signum)
+            raise self._stopped()
 
     def raise_pending(self) -> None:
         """Raise ``Stopped`` if a signal came and no block holds it."""
         if self.request and self.holds == 0:
-            raise Stopped(self.request.signum)
+            raise self._stopped()
+
+    def install(self) -> None:
+        """Heed the signals from now on."""
+        self._hook_before, sys.unraisablehook = sys.unraisablehook, self._ignored
+        for signum in SIGNALS:
+            if signal.getsignal(signum) != signal.SIG_IGN:
+                self._before[signum] = signal.signal(signum, self)
+
+    def remove(self) -> None:
+        """Leave the signals to whoever had them before."""
+        self.holds += 1  # one that comes now waits until all is put back
+        with self._installing:
+            for signum, handler in self._before.items():
+                signal.signal(signum, signal.SIG_DFL if handler is None else handler)
+            self._before = {}
+        if sys.unraisablehook == self._ignored:  # a library may have put its own in front
+            sys.unraisablehook = self._hook_before
+        self.holds -= 1
+
+    def _stopped(self) -> Stopped:
+        stopped = Stopped(self.request.signum)
+        self._raised = weakref.ref(stopped, self._notice)
+        return stopped
+
+    def _notice(self, _: weakref.ref[Stopped]) -> None:
+        """The exception has died. Where that was too early, somebody swallowed it."""
+        if self._before:
+            with suppress(RuntimeError):  # no thread can be had; the end of the block will notice
+                _thread.start_new_thread(self._send_again, ())  # unlike threading's, takes no locks
+
+    def _send_again(self) -> None:
+        time.sleep(_MOMENT)
+        with self._installing:
+            if self._before:
+                self._again = True
+                signal.pthread_kill(threading.main_thread().ident, self.request.signum)
+
+    def _ignored(self, unraisable: Any) -> None:
+        """Takes the place of ``sys.unraisablehook``, which prints what the interpreter has dropped."""
+        if not issubclass(unraisable.exc_type, Stopped):
+            self._hook_before(unraisable)
 
 
 _handler: _Handler | None = None
@@ -91,17 +152,18 @@ def heeded() -> Iterator[None]:
     if _handler is not None or threading.current_thread() is not threading.main_thread():
         yield
         return
-    _handler = _Handler()
-    before = {}
+    _handler = handler = _Handler()
     try:
-        for signum in SIGNALS:
-            if signal.getsignal(signum) != signal.SIG_IGN:
-                before[signum] = signal.signal(signum, _handler)
+        handler.install()
         yield
+    except Exception as error:
+        if not _comes_of_stopping(error):
+            raise
+        raise Stopped(handler.request.signum) from error
     finally:
-        for signum, handler in before.items():
-            signal.signal(signum, signal.SIG_DFL if handler is None else handler)
+        handler.remove()
         _handler = None
+    handler.raise_pending()  # it was swallowed, and the rest took less than a moment
 
 
 @contextmanager
@@ -143,3 +205,10 @@ def released() -> Iterator[None]:
 def _active() -> _Handler | None:
     """The handler, for the one thread that signals come to."""
     return _handler if threading.current_thread() is threading.main_thread() else None
+
+
+def _comes_of_stopping(error: BaseException | None) -> bool:
+    """Whether a library made another error of ``Stopped``."""
+    while error is not None and not isinstance(error, Stopped):
+        error = error.__cause__ or error.__context__
+    return error is not None

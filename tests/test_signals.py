@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+import weakref
 from functools import partial
 from pathlib import Path
 
@@ -140,6 +143,188 @@ def test_a_request_is_over_when_the_block_is():
         signal.raise_signal(signal.SIGTERM)
     with signals.held() as request:
         assert not request
+
+
+def in_a_finalizer(work):
+    class Finalized:
+        def __del__(self):
+            work()
+
+    Finalized()
+
+
+def in_a_weak_callback(work):
+    target = threading.Event()
+    kept = weakref.ref(target, lambda _: work())
+    del target
+    assert kept() is None
+
+
+def called_by_c(work):
+    ctypes.CFUNCTYPE(None)(work)()
+
+
+def at_the_end_of_a_generator(work):
+    def generate():
+        try:
+            yield
+        finally:
+            work()
+
+    next(generate())
+
+
+def where_all_is_caught(work):
+    with contextlib.suppress(BaseException):
+        work()
+
+
+def where_c_clears_it(work):
+    class Key:
+        def __hash__(self):
+            work()
+            return 0
+
+    get = ctypes.pythonapi.PyDict_GetItem
+    get.argtypes, get.restype = (ctypes.py_object, ctypes.py_object), ctypes.c_void_p
+    get({}, Key())
+
+
+def where_it_is_taken_for_another(work):
+    try:
+        work()
+    except BaseException as error:
+        raise ImportError("cannot be loaded") from error
+
+
+SWALLOWING = [
+    in_a_finalizer,
+    in_a_weak_callback,
+    called_by_c,
+    at_the_end_of_a_generator,
+    where_all_is_caught,
+    where_c_clears_it,
+    where_it_is_taken_for_another,
+]
+
+
+@contextlib.contextmanager
+def plain():
+    yield
+
+
+@contextlib.contextmanager
+def released_within_held():
+    with signals.held(), signals.released():
+        yield
+
+
+@pytest.mark.parametrize("block", [plain, signals.held, released_within_held])
+@pytest.mark.parametrize("swallow", SWALLOWING)
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_request_that_is_swallowed_comes_again_and_nothing_is_printed(swallow, block, signum, capsys):
+    seen, hook = [], sys.unraisablehook
+
+    def main():
+        with block():
+            swallow(lambda: signal.raise_signal(signum))
+            seen.append("went on")
+            if block is not signals.held:
+                time.sleep(20)
+                seen.append("unreachable")
+
+    begin = time.monotonic()
+    assert status_of(main) == 128 + signum
+    assert time.monotonic() - begin < 10
+    assert seen == ["went on"] or swallow is where_it_is_taken_for_another
+    assert "unreachable" not in seen
+    assert capsys.readouterr().err == f"stopped by {signum.name}: no file is half written\n"
+    assert sys.unraisablehook == hook
+
+
+def test_a_request_is_swallowed_as_often_as_it_takes(capsys):
+    swallowed = []
+
+    def obstinate():
+        signal.raise_signal(signal.SIGTERM)
+
+    def slow():
+        for work in (obstinate, lambda: time.sleep(20), lambda: time.sleep(20)):
+            try:
+                work()
+            except signals.Stopped:
+                swallowed.append(True)
+        time.sleep(20)
+
+    def main():
+        in_a_finalizer(slow)
+        time.sleep(20)
+
+    assert status_of(main) == 143
+    assert len(swallowed) == 3
+    assert capsys.readouterr().err == "stopped by SIGTERM: no file is half written\n"
+
+
+def test_a_block_that_ends_before_a_swallowed_request_comes_again_is_stopped(capsys):
+    assert status_of(lambda: in_a_finalizer(lambda: signal.raise_signal(signal.SIGTERM))) == 143
+    assert capsys.readouterr().err == "stopped by SIGTERM: no file is half written\n"
+    time.sleep(3 * signals._MOMENT)  # nor does it come after the block, which would end this process
+
+
+def test_insisting_within_a_held_block_is_not_lost_to_a_finalizer(monkeypatch, capsys):
+    monkeypatch.setattr(signals, "_SAME_REQUEST", 0.0)
+
+    def main():
+        with signals.held():
+            signal.raise_signal(signal.SIGTERM)
+            in_a_finalizer(lambda: signal.raise_signal(signal.SIGTERM))
+            time.sleep(20)
+            raise AssertionError("unreachable")
+
+    assert status_of(main) == 143
+    assert capsys.readouterr().err == "stopped by SIGTERM: no file is half written\n"
+
+
+def test_a_swallowed_request_that_comes_again_is_not_a_second_one(monkeypatch):
+    exits, cleaned = [], []
+    monkeypatch.setattr(os, "_exit", exits.append)
+
+    def main():
+        in_a_finalizer(lambda: signal.raise_signal(signal.SIGTERM))
+        try:
+            time.sleep(20)
+        finally:
+            signal.raise_signal(signal.SIGTERM)  # the same request still
+            cleaned.append(True)
+
+    assert status_of(main) == 143
+    assert cleaned and not exits
+
+
+def test_cleaning_up_is_not_disturbed_by_what_was_swallowed_before():
+    cleaned = []
+
+    def main():
+        with signals.held():
+            with signals.released():
+                in_a_finalizer(lambda: signal.raise_signal(signal.SIGTERM))
+            try:
+                with signals.released():
+                    pass
+            finally:
+                time.sleep(5 * signals._MOMENT)  # it comes again meanwhile
+                cleaned.append(True)
+
+    assert status_of(main) == 143
+    assert cleaned
+
+
+def test_what_else_a_finalizer_raises_is_still_printed(monkeypatch):
+    seen = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: seen.append(unraisable.exc_type))
+    with signals.heeded():
+        in_a_finalizer(lambda: 1 // 0)
+    assert seen == [ZeroDivisionError]
 
 
 def test_bad_input_within_a_held_block_is_still_bad_input(capsys):

@@ -18,6 +18,7 @@ from fastsep.config import Config, ModelConfig, ObjectiveConfig
 from fastsep.data.wave.settings import Wave100
 
 SOURCE = str(Path(__file__).parents[1] / "fastsep")
+Ended = tuple[int, str, str]  # exit status, stdout, stderr
 PLACES = [8, pytest.param(200, marks=pytest.mark.slow)]  # of each command, spread over all that it calls
 
 
@@ -75,8 +76,8 @@ def snapshot(folder: Path) -> dict[str, bytes | None]:
     return files
 
 
-def call_count(run: Callable[[], int], stop_at: int | None = None) -> tuple[int, int]:
-    """The exit status of ``run`` and how many functions of the program it called; a signal comes at one of them."""
+def call_count(run: Callable[[], Ended], stop_at: int | None = None) -> tuple[Ended, int]:
+    """What ``run`` returns and how many functions of the program it called; a signal comes at one of them."""
     calls = 0
 
     def count(frame, event: str, argument: object) -> None:
@@ -88,10 +89,10 @@ def call_count(run: Callable[[], int], stop_at: int | None = None) -> tuple[int,
 
     sys.setprofile(count)
     try:
-        status = run()
+        ended = run()
     finally:
         sys.setprofile(None)
-    return status, calls
+    return ended, calls
 
 
 @pytest.fixture(autouse=True)
@@ -106,8 +107,7 @@ def _outside_of_the_command():
     signal.signal(signal.SIGTERM, before)
 
 
-# Python drops an exception that comes while it ends a generator; the next held block raises it again.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("places", PLACES)
 @pytest.mark.parametrize("command", [wave, wave_pt, mnist, chairs, sst, evaluation])
 def test_a_signal_leaves_the_old_files_or_the_new_ones(command, places: int, tmp_path: Path, capsys) -> None:
@@ -117,10 +117,11 @@ def test_a_signal_leaves_the_old_files_or_the_new_ones(command, places: int, tmp
     assert run_command(*first, capsys=capsys)[0] == 0
     old = snapshot(tmp_path / "out")
     assert old != new
-    _, calls = call_count(lambda: run_command(*first, capsys=capsys)[0])
+    _, calls = call_count(lambda: run_command(*first, capsys=capsys))
     statuses = []
     for place in np.linspace(1, calls, places).astype(int):
-        status, _ = call_count(lambda: run_command(*second, capsys=capsys)[0], int(place))
+        (status, _, error), _ = call_count(lambda: run_command(*second, capsys=capsys), int(place))
+        assert not any(word in error for word in ("Traceback", "ignored", "Error")), error
         statuses.append(status)
         now = snapshot(tmp_path / "out")
         assert now in (old, new), sorted(now)
