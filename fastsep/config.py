@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -111,8 +112,14 @@ class OptimConfig(Settings):
     """Decay of Adam's second moment."""
     clip_norm: Positive | None = None
     """Norm that a longer gradient is shortened to; none leaves gradients as they are, as published."""
+    ema: Decay | None = None
+    """Decay of an average of the weights over the steps, which is validated, scored and loaded in place of the last
+    weights; none keeps no average. It climbs as (1 + t) / (10 + t) with step t, up to this value."""
     batch_size: Annotated[int, Range(1, 10_000_000)] = 128
     """Sequences a step."""
+    accumulate: Annotated[int, Range(1, 10_000_000)] = 1
+    """Micro-batches that a step's sequences are split into: less memory, the same gradient (each micro-batch has its
+    own batch-norm statistics, though)."""
     epochs: Annotated[int, Range(1, MAX_STEPS), AT_RESUME] = 100
     """Passes over the training windows."""
     steps: Annotated[int | None, Range(1, MAX_STEPS), AT_RESUME] = None
@@ -123,6 +130,21 @@ class OptimConfig(Settings):
     """Epochs at which the rate is multiplied by gamma (schedule milestones)."""
     gamma: Positive = 0.5
     """Factor at each milestone."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.batch_size % self.accumulate:
+            sizes = _nearest(self.batch_size, 2 * self.batch_size + self.accumulate, lambda n: n % self.accumulate == 0)
+            parts = _nearest(self.accumulate, self.batch_size, lambda n: self.batch_size % n == 0)
+            raise UserError(
+                f"{self.batch_size} sequences cannot be split into {self.accumulate} equal micro-batches: set "
+                f"--batch-size to {sizes}, or --accumulate to {parts}"
+            )
+
+    @property
+    def micro_batch(self) -> int:
+        """Sequences that go through the networks at once."""
+        return self.batch_size // self.accumulate
 
 
 @dataclass(frozen=True)
@@ -189,6 +211,13 @@ class Config:
     def window(self) -> int:
         """Frames of a training window, n + m."""
         return self.model.nt_cond + self.objective.nt_pred
+
+
+def _nearest(value: int, most: int, fits: Callable[[int], bool]) -> str:
+    """The numbers next below and above ``value`` that fit, from 1 to ``most``, in words."""
+    below = next((n for n in range(min(value - 1, most), 0, -1) if fits(n)), None)
+    above = next((n for n in range(value + 1, most + 1) if fits(n)), None)
+    return " or ".join(str(n) for n in (below, above) if n is not None)
 
 
 PARTS: dict[str, type[Settings]] = {

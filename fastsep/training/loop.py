@@ -86,18 +86,22 @@ class Trainer:
         self.device = resolve_device(config.run.device)
         dtype = resolve_precision(config.run.precision, self.device)
         ways = resolve_ways(config.run.compile, config.run.capture, self.device, config.run.tune)
+        copies = TRAINING + (config.optim.ema is not None)
         if config.model.shape:  # not only after minutes of preparing data
-            require_room(config.model, self.device, TRAINING)
+            require_room(config.model, self.device, copies)
         self.windows, self.test_windows, self.config = open_data(config, self.device, self._say)
         config = self.config
-        require_room(config.model, self.device, TRAINING)
+        require_room(config.model, self.device, copies)
         torch.manual_seed(config.run.seed)
         self.model = build_model(config, self.device)
         batch = config.optim.batch_size
         if len(self.windows) < batch:
             raise UserError(f"a batch of {batch} does not fit {len(self.windows)} training windows: lower --batch-size")
-        if batch == 1 and any(isinstance(module, nn.BatchNorm2d) for module in self.model.modules()):
-            raise UserError("batch norm cannot learn from one sequence at a time: set --batch-size to 2 or more")
+        if config.optim.micro_batch == 1 and any(isinstance(module, nn.BatchNorm2d) for module in self.model.modules()):
+            raise UserError(
+                "batch norm cannot learn from one sequence at a time: set --batch-size to 2 or more, and to twice "
+                "--accumulate or more"
+            )
         self.steps_per_epoch = len(self.windows) // batch
         self.total_steps = config.optim.steps or config.optim.epochs * self.steps_per_epoch
         if self.total_steps > MAX_STEPS:
@@ -187,7 +191,8 @@ class Trainer:
         if is_memory_problem(error):
             return UserError(
                 f"not enough memory on {self.device} for steps of {self.config.optim.batch_size} sequences ({reason}): "
-                f"start anew with a lower --batch-size, or free some and continue with {resume_command(self.run)}"
+                "start anew with a lower --batch-size or a higher --accumulate, or free some and continue with "
+                f"{resume_command(self.run)}"
             )
         if is_compiler_problem(error):
             return UserError(
@@ -219,7 +224,8 @@ class Trainer:
         """Mean squared error of the forecast over windows spread across the test set, and a picture of the first."""
         count = min(_VALIDATION_WINDOWS, len(self.test_windows))
         index = torch.linspace(0, len(self.test_windows) - 1, count, device=self.device).long()
-        error, first = _forecast_error(self.model, self.test_windows, index)
+        with self.take_step.scored_weights():
+            error, first = _forecast_error(self.model, self.test_windows, index)
         return error, forecast_strip(*first)
 
     def _say(self, line: str) -> None:
@@ -227,7 +233,9 @@ class Trainer:
             print(line, flush=True)
 
     def _save(self, test_mse: float | None = None) -> None:
-        save_checkpoint(self.run, self.done, self.model, {"step": self.take_step.state()}, test_mse)
+        state = {"step": self.take_step.state()}
+        with self.take_step.scored_weights():
+            save_checkpoint(self.run, self.done, self.model, state, test_mse)
 
 
 def resume_command(run: Path) -> str:

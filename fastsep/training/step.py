@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -18,6 +18,7 @@ from fastsep.model import SeparableModel
 from fastsep.objective import Losses, losses, run_networks, window_ends
 from fastsep.training import draws
 from fastsep.training.adam import Adam
+from fastsep.training.average import Average
 from fastsep.training.compiler import check_compiler, has_compiler
 from fastsep.training.memory import keep_freed_memory
 from fastsep.training.precision import autocast
@@ -84,6 +85,7 @@ class TrainStep:
             capturable=on_gpu,
         )
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=dtype == torch.float16)
+        self.average = None if config.optim.ema is None else Average(model, config.optim.ema)
         self.done = 0
         self._seed = config.run.seed
         self._ends = window_ends(model.config, config.objective)
@@ -91,6 +93,7 @@ class TrainStep:
         limit = config.optim.clip_norm
         self._clip_norm = None if limit is None else torch.tensor(limit, device=self.device)
         self._index = torch.zeros(config.optim.batch_size, dtype=torch.int64, device=self.device)
+        self._micro_batches = config.optim.accumulate
         self._sums = torch.zeros(len(Losses._fields), device=self.device)
         self._count = 0
         self._forward: Callable[[Tensor, Tensor], Losses] = self._compute_losses
@@ -108,6 +111,8 @@ class TrainStep:
         # Drawn outside of the graph, and by the host: the same on every device.
         self._end.fill_(draws.integer(self._seed, self.done, "window", *self._ends))
         self.windows.reseed(draws.key(self._seed, self.done, "videos"))
+        if self.average is not None:
+            self.average.begin(self.done)
         if self._graph is not None:
             self._graph.replay()
         else:
@@ -123,14 +128,20 @@ class TrainStep:
         self._count = 0
         return Losses(*means)
 
+    def scored_weights(self) -> AbstractContextManager[None]:
+        """Within, the model has the weights that count: the averages where they are kept, else its own."""
+        return nullcontext() if self.average is None else self.average.in_force()
+
     def state(self) -> dict[str, Any]:
-        """What resuming needs: the optimiser's moments and the loss scale."""
-        return {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
+        """What resuming needs beside the weights that count: moments, the loss scale, the model's own weights."""
+        state = {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
+        return state if self.average is None else {**state, "weights": self.average.weights()}
 
     def load_state(self, state: dict[str, Any], done: int) -> None:
         """Take over what ``state`` returned after ``done`` steps, before the first step here.
 
-        Moments are the run's; how Adam runs, and its settings, are this machine's and this run's own.
+        The model holds the weights that counted then. Moments are the run's; how Adam runs, and its settings, are this
+        machine's and this run's own.
         """
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": state["optimizer"]["state"], "param_groups": groups})
@@ -143,6 +154,8 @@ class TrainStep:
                 values[name] = torch.empty_like(parameter).copy_(values[name])
         if state["scaler"]:  # empty where the run did without a loss scale
             self.scaler.load_state_dict(state["scaler"])
+        if self.average is not None:
+            self.average.load(state["weights"])
         self.done = done
 
     def cases(self) -> list[Case]:
@@ -152,7 +165,8 @@ class TrainStep:
         stand_ins = {name: fake.from_tensor(tensor) for name, tensor in state.items()}
         with fake, _reparametrize_module(self.model, stand_ins), asked_for() as cases:
             frames = self.model.config.nt_cond + self.objective_config.nt_pred
-            video = torch.empty(len(self._index), frames, *self.model.config.shape, device=self.device)
+            sequences = len(self._index) // self._micro_batches
+            video = torch.empty(sequences, frames, *self.model.config.shape, device=self.device)
             self._compute_losses(video, torch.zeros((), dtype=torch.int64, device=self.device))
         return list(cases)
 
@@ -174,19 +188,23 @@ class TrainStep:
 
     def _run(self) -> None:
         video = self.windows.batch(self._index)
-        terms = self._forward(video, self._end)
         self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(terms.total).backward()
+        share = 1 / self._micro_batches  # all are of one size: the mean of their losses is that of the batch
+        for part in video.chunk(self._micro_batches):
+            terms = self._forward(part, self._end)
+            self.scaler.scale(terms.total if share == 1 else terms.total * share).backward()
+            self._sums.add_(torch.stack([term.detach() for term in terms]), alpha=share)
         if self._clip_norm is not None:
             self.optimizer.grad_scale = self._excess(self._clip_norm)  # fused Adam divides by it in passing
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        self._sums += torch.stack([term.detach() for term in terms])
+        if self.average is not None:
+            self.average.update()
 
     def _excess(self, limit: Tensor) -> Tensor:
         """How many times the gradient is longer than ``limit``, at least 1. The loss scale, still in it, is no part."""
         norm = torch.nn.utils.get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None])
-        return (norm / self.scaler.scale(limit)).clamp(min=1.0)
+        return (norm / self.scaler.scale(limit)).clamp(min=1.0).float()
 
     def _on_side_stream(self) -> None:
         """A step as capture wants its warm-up: off the default stream, with everything allocated and compiled."""

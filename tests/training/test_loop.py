@@ -1,19 +1,14 @@
 """The loop on a made data set of smooth pulses: it learns, resumes exactly, and stops cleanly when things go wrong."""
 
-import math
 import signal
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from dataclasses import replace
 
 import pytest
 import torch
+from loop_cases import Pulses, pulses_config, stop_at, weights_of
 from torch._dynamo.exc import BackendCompilerFailed
 
 from fastsep import signals
-from fastsep.config import Config, ModelConfig, ObjectiveConfig, OptimConfig, RunConfig
-from fastsep.data import DATASETS
-from fastsep.data.base import DataConfig
-from fastsep.data.windows import TensorWindows, all_starts
 from fastsep.errors import UserError
 from fastsep.training.checkpoint import load_model, newest_checkpoint
 from fastsep.training.log_file import read_log
@@ -22,50 +17,12 @@ from fastsep.training.run_directory import load_config
 from fastsep.training.step import TrainStep
 
 
-@dataclass(frozen=True)
-class Pulses(DataConfig):
-    name: ClassVar[str] = "pulses"
-
-    spoiled: bool = False
-    image: bool = False
-
-    def open(self, split, cond, pred, device, seed=0):
-        time = torch.arange(30.0)
-        phase = torch.linspace(0, 3, 6)[:, None, None] if split == "train" else torch.linspace(1, 2, 2)[:, None, None]
-        place = torch.arange(9.0) / 9
-        frames = 0.5 + 0.5 * torch.sin(2 * math.pi * (place + time[:, None] / 15) + phase)  # (N, T, 9)
-        if self.spoiled:
-            frames[0, 7] = math.nan
-        if self.image:
-            frames = frames.repeat(1, 1, 456)[..., : 64 * 64].unflatten(-1, (64, 64))
-        length = cond + pred
-        return TensorWindows(frames[:, :, None].to(device), all_starts(len(frames), 30, length), length)
-
-
 @pytest.fixture
 def config(monkeypatch):
-    monkeypatch.setitem(DATASETS, "pulses", Pulses)
-    return small_config()
-
-
-def small_config():
-    return Config(
-        data=Pulses(),
-        model=ModelConfig(
-            shape=(1, 9), encoder="mlp", decoder="mlp", mixing="mul", code_size_s=4, code_size_t=4, nt_cond=3, offset=3,
-            enc_hidden_size=32, dec_hidden_size=32, res_hidden_size=32, gain_resnet=0.71,
-        ),
-        objective=ObjectiveConfig(nt_pred=4),
-        optim=OptimConfig(batch_size=16, lr=3e-3, steps=40),
-        run=RunConfig(precision="fp32", device="cpu", log_every=10, checkpoint_every=20),
-    )  # fmt: skip
+    return pulses_config(monkeypatch)
 
 
 WHOLE_RUN = {"run.json", "config.json", "data.json", "log.csv", "checkpoints", "tensorboard"}
-
-
-def weights_of(run):
-    return load_model(run)[0].state_dict()
 
 
 def test_training_learns_and_leaves_a_whole_run(config, tmp_path):
@@ -76,21 +33,6 @@ def test_training_learns_and_leaves_a_whole_run(config, tmp_path):
     assert rows[-1]["test_mse"] < 0.2 * rows[1]["test_mse"]
     assert rows[-1]["prediction"] < 0.2 * rows[0]["prediction"]
     assert {path.name for path in run.iterdir()} == WHOLE_RUN
-
-
-def stop_at(monkeypatch, step, *signums):
-    """Send the signals while a step runs, as a user or a batch system does."""
-    original = TrainStep.__call__
-
-    def interrupted(self, index, lr):
-        interrupted.taken += 1
-        if interrupted.taken == step:
-            for signum in signums:
-                signal.raise_signal(signum)
-        original(self, index, lr)
-
-    interrupted.taken = 0
-    monkeypatch.setattr(TrainStep, "__call__", interrupted)
 
 
 @pytest.mark.parametrize("signum", signals.SIGNALS)
@@ -200,9 +142,9 @@ def test_frames_of_another_shape_are_refused_before_anything_is_written(config, 
     [
         (
             torch.OutOfMemoryError("CUDA out of memory. Tried"),
-            "steps of 16 sequences .*lower --batch-size, or free some",
+            "steps of 16 sequences .*lower --batch-size or a higher --accumulate, or free some",
         ),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "lower --batch-size, or free some and continue"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "higher --accumulate, or free some and continue"),
         (BackendCompilerFailed(lambda: None, ValueError("g++ crashed"), None), "compile failed .*--compile off"),
     ],
 )
