@@ -17,7 +17,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["fastsep", "fastsep.*", "kernels", "kernels.*"]),
-    package_data={"kernels": ["**/*.md", "**/*.json", "**/*.cu", "**/*.h", "**/*.cpp"]},
+    package_data={"fastsep": ["py.typed"], "kernels": ["**/*.md", "**/*.json", "**/*.cu", "**/*.h", "**/*.cpp"]},
     install_requires=[
         "torch>=2.11,<2.14",
         "numpy>=2",

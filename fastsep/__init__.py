@@ -1,9 +1,21 @@
-"""PDE-driven spatiotemporal disentanglement (Donà et al., ICLR 2021), fast on CPU and GPU."""
+"""PDE-driven spatiotemporal disentanglement (Donà et al., ICLR 2021), fast on CPU and GPU.
+
+model = fastsep.load("runs/mine")
+future = model.forecast(frames, horizon=40)  # NumPy arrays or tensors, in the data's units
+"""
+
+from __future__ import annotations
 
 import importlib.util
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+    from fastsep.inference import Forecaster
 
 # OpenMP reads these when PyTorch is loaded, after this. A thread that spins while it waits keeps the core from the
 # thread that it waits for as soon as anything else runs on this machine, and training takes ten times as long; one that
@@ -31,3 +43,18 @@ def _import_own_kernels() -> None:
 
 
 _import_own_kernels()
+
+
+def load(run: str | Path, device: str | torch.device = "auto") -> Forecaster:
+    """The newest checkpoint of a run, ready to forecast. PyTorch is imported only now.
+
+    Args:
+        run: run directory, as training wrote it.
+        device: auto (the GPU where there is one), cpu, cuda or cuda:N.
+
+    Raises:
+        fastsep.errors.UserError: there is no run, none of its checkpoints is whole, or the device is not to be had.
+    """
+    from fastsep.inference import load as load_run
+
+    return load_run(run, device)

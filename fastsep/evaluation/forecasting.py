@@ -5,6 +5,7 @@ Letters: B batch, n conditioning frames, h forecast horizon; ``*shape`` one fram
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -12,13 +13,19 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from fastsep.config import ModelConfig
+from fastsep.data.residency import free_bytes
 from fastsep.data.windows import Windows
 from fastsep.model import SeparableModel
 from fastsep.progress import progress_bar
+from fastsep.training.precision import exact_products
 
-# Decoded frames held at once: a convolutional decoder keeps up to 1 MB of features a frame.
+# Decoded frames held at once: a convolutional decoder keeps up to 1 MB of features a frame of 64x64 pixels.
 _FRAMES = {"mlp": 8192}
 _FRAMES_CONVOLUTIONAL = {"cpu": 1024, "cuda": 8192}
+_BYTES, _BYTES_CONVOLUTIONAL = 1 << 16, 1 << 20
+_NUMBERS = 64 * 64  # of a frame that these are for
+_SHARE = 0.25  # of the free memory
 
 
 class Batch(NamedTuple):
@@ -58,19 +65,19 @@ def batches(
 
 def default_batch_size(model: SeparableModel, horizon: int, device: torch.device) -> int:
     """Sequences whose decoding fits memory comfortably."""
-    fallback = _FRAMES_CONVOLUTIONAL.get(device.type, 1024)
-    return max(1, _FRAMES.get(model.config.decoder, fallback) // horizon)
+    return max(1, frames_at_once(model.config, device) // horizon)
+
+
+def frames_at_once(config: ModelConfig, device: torch.device) -> int:
+    """Frames whose decoding fits memory comfortably, at least 1."""
+    frames = _FRAMES.get(config.decoder, _FRAMES_CONVOLUTIONAL.get(device.type, 1024))
+    larger = max(1.0, math.prod(config.shape) / _NUMBERS)
+    size = larger * (_BYTES if config.decoder in _FRAMES else _BYTES_CONVOLUTIONAL)
+    return max(1, min(int(frames / larger), int(_SHARE * free_bytes(device) / size)))
 
 
 @contextmanager
 def exact_float32() -> Iterator[None]:
     """No derivatives, and float32 products that are not rounded to TF32."""
-    kept = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    torch.set_float32_matmul_precision("highest")
-    torch.backends.cudnn.allow_tf32 = False
-    try:
-        with torch.inference_mode():
-            yield
-    finally:
-        torch.set_float32_matmul_precision(kept[0])
-        torch.backends.cudnn.allow_tf32 = kept[1]
+    with exact_products(), torch.inference_mode():
+        yield

@@ -30,7 +30,7 @@ class Drift:
     """Forecasts that add ``step`` a frame to the last conditioning frame; a swap takes the motion's mean as step."""
 
     def __init__(self, step: float = 0.0):
-        self.config = SimpleNamespace(nt_cond=N_COND, decoder="mlp")
+        self.config = SimpleNamespace(nt_cond=N_COND, decoder="mlp", shape=(1, 12, 12))
         self.step = step
 
     def forecast(self, cond, horizon):
