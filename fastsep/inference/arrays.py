@@ -81,7 +81,8 @@ def require_alike(first: Given, second: Given) -> None:
     """Raise ValueError unless both hold as many sequences, of one kind."""
     if (len(first), first.single, first.is_torch) != (len(second), second.single, second.is_torch):
         raise ValueError(
-            f"{first.name} is {_kind(first)}, {second.name} is {_kind(second)}: as many sequences of one kind are needed"
+            f"{first.name} is {_kind(first)}, {second.name} is {_kind(second)}: "
+            "as many sequences of one kind are needed"
         )
 
 

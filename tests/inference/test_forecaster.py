@@ -150,7 +150,7 @@ def test_other_arguments_that_do_not_fit_are_refused(points: Forecaster) -> None
     frames = frames_of(points)
     static, dynamic = points.encode(frames)
     for horizon in (0, -1, 1.5, True, "3", None, 10**7):
-        with pytest.raises(ValueError, match="horizon is .*: a whole number from 1 to 1,000,000 is needed"):
+        with pytest.raises(ValueError, match=r"horizon is .*: a whole number from 1 to 1,000,000 is needed"):
             points.forecast(frames, horizon)
     for call, words in (
         (lambda: points.swap(frames, frames[:2], 2), "content is a NumPy array of 3 sequences, motion is"),
