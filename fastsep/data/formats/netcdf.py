@@ -20,12 +20,15 @@ import numpy as np
 from fastsep.data.formats.checksum import checksum
 from fastsep.data.formats.hdf5 import find_dataset, read_attributes
 from fastsep.data.formats.optional import optional
+from fastsep.data.formats.packing import Packing
 from fastsep.data.formats.reading import reading
 from fastsep.errors import UserError
 
 _REMEDY = "fetch or make it again"
+_PACKING = ("crc32", "_FillValue", "missing_value", "scale_factor", "add_offset")
 _CLASSIC = (b"CDF\x01", b"CDF\x02")
-_LONG = b"CDF\x05"
+LONG = b"CDF\x05"
+"""How NetCDF-5 begins."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +55,11 @@ class Variable:
                 raise ValueError("it changed while it was read")
             raw = np.array(data[index])
             raw = raw.astype(raw.dtype.newbyteorder("="), copy=False)
-            expected, *packing = _numbers(data, "crc32", "_FillValue", "missing_value", "scale_factor", "add_offset")
+            attributes = dict(zip(_PACKING, _attributes([(data, name) for name in _PACKING]), strict=True))
+            expected = attributes["crc32"]
             if expected is not None and not index and checksum(raw) != expected:
                 raise ValueError(f"'{self.name}' does not fit its checksum")
-            return _unpack(raw, *packing)
+            return Packing.of(attributes, raw.dtype).unpack(raw)
 
 
 def open_variables(path: Path, names: Sequence[str]) -> dict[str, Variable]:
@@ -93,7 +97,7 @@ def _opened(path: Path) -> Iterator[Any]:
     with reading(path, "NetCDF file", _REMEDY):
         with open(path, "rb") as file:
             start = file.read(4)
-        if start == _LONG:
+        if start == LONG:
             raise UserError(f"{path} is NetCDF-5: convert it with nccopy -k nc4 {path.name} NEW")
         if start in _CLASSIC:
             classic = optional("scipy.io", "NetCDF-3").netcdf_file(path, mmap=True)
@@ -123,33 +127,3 @@ def _attributes(wanted: list[tuple[Any, str]]) -> list[Any]:
         return read_attributes(wanted)
     values = [data._attributes.get(name) for data, name in wanted]
     return [value.decode("utf-8", "replace") if isinstance(value, bytes) else value for value in values]
-
-
-def _numbers(data: Any, *names: str) -> list[float | None]:
-    values = _attributes([(data, name) for name in names])
-    for name, value in zip(names, values, strict=True):
-        array = np.asarray(0 if value is None else value)
-        if array.size != 1 or array.dtype.kind not in "fiu":
-            raise ValueError(f"its {name} is no number")
-    return [None if value is None else np.asarray(value).reshape(()).item() for value in values]
-
-
-def _unpack(
-    raw: np.ndarray, fill: float | None, missing: float | None, scale: float | None, offset: float | None
-) -> np.ndarray:
-    marks = [mark for mark in (fill, missing) if mark is not None]
-    packed = scale is not None or offset is not None
-    if not marks and packed and raw.dtype.kind == "i":
-        least = int(np.iinfo(raw.dtype).min)
-        marks = [least, least + 1]
-    absent = np.zeros(raw.shape, bool)
-    for mark in marks:
-        absent |= raw == mark
-    if raw.dtype.kind == "f" and not packed:
-        values = raw
-    else:
-        values = raw.astype(np.float32 if raw.dtype.itemsize <= 2 else np.float64)
-        if packed:
-            values = values * values.dtype.type(1 if scale is None else scale)
-            values += values.dtype.type(offset or 0)
-    return np.where(absent, values.dtype.type(np.nan), values) if absent.any() else values

@@ -1,0 +1,185 @@
+"""Frames of every format and layout come back as they were written, a part at a time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import xarray
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fastsep.data.frames.opening import open_source
+from fastsep.data.frames.source import Source
+from fastsep.errors import UserError
+
+SIZES = {"n": 3, "t": 7, "c": 2, "h": 5, "w": 6, "p": 4}
+TYPES = ("<f4", ">f4", "<f8", "<f2", "|u1", "<i2", ">i4", "|b1")
+LAYOUTS = ("ntchw", "nthw", "tchw", "thwc", "thw", "ntp", "tp", "ntcp", "hwtn", "cwhnt", "ptn", "tcnhw", "nhwct")
+
+
+def made(layout: str, dtype: str = "<f4", seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """An array, and the frames (N, T, C, *space) that it holds."""
+    shape = [SIZES[key] for key in layout]
+    values = np.random.default_rng(seed).integers(0, 2 if dtype == "|b1" else 100, shape).astype(dtype)
+    frames = values.transpose([layout.index(key) for key in "ntchwp" if key in layout])
+    for axis, key in enumerate("n c"):
+        if key in "nc" and key not in layout:
+            frames = np.expand_dims(frames, axis)
+    return values, frames.astype(np.float32)
+
+
+def write_hdf5(path: Path, values: np.ndarray) -> Path:
+    with h5py.File(path / "x.h5", "w") as file:
+        file["u"] = values
+    return path / "x.h5"
+
+
+def write_chunked(path: Path, values: np.ndarray) -> Path:
+    with h5py.File(path / "x.hdf5", "w") as file:
+        chunks = tuple(min(2, size) for size in values.shape)
+        file.create_dataset("deep/er/u", data=values, chunks=chunks, compression="gzip", fletcher32=True)
+    return path / "x.hdf5"
+
+
+def write_npy(path: Path, values: np.ndarray) -> Path:
+    np.save(path / "x.npy", values)
+    return path / "x.npy"
+
+
+def write_fortran(path: Path, values: np.ndarray) -> Path:
+    np.save(path / "x.npy", np.asfortranarray(values))
+    return path / "x.npy"
+
+
+def write_npz(path: Path, values: np.ndarray) -> Path:
+    np.savez(path / "x.npz", u=values)
+    return path / "x.npz"
+
+
+def write_npz_packed(path: Path, values: np.ndarray) -> Path:
+    np.savez_compressed(path / "x.npz", u=np.asfortranarray(values), x=np.arange(3))
+    return path / "x.npz"
+
+
+def write_netcdf(path: Path, values: np.ndarray, engine: str = "h5netcdf", form: str = "NETCDF4") -> Path:
+    names = [f"axis{k}" for k in range(values.ndim)]
+    values = values.astype(values.dtype.newbyteorder("="))
+    xarray.Dataset({"u": (names, values)}).to_netcdf(path / "x.nc", engine=engine, format=form)
+    return path / "x.nc"
+
+
+def write_netcdf3(path: Path, values: np.ndarray) -> Path:
+    if values.dtype.kind in "ub" or values.dtype.itemsize == 2 and values.dtype.kind == "f":
+        values = values.astype(np.int16)
+    return write_netcdf(path, values, "scipy", "NETCDF3_64BIT")
+
+
+WRITERS = {
+    writer.__name__: writer
+    for writer in (write_hdf5, write_chunked, write_npy, write_fortran, write_npz, write_npz_packed, write_netcdf,
+                   write_netcdf3)
+}  # fmt: skip
+
+
+def read_all(source: Source) -> np.ndarray:
+    return np.stack([source.read(sequence, 0, source.frames) for sequence in range(source.sequences)])
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    writer=st.sampled_from(sorted(WRITERS)), layout=st.sampled_from(LAYOUTS), dtype=st.sampled_from(TYPES),
+    part=st.tuples(st.integers(0, 2), st.integers(0, 6), st.integers(1, 7)), seed=st.integers(0, 9),
+)  # fmt: skip
+def test_what_was_written_is_read(tmp_path, writer, layout, dtype, part, seed):
+    values, frames = made(layout, dtype, seed)
+    source = open_source(WRITERS[writer](tmp_path, values), layout=layout)
+    assert (source.sequences, source.frames, source.shape) == (frames.shape[0], frames.shape[1], frames.shape[2:])
+    assert source.layout == layout and "\n" not in source.description and layout in source.description
+    sequence, first = part[0] % source.sequences, part[1]
+    count = min(part[2], source.frames - first)
+    read = source.read(sequence, first, count)
+    assert read.dtype == np.float32 and read.flags.c_contiguous
+    np.testing.assert_array_equal(read, frames[sequence, first : first + count])
+    np.testing.assert_array_equal(read_all(source), frames)
+    source.close()
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".npz", ".nc"])
+def test_arrays_of_one_shape_are_channels(suffix, tmp_path):
+    u, v = (np.random.default_rng(seed).random((3, 7, 5, 6), np.float32) for seed in (0, 1))
+    path, names = tmp_path / f"x{suffix}", ("n", "t", "y", "x")
+    if suffix == ".nc":
+        variables = {"u": (names, u, {"units": "m/s"}), "v": (names, v), "both": (("d", *names), np.stack([u, v]))}
+        xarray.Dataset(variables).to_netcdf(path, engine="h5netcdf")
+    elif suffix == ".npz":
+        np.savez(path, u=u, v=v)
+    else:
+        with h5py.File(path, "w") as file:
+            file["u"], file["v"] = u, v
+            file["u"].attrs["units"] = "m/s"
+    with pytest.raises(UserError, match=r"several arrays .* --variable: .*u \(3, 7, 5, 6\), v \(3, 7, 5, 6\)"):
+        open_source(path)
+    source = open_source(path, ("v", "u"))
+    assert source.names == ("v", "u") and source.units == (() if suffix == ".npz" else ("", "m/s"))
+    np.testing.assert_array_equal(read_all(source), np.stack([v, u], 2))
+
+
+@pytest.mark.parametrize(
+    ("shape", "layout", "frames"),
+    [
+        ((3, 7, 2, 5, 6), "ntchw", (3, 7, 2, 5, 6)),
+        ((3, 7, 5, 6, 2), "nthwc", (3, 7, 2, 5, 6)),
+        ((3, 7, 5, 6), "nthw", (3, 7, 1, 5, 6)),
+        ((9, 3, 5, 6), "tchw", (1, 9, 3, 5, 6)),
+        ((9, 5, 6, 3), "thwc", (1, 9, 3, 5, 6)),
+        ((9, 3, 5, 3), "nthw", (9, 3, 1, 5, 3)),
+        ((9, 16, 32), "thw", (1, 9, 1, 16, 32)),
+        ((9, 16, 33), "ntp", (9, 16, 1, 33)),
+        ((9, 8, 8), "ntp", (9, 8, 1, 8)),
+        ((9, 8), "tp", (1, 9, 1, 8)),
+    ],
+)
+def test_axes_are_guessed_by_number_and_sizes(shape, layout, frames, tmp_path):
+    values = np.random.default_rng(0).random(shape, np.float32)
+    np.save(tmp_path / "x.npy", values)
+    source = open_source(tmp_path / "x.npy")
+    assert source.layout == layout and read_all(source).shape == frames
+    assert f"x.npy {shape} read as {layout}" in source.description
+
+
+@pytest.mark.parametrize(
+    ("dims", "shape", "layout"),
+    [
+        (("time", "lat", "lon"), (4, 3, 3), "thw"),
+        (("lon", "lat", "time"), (4, 3, 3), "wht"),
+        (("time", "depth", "latitude", "longitude"), (4, 1, 3, 3), "tchw"),
+        (("member", "time", "y", "x"), (2, 9, 3, 3), "nthw"),
+        (("time", "x"), (4, 30), "tp"),
+        (("time", "ncells"), (4, 30), "tp"),
+        (("sample", "time", "x"), (40, 30, 30), "ntp"),
+        (("time", "unheard", "of"), (40, 30, 30), "thw"),
+    ],
+)
+def test_names_of_axes_tell_more_than_sizes(dims, shape, layout, tmp_path):
+    values = np.random.default_rng(0).random(shape, np.float32)
+    coordinates = {name: np.arange(size) for name, size in zip(dims, shape, strict=True)}
+    xarray.Dataset({"u": (dims, values)}, coordinates).to_netcdf(tmp_path / "x.nc", engine="h5netcdf")
+    source = open_source(tmp_path / "x.nc")
+    assert source.layout == layout and source.dims == dict(zip(layout, dims, strict=True))
+
+
+def test_only_what_is_asked_for_is_read(tmp_path):
+    """A file whose later part cannot be read gives its earlier one."""
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file.create_dataset("u", data=np.random.default_rng(0).random((4, 9, 8, 8)), chunks=(1, 3, 8, 8), fletcher32=True)
+        last = file["u"].id.get_chunk_info(11).byte_offset
+    data = bytearray((tmp_path / "x.h5").read_bytes())
+    data[last + 5] ^= 1
+    (tmp_path / "x.h5").write_bytes(data)
+    source = open_source(tmp_path / "x.h5")
+    assert source.chunk == (1, 3) and source.read(3, 0, 6).shape == (6, 1, 8, 8)
+    with pytest.raises(UserError, match="not a whole HDF5 file"):
+        source.read(3, 5, 2)
