@@ -76,6 +76,19 @@ class Scaling:
             values = F.pad(values, [n for extra in reversed(self.padding) for n in (0, extra)])
         return _like(frames, values)
 
+    def scale_into(self, frames: np.ndarray, out: np.ndarray) -> None:
+        """``scale`` without further arrays or threads: (..., C, *space) -> ``out`` (..., C, *padded) float32.
+
+        The padding of ``out`` is left as it is.
+        """
+        inner = out[(..., *(slice(size) for size in self.space))]
+        ones = (1,) * len(self.space)
+        with np.errstate(invalid="ignore", over="ignore"):  # what becomes infinite is for the caller to find
+            np.subtract(frames, self.shift.reshape(-1, *ones), out=inner)
+            np.divide(inner, self.factor.reshape(-1, *ones), out=inner)
+        if self.present is not None:
+            np.copyto(inner, 0, where=~self.present)
+
     def unscale(self, frames: Frames) -> Frames:
         """(..., C, *padded) -> (..., C, *space) float32 in the data's units, missing cells NaN."""
         values = torch.as_tensor(frames).float()

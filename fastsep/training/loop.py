@@ -211,7 +211,7 @@ class Trainer:
             order = self.windows.order(generator)
             steps = min(self.steps_per_epoch, self.total_steps - epoch * self.steps_per_epoch)
             self.windows.expect(order[first * batch : steps * batch])
-            if self.device.type == "cuda":  # from pinned memory, so that the host need not wait for the steps before
+            if self.device.type == "cuda" and self.windows.resident:  # pinned: the host need not wait for earlier steps
                 order = order.pin_memory().to(self.device, non_blocking=True)
             for step in range(first, steps):
                 yield order[step * batch : (step + 1) * batch]

@@ -62,7 +62,8 @@ class TrainStep:
 
     Args:
         model: on its device, in training mode.
-        windows: training windows on the same device.
+        windows: training windows on the same device; those that are not resident are fetched before each step, so that
+            a graph holds the rest of it.
         dtype: of matrix products; float16 scales the loss.
     """
 
@@ -101,18 +102,27 @@ class TrainStep:
             self._forward = torch.compile(self._compute_losses, dynamic=False)
         self._graph: torch.cuda.CUDAGraph | None = None
         self.benchmark = ways.benchmark
-        self._captures = ways.capture and windows.resident  # windows on the host are read, which no graph can replay
+        self._captures = ways.capture
+        self._video: Tensor | None = None  # of windows that are not resident; where a graph looks for it, it stays
+        if self._captures and not windows.resident:
+            shape = (config.optim.batch_size, windows.length, *windows.shape)
+            self._video = torch.empty(shape, device=self.device)
         self._warm_up_left = _WARM_UP_STEPS
 
     def __call__(self, index: Tensor, lr: float) -> None:
         """Train on the windows ``index`` (batch_size,) with rate ``lr``."""
-        self._index.copy_(index, non_blocking=True)
         self.lr.fill_(lr)
         # Drawn outside of the graph, and by the host: the same on every device.
         self._end.fill_(draws.integer(self._seed, self.done, "window", *self._ends))
         self.windows.reseed(draws.key(self._seed, self.done, "videos"))
         if self.average is not None:
             self.average.begin(self.done)
+        if self.windows.resident:
+            self._index.copy_(index, non_blocking=True)
+        elif self._captures:
+            self._video.copy_(self.windows.batch(index))
+        else:
+            self._video = self.windows.batch(index)
         if self._graph is not None:
             self._graph.replay()
         else:
@@ -187,7 +197,7 @@ class TrainStep:
         return losses(outputs, video, end, self.model.config, self.objective_config)
 
     def _run(self) -> None:
-        video = self.windows.batch(self._index)
+        video = self.windows.batch(self._index) if self.windows.resident else self._video
         self.optimizer.zero_grad(set_to_none=True)
         share = 1 / self._micro_batches  # all are of one size: the mean of their losses is that of the batch
         for part in video.chunk(self._micro_batches):
@@ -219,7 +229,8 @@ class TrainStep:
         torch.cuda.synchronize(self.device)
         self.optimizer.zero_grad(set_to_none=True)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
+        # Another thread may be reading data ahead meanwhile.
+        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
             self._run()
 
 

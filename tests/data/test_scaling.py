@@ -30,6 +30,14 @@ def test_frames_come_back_in_their_kind_with_missing_cells_nan(kind):
     np.testing.assert_allclose(back, np.where(PRESENT, frames, np.nan), rtol=1e-5, atol=1e-6)
 
 
+def test_scaling_in_place_is_the_same_bit_for_bit():
+    frames = np.random.default_rng(0).normal(size=(50, 2, 2, 3)).astype(np.float32)
+    frames[..., ~PRESENT] = np.nan
+    out = np.zeros((50, *SCALING.shape), np.float32)
+    SCALING.scale_into(frames, out)
+    np.testing.assert_array_equal(out, SCALING.scale(frames))
+
+
 def test_missing_cells_may_hold_nan():
     frames = np.where(PRESENT, np.float32(1), np.float32(np.nan)) * np.ones((2, 1, 1), np.float32)
     assert np.isfinite(SCALING.scale(frames)).all()

@@ -7,6 +7,7 @@ from step_cases import CONFIG, EAGER, make_step
 
 from fastsep.config import ModelConfig
 from fastsep.data.mnist.settings import MovingMNIST
+from fastsep.data.windows import TensorWindows
 from fastsep.errors import UserError
 from fastsep.model import SeparableModel
 from fastsep.objective import objective, window_ends
@@ -72,6 +73,24 @@ def test_the_limit_is_that_of_the_unscaled_gradient():
     moments = [[state["exp_avg"] for state in step.optimizer.state.values()] for step in (exact, scaled)]
     lengths = [torch.nn.utils.get_total_norm(tensors).item() for tensors in moments]
     assert lengths[1] == pytest.approx(lengths[0], rel=0.05)
+
+
+def on_host(step, ways=EAGER):
+    """The step with windows that are fetched from the host before it."""
+    windows = step.windows
+    step.windows = TensorWindows(windows.frames.cpu(), windows.starts.cpu(), windows.length, device=step.device)
+    step.windows.resident = False  # on a CPU, too
+    return TrainStep(step.model, step.windows, CONFIG, step.dtype, ways)
+
+
+def test_windows_that_are_not_resident_make_the_same_steps():
+    resident, fetched = make_step(), on_host(make_step())
+    for step in (resident, fetched):
+        for i in range(3):
+            step(torch.arange(4) + i, 1e-2)
+    assert fetched.read_losses() == resident.read_losses()
+    for ours, theirs in zip(fetched.model.parameters(), resident.model.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
 
 
 def test_reading_the_losses_starts_a_new_mean():
@@ -226,6 +245,18 @@ def test_a_captured_step_equals_one_that_is_not(dtype, norm, compile):
     tolerance = 1e-3 if dtype == torch.float32 else 3e-2
     for ours, theirs in zip(captured.model.parameters(), eager.model.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.gpu
+def test_a_graph_takes_windows_that_are_not_resident():
+    eager, captured = make_step(device="cuda"), on_host(make_step(device="cuda"), Ways(False, True))
+    for step in (eager, captured):
+        for i in range(12):
+            step(torch.arange(4) + i % 5, 1e-3)
+    assert captured._graph is not None
+    assert captured.read_losses().total == pytest.approx(eager.read_losses().total, rel=1e-2)
+    for ours, theirs in zip(captured.model.parameters(), eager.model.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.gpu
