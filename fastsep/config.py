@@ -126,6 +126,10 @@ class OptimConfig(Settings):
     """Optimiser steps; overrides epochs."""
     schedule: Literal["constant", "milestones", "one_cycle"] = "constant"
     """Course of the learning rate."""
+    warm_up: Annotated[float, Range(0, 1)] = 0.3
+    """Share of the steps in which the rate climbs from lr/25 to lr (schedule one_cycle)."""
+    final_rate: Annotated[float, Range(0, 1)] = 4e-6
+    """Rate of the last step as a share of lr (schedule one_cycle)."""
     milestones: Annotated[tuple[int, ...], Range(1, MAX_STEPS)] = ()
     """Epochs at which the rate is multiplied by gamma (schedule milestones)."""
     gamma: Positive = 0.5
