@@ -173,6 +173,8 @@ class RunConfig(Settings):
     """Steps between rows of the log."""
     checkpoint_every: Annotated[Count, AT_RESUME] = 1000
     """Steps between checkpoints."""
+    profile: Annotated[bool, AT_RESUME] = False
+    """Trace some steps after the first ones into the run's profile/: largest operations, communication, idle time."""
     score: Annotated[bool, AT_RESUME] = True
     """Score the run on the test set and draw its figures at the end."""
 

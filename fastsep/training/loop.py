@@ -17,7 +17,7 @@ from fastsep.data.windows import Windows
 from fastsep.drawing.strip import forecast_strip
 from fastsep.errors import UserError, first_line, is_memory_problem
 from fastsep.model import SeparableModel
-from fastsep.training import draws
+from fastsep.training import draws, profiling
 from fastsep.training.checkpoint import Checkpoint, find_checkpoint, last_good, load_weights, save_checkpoint
 from fastsep.training.compiler import is_compiler_problem
 from fastsep.training.data_record import record_data
@@ -106,6 +106,8 @@ class Trainer:
         self.total_steps = config.optim.steps or config.optim.epochs * self.steps_per_epoch
         if self.total_steps > MAX_STEPS:
             raise UserError(f"{config.optim.epochs:,} epochs are {self.total_steps:,} steps: set --epochs to fewer")
+        if config.run.profile:
+            profiling.require_steps(self.total_steps)
         self.done = 0
         self.take_step = TrainStep(self.model, self.windows, config, dtype, ways)
 
@@ -155,6 +157,7 @@ class Trainer:
         self.model.train()
         tune(self.take_step, run.tune, self.run, self._say)
         log = Log(self.run, self.done, self.total_steps, self.show_progress)
+        profiler = profiling.Profiler(self.run, self.device) if run.profile else None
         row_step, row_time = self.done, time.perf_counter()
         try:
             for index in self._batches():
@@ -162,6 +165,8 @@ class Trainer:
                 self.take_step(index, lr)
                 self.done += 1
                 log.advance()
+                if profiler:
+                    profiler.advance()
                 last = self.done == self.total_steps
                 saves = last or self.done % run.checkpoint_every == 0
                 if request and not saves:  # without a row or a forecast: who asks may not wait long
@@ -184,6 +189,8 @@ class Trainer:
                     break
         finally:
             log.close()
+            if profiler:
+                self._say(profiler.close())
 
     def _explain(self, error: Exception) -> UserError | None:
         """What the user can do about an error of PyTorch in a step; None where it is a mistake of this program."""

@@ -1,0 +1,193 @@
+"""``--profile``: a trace of some steps after warm-up, what they spend their time in, and how long they wait."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch.autograd import DeviceType
+
+from fastsep.errors import UserError
+from fastsep.files import make_directory, whole_path, write_problem, write_text
+
+FOLDER = "profile"
+WARM_UP, TRACED = 10, 8
+"""Steps before the traced ones, in which everything is compiled, chosen and captured; steps that are traced."""
+LARGEST = 10
+_COMMUNICATION = re.compile(r"nccl|gloo:|mpi:|ucc:|c10d::", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Event:
+    """An operation on the device that trains, in microseconds from any origin."""
+
+    name: str
+    start: float
+    end: float
+    own: float
+    """Time of its own, without that of operations within it."""
+
+    @property
+    def communicates(self) -> bool:
+        return _COMMUNICATION.search(self.name) is not None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Where the traced steps spent their time."""
+
+    seconds: float
+    """A step, from the host."""
+    largest: list[tuple[str, float, float, float]]
+    """Name, calls a step, milliseconds a step, share of all operations' own time; the largest first."""
+    communication: float
+    """Share of the time in which something was being communicated."""
+    exposed: float
+    """Share in which nothing was computed meanwhile."""
+    idle: float
+    """Share in which no operation ran."""
+
+
+class Profiler:
+    """Traces ``TRACED`` steps of this process after ``WARM_UP``; made before the first step, told of each one's end.
+
+    Args:
+        run: its folder ``profile/`` takes ``rankN.pt.trace.json.gz`` and ``rankN.md``.
+        device: that trains.
+    """
+
+    def __init__(self, run: Path, device: torch.device):
+        self.folder = run / FOLDER
+        self.device = device
+        kinds = torch.profiler.ProfilerActivity
+        activities = [kinds.CPU, *([kinds.CUDA] if device.type == "cuda" else [])]
+        if device.type == "cuda":
+            with torch.profiler.profile(activities=activities):  # kernels of graphs recorded before this have no names
+                pass
+        self._profile = torch.profiler.profile(activities=activities)
+        self._rank = torch.distributed.get_rank() if _is_distributed() else 0
+        self._taken = 0
+        self._begin = 0.0
+        self._note = f"profile: nothing was traced, the training ended within {WARM_UP + TRACED} steps"
+
+    def advance(self) -> None:
+        """A step has ended; after the last traced one the files are written.
+
+        Raises:
+            UserError: the folder cannot be written.
+        """
+        self._taken += 1
+        if self._taken == WARM_UP:
+            self._wait()
+            self._profile.start()
+            self._begin = time.perf_counter()
+        elif self._taken == WARM_UP + TRACED:
+            self._wait()
+            seconds = time.perf_counter() - self._begin
+            self._profile.stop()
+            self._write(summarise(self._events(), seconds, TRACED))
+
+    def close(self) -> str:
+        """End a trace that was cut short, of which nothing is written; returns the line that says what was."""
+        if WARM_UP <= self._taken < WARM_UP + TRACED:
+            self._profile.stop()
+            self._taken = WARM_UP + TRACED
+        return self._note
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def _events(self) -> list[Event]:
+        """What ran on the device. A CPU's operations contain each other, a GPU's kernels do not."""
+        on_gpu = self.device.type == "cuda"
+        kind = DeviceType.CUDA if on_gpu else DeviceType.CPU
+        events = []
+        for event in self._profile.events() or ():
+            start, end = event.time_range.start, event.time_range.end
+            found = Event(event.name, start, end, end - start)
+            annotates = getattr(event, "is_user_annotation", False)
+            if event.device_type != kind or (annotates and (on_gpu or not found.communicates)):
+                continue  # of annotations only gloo's are operations, which run in threads of their own
+            events.append(found if on_gpu or annotates else replace(found, own=event.self_cpu_time_total))
+        return events
+
+    def _write(self, summary: Summary) -> None:
+        name = f"rank{self._rank}"
+        trace = self.folder / f"{name}.pt.trace.json.gz"  # the end of the name by which TensorBoard knows traces
+        try:
+            make_directory(self.folder)
+            with whole_path(trace) as part:
+                self._profile.export_chrome_trace(str(part))
+            write_text(self.folder / f"{name}.md", to_text(summary, self.device))
+        except OSError as error:
+            raise write_problem(trace, error, "go on without --profile") from None
+        self._note = (
+            f"profile: {self.folder} holds {name}.md (largest operations, communication, idle) and {trace.name} "
+            "(open it at ui.perfetto.dev, or the folder in TensorBoard)"
+        )
+
+
+def require_steps(steps: int) -> None:
+    """Raise UserError for a training that ends before the traced steps have."""
+    if steps < WARM_UP + TRACED:
+        raise UserError(
+            f"--profile traces {TRACED} steps after {WARM_UP} others: set --steps to {WARM_UP + TRACED} or more"
+        )
+
+
+def summarise(events: Iterable[Event], seconds: float, steps: int) -> Summary:
+    """Sums, and shares of the ``seconds`` that ``steps`` took."""
+    events = list(events)
+    own: dict[str, list[float]] = {}
+    for event in events:
+        own.setdefault(event.name, []).append(event.own)
+    total = sum(map(sum, own.values())) or 1.0
+    largest = sorted(own.items(), key=lambda item: -sum(item[1]))[:LARGEST]
+    communicating = _covered(event for event in events if event.communicates)
+    computing = _covered(event for event in events if not event.communicates)
+    busy = _covered(events)
+    microseconds = seconds * 1e6
+    return Summary(
+        seconds=seconds / steps,
+        largest=[(name, len(us) / steps, sum(us) / steps / 1e3, sum(us) / total) for name, us in largest],
+        communication=communicating / microseconds,
+        exposed=(busy - computing) / microseconds,
+        idle=max(1 - busy / microseconds, 0.0),
+    )
+
+
+def to_text(summary: Summary, device: torch.device) -> str:
+    """The summary as a page of Markdown."""
+    shares = (
+        ("in communication", summary.communication),
+        ("in communication with nothing computed meanwhile", summary.exposed),
+        (f"idle: no operation ran on the {'GPU' if device.type == 'cuda' else 'CPU'}", summary.idle),
+    )
+    lines = [
+        f"# {TRACED} steps after {WARM_UP}\n",
+        f"{summary.seconds * 1e3:.3f} ms a step while traced, which costs time itself.\n",
+        "| time | share |\n|---|---|",
+        *(f"| {name} | {share:.1%} |" for name, share in shares),
+        "\n| operation | calls a step | ms a step | share of all operations |\n|---|---|---|---|",
+    ]
+    for name, calls, ms, share in summary.largest:
+        lines.append(f"| `{name[:100].replace('|', ' ')}` | {calls:g} | {ms:.3f} | {share:.1%} |")
+    return "\n".join(lines) + "\n"
+
+
+def _covered(events: Iterable[Event]) -> float:
+    """Microseconds in which at least one of the events ran."""
+    covered, until = 0.0, -float("inf")
+    for start, end in sorted((event.start, event.end) for event in events):
+        covered += max(end - max(start, until), 0.0)
+        until = max(until, end)
+    return covered
+
+
+def _is_distributed() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()

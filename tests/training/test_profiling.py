@@ -1,0 +1,99 @@
+"""``--profile``: what is traced, what the sums mean, and that training goes on as it would have."""
+
+import gzip
+import json
+import signal
+from dataclasses import replace
+
+import pytest
+import torch
+from loop_cases import pulses_config, stop_at, weights_of
+
+from fastsep import signals
+from fastsep.errors import UserError
+from fastsep.training.loop import resume, train
+from fastsep.training.profiling import Event, summarise, to_text
+
+
+@pytest.fixture
+def config(monkeypatch):
+    config = pulses_config(monkeypatch)
+    optim = replace(config.optim, steps=20)
+    return replace(config, optim=optim, run=replace(config.run, profile=True))
+
+
+def test_a_traced_run_holds_the_trace_and_computes_the_same(config, tmp_path, capsys):
+    traced, plain = tmp_path / "traced", tmp_path / "plain"
+    train(config, traced)
+    assert f"profile: {traced}/profile holds rank0.md" in capsys.readouterr().out
+    train(replace(config, run=replace(config.run, profile=False)), plain, False)
+    assert sorted(path.name for path in (traced / "profile").iterdir()) == ["rank0.md", "rank0.pt.trace.json.gz"]
+    assert not (plain / "profile").exists()
+    with gzip.open(traced / "profile" / "rank0.pt.trace.json.gz") as file:
+        events = json.load(file)["traceEvents"]
+    adam = [event for event in events if event.get("name", "").startswith("Optimizer.step#")]
+    assert len(adam) == 8  # as many as traced steps
+    page = (traced / "profile" / "rank0.md").read_text()
+    assert "aten::" in page and page.count("\n| `") == 10 and "| in communication | 0.0% |" in page
+    for ours, theirs in zip(weights_of(traced).values(), weights_of(plain).values(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_a_run_too_short_to_trace_is_refused_before_anything_is_written(config, tmp_path):
+    with pytest.raises(UserError, match="traces 8 steps after 10 others: set --steps to 18 or more"):
+        train(replace(config, optim=replace(config.optim, steps=17)), tmp_path / "run", False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_trace_that_is_interrupted_leaves_nothing_and_is_taken_on_resuming(config, tmp_path, monkeypatch, capsys):
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        stop_at(patch, 13, signal.SIGTERM)
+        with pytest.raises(signals.Stopped, match="step 13 is saved"):
+            train(replace(config, optim=replace(config.optim, steps=40)), run, False)
+    assert not (run / "profile").exists()
+    resume(run)
+    assert (run / "profile" / "rank0.md").exists()
+    with pytest.raises(UserError, match="is complete"):
+        resume(run)
+    resume(run, config=replace(config, optim=replace(config.optim, steps=42), run=replace(config.run, out=run)))
+    assert "profile: nothing was traced, the training ended within 18 steps" in capsys.readouterr().out
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(config, tmp_path, monkeypatch):
+    monkeypatch.setattr("fastsep.training.profiling.FOLDER", "config.json")
+    with pytest.raises(UserError, match=r"config\.json.*go on without --profile"):
+        train(config, tmp_path / "run", False)
+
+
+def test_shares_are_of_time_and_not_of_sums():
+    events = [
+        Event("aten::mm", 0, 40, 30),  # contains the next one
+        Event("aten::copy_", 10, 20, 10),
+        Event("nccl:all_reduce", 30, 60, 30),  # ten of it while mm runs
+        Event("aten::mm", 80, 90, 10),
+    ]
+    summary = summarise(events, 100e-6, steps=2)
+    assert summary.seconds == pytest.approx(50e-6)
+    assert summary.communication == pytest.approx(0.3)
+    assert summary.exposed == pytest.approx(0.2)
+    assert summary.idle == pytest.approx(1 - 0.7)
+    assert [row[0] for row in summary.largest] == ["aten::mm", "nccl:all_reduce", "aten::copy_"]
+    assert summary.largest[0] == ("aten::mm", 1.0, pytest.approx(0.02), pytest.approx(0.5))
+    page = to_text(summary, torch.device("cpu"))
+    assert "| in communication | 30.0% |" in page
+    assert "| `aten::mm` | 1 | 0.020 | 50.0% |" in page
+
+
+def test_nothing_at_all_is_idle_time():
+    summary = summarise([], 1.0, steps=1)
+    assert summary.idle == 1 and summary.communication == summary.exposed == 0 and summary.largest == []
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("capture", ["off", "on"])
+def test_kernels_of_a_gpu_are_traced_in_graphs_too(config, tmp_path, capture):
+    run = tmp_path / "run"
+    train(replace(config, run=replace(config.run, device="cuda", compile="off", capture=capture)), run, False)
+    page = (run / "profile" / "rank0.md").read_text()
+    assert "adam" in page.lower() and "idle: no operation ran on the GPU" in page
