@@ -33,6 +33,8 @@ setup(
     extras_require={
         # Moving MNIST: a downloader with checksums, bundled digits. Preparing SST: NetCDF-4 written, NetCDF-3 read.
         "data": ["pooch>=1.8", "scikit-learn>=1.4", "h5netcdf>=1.3", "scipy>=1.11"],
+        # Frames in Zarr stores.
+        "zarr": ["zarr>=3.0.8"],
         # A CUDA build of torch brings Triton of its own; this adds the compilers of the Numba CUDA kernel and of the
         # latent rollout's cluster kernel.
         "gpu": [
@@ -45,7 +47,7 @@ setup(
         # pytest and the oracles that tests and benchmarks compare with. Triton is for its interpreter and its
         # compiler, which need no GPU; it carries no CUDA package.
         "test": [
-            "fastsep[data]",
+            "fastsep[data,zarr]",
             "pytest>=8",
             "pytest-benchmark>=4",
             "hypothesis>=6",

@@ -2,90 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import h5py
 import numpy as np
 import pytest
 import xarray
+from frames_files import LAYOUTS, TYPES, WRITERS, made, read_all
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fastsep.data.frames.opening import open_source
-from fastsep.data.frames.source import Source
 from fastsep.errors import UserError
-
-SIZES = {"n": 3, "t": 7, "c": 2, "h": 5, "w": 6, "p": 4}
-TYPES = ("<f4", ">f4", "<f8", "<f2", "|u1", "<i2", ">i4", "|b1")
-LAYOUTS = ("ntchw", "nthw", "tchw", "thwc", "thw", "ntp", "tp", "ntcp", "hwtn", "cwhnt", "ptn", "tcnhw", "nhwct")
-
-
-def made(layout: str, dtype: str = "<f4", seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """An array, and the frames (N, T, C, *space) that it holds."""
-    shape = [SIZES[key] for key in layout]
-    values = np.random.default_rng(seed).integers(0, 2 if dtype == "|b1" else 100, shape).astype(dtype)
-    frames = values.transpose([layout.index(key) for key in "ntchwp" if key in layout])
-    for axis, key in enumerate("n c"):
-        if key in "nc" and key not in layout:
-            frames = np.expand_dims(frames, axis)
-    return values, frames.astype(np.float32)
-
-
-def write_hdf5(path: Path, values: np.ndarray) -> Path:
-    with h5py.File(path / "x.h5", "w") as file:
-        file["u"] = values
-    return path / "x.h5"
-
-
-def write_chunked(path: Path, values: np.ndarray) -> Path:
-    with h5py.File(path / "x.hdf5", "w") as file:
-        chunks = tuple(min(2, size) for size in values.shape)
-        file.create_dataset("deep/er/u", data=values, chunks=chunks, compression="gzip", fletcher32=True)
-    return path / "x.hdf5"
-
-
-def write_npy(path: Path, values: np.ndarray) -> Path:
-    np.save(path / "x.npy", values)
-    return path / "x.npy"
-
-
-def write_fortran(path: Path, values: np.ndarray) -> Path:
-    np.save(path / "x.npy", np.asfortranarray(values))
-    return path / "x.npy"
-
-
-def write_npz(path: Path, values: np.ndarray) -> Path:
-    np.savez(path / "x.npz", u=values)
-    return path / "x.npz"
-
-
-def write_npz_packed(path: Path, values: np.ndarray) -> Path:
-    np.savez_compressed(path / "x.npz", u=np.asfortranarray(values), x=np.arange(3))
-    return path / "x.npz"
-
-
-def write_netcdf(path: Path, values: np.ndarray, engine: str = "h5netcdf", form: str = "NETCDF4") -> Path:
-    names = [f"axis{k}" for k in range(values.ndim)]
-    values = values.astype(values.dtype.newbyteorder("="))
-    xarray.Dataset({"u": (names, values)}).to_netcdf(path / "x.nc", engine=engine, format=form)
-    return path / "x.nc"
-
-
-def write_netcdf3(path: Path, values: np.ndarray) -> Path:
-    if values.dtype.kind in "ub" or values.dtype.itemsize == 2 and values.dtype.kind == "f":
-        values = values.astype(np.int16)
-    return write_netcdf(path, values, "scipy", "NETCDF3_64BIT")
-
-
-WRITERS = {
-    writer.__name__: writer
-    for writer in (write_hdf5, write_chunked, write_npy, write_fortran, write_npz, write_npz_packed, write_netcdf,
-                   write_netcdf3)
-}  # fmt: skip
-
-
-def read_all(source: Source) -> np.ndarray:
-    return np.stack([source.read(sequence, 0, source.frames) for sequence in range(source.sequences)])
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -174,7 +100,9 @@ def test_names_of_axes_tell_more_than_sizes(dims, shape, layout, tmp_path):
 def test_only_what_is_asked_for_is_read(tmp_path):
     """A file whose later part cannot be read gives its earlier one."""
     with h5py.File(tmp_path / "x.h5", "w") as file:
-        file.create_dataset("u", data=np.random.default_rng(0).random((4, 9, 8, 8)), chunks=(1, 3, 8, 8), fletcher32=True)
+        file.create_dataset(
+            "u", data=np.random.default_rng(0).random((4, 9, 8, 8)), chunks=(1, 3, 8, 8), fletcher32=True
+        )
         last = file["u"].id.get_chunk_info(11).byte_offset
     data = bytearray((tmp_path / "x.h5").read_bytes())
     data[last + 5] ^= 1

@@ -8,8 +8,8 @@ from types import ModuleType
 from fastsep.errors import UserError
 
 
-def optional(module: str, purpose: str) -> ModuleType:
-    """Import ``module``.
+def optional(module: str, purpose: str, extra: str = "data") -> ModuleType:
+    """Import ``module``, which the extra ``extra`` of this package brings.
 
     Raises:
         UserError: it is not installed; the message says what for and how to get it.
@@ -18,4 +18,4 @@ def optional(module: str, purpose: str) -> ModuleType:
         return importlib.import_module(module)
     except ImportError:
         package = module.split(".")[0].replace("sklearn", "scikit-learn")
-        raise UserError(f"{purpose} needs {package}, which is not installed: pip install 'fastsep[data]'") from None
+        raise UserError(f"{purpose} needs {package}, which is not installed: pip install 'fastsep[{extra}]'") from None

@@ -18,7 +18,7 @@ _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 @contextmanager
-def reading(path: Path, what: str, remedy: str) -> Iterator[None]:
+def reading(path: Path, what: str, remedy: str, folder: bool = False) -> Iterator[None]:
     """Turn what the body raises while it reads ``path`` into one line.
 
     Only a file that the system delivers whole, yet makes no sense, is called damaged, with ``remedy``. One that is
@@ -27,12 +27,13 @@ def reading(path: Path, what: str, remedy: str) -> Iterator[None]:
     Args:
         what: what the file should be, "NetCDF file".
         remedy: what helps if it is not that.
+        folder: it is a directory with many files.
 
     Raises:
         UserError: the body or the system failed.
     """
     try:
-        _check_access(path)
+        _check_access(path, folder)
         yield
     except UserError:
         raise
@@ -46,9 +47,12 @@ def first_line(error: BaseException) -> str:
     return " ".join(lines[0].split())[:150] or type(error).__name__
 
 
-def _check_access(path: Path) -> None:
+def _check_access(path: Path, folder: bool) -> None:
     """Ask the system itself before a decoder does, whose messages are less clear."""
     mode = os.stat(path).st_mode
+    if folder and stat.S_ISDIR(mode):
+        os.scandir(path).close()
+        return
     if not stat.S_ISREG(mode):
         raise UserError(f"{path} is {'a directory' if stat.S_ISDIR(mode) else 'no regular file'}: give a file")
     with open(path, "rb") as file, suppress(OSError):

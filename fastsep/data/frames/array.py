@@ -34,7 +34,11 @@ class Array:
     default_fills: bool = False
     """Written by the netCDF library, which marks what was never written."""
     axes: str = ""
-    """The letters of its axes (``fastsep.data.frames.layout``), where the format settles them."""
+    """The letters of its axes (``fastsep.data.frames.layout``), where they are settled."""
+    why: str = ""
+    """How they were settled, where it has to be said."""
+    channels: tuple[str, ...] = ()
+    """Names along its axis c, where they have any."""
     problem: str = ""
 
     @property
@@ -62,8 +66,11 @@ class Contents:
     """The format, "HDF5 file"."""
     arrays: tuple[Array, ...]
     close: Callable[[], None] = lambda: None
+    """Lets go of the file; a later read opens it again."""
     group_attributes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Of the groups of an HDF5 file, by name."""
+    one_sequence: bool = False
+    """Each of its arrays is, as one of many such files."""
     several: bool = False
     """All its arrays are channels where none is named, as the format says."""
 

@@ -36,31 +36,22 @@ def choose(contents: Contents, variables: Sequence[str], layout: str | None) -> 
     return [_settle(contents, array, layout) for array in chosen]
 
 
-def described(array: Array) -> str:
-    """How the axes of a chosen array were understood."""
-    if array.axes == layout_by_names(array.dims):
-        return f"{array.axes}, as its axes are named {', '.join(array.dims)}"
-    guess = guess_layout(array.shape)
-    if guess and guess[0] == array.axes and guess[1]:
-        return f"{array.axes} (by the sizes of its axes; could be {' or '.join(guess[1])})"
-    return array.axes
-
-
 def _find(contents: Contents, name: str) -> Array:
-    name = name.strip("/")
-    for array in contents.arrays:
-        if array.name.strip("/") == name or (not array.name and name == "data"):
-            return array
+    name = name.rsplit("/", 1)[-1] if contents.several else name.strip("/")
+    found = [array for array in contents.arrays if array.name == name]
+    found = found or [array for array in contents.arrays if array.name.rsplit("/", 1)[-1] == name]
+    if len(found) == 1:
+        return found[0]
     raise UserError(f"{contents.path} holds no array '{name}': it has {_list(contents.arrays)}")
 
 
 def _fitting(contents: Contents, layout: str | None) -> list[Array]:
     if contents.several:
-        return list(contents.arrays)
+        return [array for array in contents.arrays if array.axes]
     arrays = contents.arrays
     if len(arrays) == 1:  # what is wrong with it will be said
         return list(arrays)
-    fitting = [array for array in arrays if _fits(array, layout)]
+    fitting = [array for array in arrays if _fits(contents, array, layout)]
     long = [array for array in fitting if len(array.shape) > 2]
     fitting = long or fitting
     if len(fitting) == 1:
@@ -74,7 +65,7 @@ def _fitting(contents: Contents, layout: str | None) -> list[Array]:
     raise UserError(f"{contents.path} holds no array of frames{what}: it has {_list(arrays) or 'nothing'}")
 
 
-def _fits(array: Array, layout: str | None) -> bool:
+def _fits(contents: Contents, array: Array, layout: str | None) -> bool:
     if array.problem or array.dtype.kind not in "fiub" or 0 in array.shape:
         return False
     name = array.name.rsplit("/", 1)[-1].lower()
@@ -82,7 +73,7 @@ def _fits(array: Array, layout: str | None) -> bool:
         return False
     if layout:
         return len(array.shape) == len(layout)
-    return _by_names(array) is not None or guess_layout(array.shape) is not None
+    return _by_names(array) is not None or guess_layout(array.shape, contents.one_sequence) is not None
 
 
 def _by_names(array: Array) -> str | None:
@@ -108,15 +99,18 @@ def _settle(contents: Contents, array: Array, layout: str | None) -> Array:
     if layout:
         if len(layout) != len(array.shape):
             raise UserError(f"{where} has {len(array.shape)} axes, --layout {layout} names {len(layout)}")
-        return replace(array, axes=layout)
+        return replace(array, axes=layout, why="")
     by_names = _by_names(array)
-    guess = (by_names, ()) if by_names else guess_layout(array.shape)
+    if by_names:
+        return replace(array, axes=by_names, why=f", as its axes are named {', '.join(array.dims)}")
+    guess = guess_layout(array.shape, contents.one_sequence)
     if guess is None:
         raise UserError(
             f"{where} has {len(array.shape)} axes, frames have 2 to 5 (sequences, time, channels, height and width or "
             "points): give an array of as many"
         )
-    return replace(array, axes=guess[0])
+    layout, others = guess
+    return replace(array, axes=layout, why=f" by its sizes (--layout {' or '.join(others)} if not)" if others else "")
 
 
 def _list(arrays: Sequence[Array]) -> str:

@@ -20,7 +20,7 @@ _LARGEST = 1 << 16  # bytes of an attribute
 
 def list_file(file: h5py.File) -> dict[str, Any]:
     """``arrays``: of each what ``Array`` wants; ``groups``: their attributes by name; ``netcdf``: who wrote it."""
-    arrays, groups = [], {}
+    arrays, groups = [], {"/": _attributes(file)}
 
     def visit(name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset):

@@ -61,14 +61,22 @@ def layout_by_names(dims: Sequence[str]) -> str | None:
     return letters if letters and is_layout(letters) else None
 
 
-def guess_layout(shape: Sequence[int]) -> tuple[str, tuple[str, ...]] | None:
+def guess_layout(shape: Sequence[int], one_sequence: bool = False) -> tuple[str, tuple[str, ...]] | None:
     """The likeliest layout of an array of 2 to 5 axes, and others that would fit it as well; None of other arrays.
 
     Five axes are ntchw, or nthwc where the last alone is short enough for channels (1 to 4). Four are thwc where the
     last alone is that short, tchw where the second alone is, else nthw. Three are thw, one record of images, where two
     like sides (16 and more, one at most twice the other) come last, else ntp. Two are tp.
+
+    Args:
+        one_sequence: there is no axis n. Four axes are thwc or else tchw then, three are thw.
     """
     short = [size <= _MOST_CHANNELS for size in shape]
+    if one_sequence:
+        if len(shape) == 4:
+            last = short[3] and not any(short[1:3])
+            return ("thwc", ("tchw",)) if last else ("tchw", ("thwc",))
+        return {3: ("thw", ()), 2: ("tp", ())}.get(len(shape))
     if len(shape) == 5:
         last = short[4] and not short[2]
         return ("nthwc", ("ntchw",)) if last else ("ntchw", ("nthwc",))

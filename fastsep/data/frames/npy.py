@@ -63,7 +63,7 @@ class Stored:
         size, claimed = os.stat(path).st_size, math.prod(shape) * dtype.itemsize
         if size < offset + claimed:
             raise ValueError(f"its array of {claimed} bytes has {max(0, size - offset)} in the file")
-        self._mark = _mark(os.stat(path))
+        self._mark = mark(os.stat(path))
 
     def fetch(self, index: Index) -> np.ndarray:
         """A part of the array: read where it lies together, else mapped as far as it stretches."""
@@ -80,7 +80,7 @@ class Stored:
         shape = (index[axis].stop - index[axis].start, *self._shape[axis + 1 :])
         rest = (slice(None), *index[axis + 1 :])
         with open(self._path, "rb", buffering=0) as file:
-            if _mark(os.fstat(file.fileno())) != self._mark:
+            if mark(os.fstat(file.fileno())) != self._mark:
                 raise ValueError("it changed while it was in use")
             offset = self._offset + at * self._dtype.itemsize
             if all(part.stop - part.start == size for part, size in zip(index[axis + 1 :], shape[1:], strict=True)):
@@ -100,6 +100,6 @@ def _fill(file: BinaryIO, buffer: memoryview) -> None:
         buffer = buffer[count:]
 
 
-def _mark(status: os.stat_result) -> tuple[int, ...]:
+def mark(status: os.stat_result) -> tuple[int, ...]:
     """What tells a file from another in its place."""
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns

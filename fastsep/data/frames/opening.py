@@ -9,6 +9,7 @@ from pathlib import Path
 from fastsep.data.formats.reading import reading
 from fastsep.data.frames.array import REMEDY, Contents
 from fastsep.data.frames.choice import choose
+from fastsep.data.frames.folder import open_folder
 from fastsep.data.frames.hdf5 import open_hdf5
 from fastsep.data.frames.layout import check_layout
 from fastsep.data.frames.netcdf3 import open_netcdf3
@@ -16,17 +17,18 @@ from fastsep.data.frames.npy import MAGIC, open_npy
 from fastsep.data.frames.npz import open_npz
 from fastsep.data.frames.source import Source
 from fastsep.data.frames.stacked import StackedSource
+from fastsep.data.frames.well import arrange_well, is_well
 from fastsep.errors import UserError
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
-_KNOWN = "HDF5, NetCDF, .npy, .npz"
+_KNOWN = "HDF5, NetCDF, .npy, .npz, Zarr"
 
 
 def open_source(path: Path, variables: Sequence[str] = (), layout: str | None = None) -> Source:
     """The frames of a file or folder, not yet read.
 
     Args:
-        path: HDF5, NetCDF, ``.npy`` or ``.npz``.
+        path: HDF5, NetCDF, ``.npy`` or ``.npz``; a Zarr store, a folder of ``.npy`` or one of The Well.
         variables: names of arrays, to be stacked as channels; of HDF5 groups with slashes. Of none, the only array
             that can be frames is taken.
         layout: a letter for each axis (``fastsep.data.frames.layout``); None lets the file or the sizes tell.
@@ -38,8 +40,12 @@ def open_source(path: Path, variables: Sequence[str] = (), layout: str | None = 
     layout = check_layout(layout) if layout is not None else None
     if not os.path.lexists(path):
         raise UserError(f"{path} does not exist: give the path of a file or folder of frames")
+    if path.is_dir():
+        return open_folder(path, tuple(variables), layout)
     contents = _open_file(path)
     try:
+        if is_well(contents):
+            contents = arrange_well(contents)
         return StackedSource(contents, choose(contents, tuple(variables), layout))
     except BaseException:
         contents.close()

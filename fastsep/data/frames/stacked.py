@@ -5,14 +5,15 @@ Letters: N sequences, T frames, C channels; ``*space`` height and width, or poin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 
 from fastsep.data.formats.reading import reading
 from fastsep.data.frames.array import REMEDY, Array, Contents
-from fastsep.data.frames.choice import described
-from fastsep.data.frames.source import Source
+from fastsep.data.frames.coordinates import read_coordinates
+from fastsep.data.frames.source import Coordinate, Source
 from fastsep.errors import UserError
 
 _ORDER = "ntchwp"
@@ -40,15 +41,15 @@ class StackedSource(Source):
         self.shape = (sum(self._channels), *(first[key] for key in "hwp" if key in first))
         self.layout = arrays[0].axes
         self.dims = dict(zip(arrays[0].axes, arrays[0].dims, strict=True)) if arrays[0].dims else {}
-        self.names, self.units = self._spread([array.name for array in arrays], "{}[{}]"), ()
+        self.names = self._names()
         if any(array.units for array in arrays):
-            self.units = self._spread([array.units for array in arrays], "{}")
+            self.units = sum(((array.units,) * count for array, count in zip(arrays, self._channels, strict=True)), ())
         chunks = [_chunk(array) for array in arrays]
         self.chunk = max(n for n, _ in chunks), max(t for _, t in chunks)
         self.files = (contents.path,)
         names = "+".join(array.name for array in arrays)
         shown = f"{contents.path.name}:{names}" if names else contents.path.name
-        self.description = f"{shown} {arrays[0].shape} read as {described(arrays[0])}"
+        self.description = f"{shown} {arrays[0].shape} read as {self.layout}{arrays[0].why}"
 
     def read(self, sequence: int, first: int, count: int) -> np.ndarray:
         values = np.empty((count, *self.shape), np.float32)
@@ -68,15 +69,19 @@ class StackedSource(Source):
     def close(self) -> None:
         self._contents.close()
 
-    def _spread(self, texts: list[str], pattern: str) -> tuple[str, ...]:
-        """A text for each channel, where each array has one."""
-        if not all(texts) and pattern != "{}":
-            return ()
-        return tuple(
-            text if channels == 1 else pattern.format(text, k)
-            for text, channels in zip(texts, self._channels, strict=True)
-            for k in range(channels)
-        )
+    @cached_property
+    def coordinates(self) -> Mapping[str, Coordinate]:
+        """Read when they are first asked for. Raises UserError."""
+        with reading(self._contents.path, self._contents.what, REMEDY):
+            return read_coordinates(self._contents.arrays, self._arrays)
+
+    def _names(self) -> tuple[str, ...]:
+        """Of all channels; () where an array has none."""
+        names = [
+            array.channels or tuple(array.name if count == 1 else f"{array.name}[{k}]" for k in range(count))
+            for array, count in zip(self._arrays, self._channels, strict=True)
+        ]
+        return sum(names, ()) if all(array.name for array in self._arrays) else ()
 
 
 def _chunk(array: Array) -> tuple[int, int]:
