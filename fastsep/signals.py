@@ -59,7 +59,8 @@ class _Handler:
 
     def __init__(self) -> None:
         self.request = Request()
-        self.holds = 0
+        self.holds = 1
+        """Blocks that hold back what comes; one is the handler's own, while it is put in place or taken away."""
         self._process = os.getpid()
         self._last = 0.0
         self._insisted = False
@@ -98,21 +99,21 @@ class _Handler:
 
     def install(self) -> None:
         """Heed the signals from now on."""
-        self._hook_before, sys.unraisablehook = sys.unraisablehook, self._ignored
+        sys.unraisablehook = self._ignored
         for signum in SIGNALS:
-            if signal.getsignal(signum) != signal.SIG_IGN:
-                self._before[signum] = signal.signal(signum, self)
+            before = signal.getsignal(signum)
+            if before != signal.SIG_IGN:
+                self._before[signum] = before
+                signal.signal(signum, self)
 
     def remove(self) -> None:
         """Leave the signals to whoever had them before."""
-        self.holds += 1  # one that comes now waits until all is put back
         with self._installing:
             for signum, handler in self._before.items():
                 signal.signal(signum, signal.SIG_DFL if handler is None else handler)
             self._before = {}
         if sys.unraisablehook == self._ignored:  # a library may have put its own in front
             sys.unraisablehook = self._hook_before
-        self.holds -= 1
 
     def _stopped(self) -> Stopped:
         stopped = Stopped(self.request.signum)
@@ -155,15 +156,19 @@ def heeded() -> Iterator[None]:
     _handler = handler = _Handler()
     try:
         handler.install()
+        handler.holds -= 1
+        handler.raise_pending()
         yield
     except Exception as error:
         if not _comes_of_stopping(error):
             raise
         raise Stopped(handler.request.signum) from error
     finally:
+        handler.holds += 1
         handler.remove()
         _handler = None
-    handler.raise_pending()  # it was swallowed, and the rest took less than a moment
+    if handler.request:  # it came just now, or was swallowed and the rest took less than a moment
+        raise Stopped(handler.request.signum)
 
 
 @contextmanager
