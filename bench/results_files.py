@@ -32,7 +32,7 @@ class Group:
 
 @dataclass
 class Device:
-    """All results of one device: groups by name, notes of the GPU suite, training runs."""
+    """All results of one device: groups by name, notes of the GPU suite, training runs, schedules that were tried."""
 
     slug: str
     environment: dict[str, Any] = field(default_factory=dict)
@@ -40,6 +40,7 @@ class Device:
     groups: dict[str, Group] = field(default_factory=dict)
     notes: dict[str, dict[str, Any]] = field(default_factory=dict)
     runs: list[dict[str, Any]] = field(default_factory=list)
+    schedules: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -73,6 +74,8 @@ def read_device(folder: Path) -> Device:
     for path in sorted((folder / "reproduction").glob("*.json")):
         device.runs.append(json.loads(path.read_text()))
         device.environment = device.environment or device.runs[-1]["environment"]
+    for path in sorted((folder / "schedules").glob("*.jsonl")):
+        device.schedules += read_lines(path)
     return device
 
 

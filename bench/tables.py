@@ -11,6 +11,7 @@ from bench.reproduce import RUNS, SEEDS
 from bench.results_files import Device, Group
 from bench.rows import Row, baseline_seconds, speedup
 from bench.scaling import AXES, exponent
+from bench.schedule_tables import schedules_section
 
 NOT_MEASURED = "not measured"
 HEAD = (
@@ -76,6 +77,7 @@ def device_section(device: Device) -> str:
     }  # fmt: skip
     parts += [summary_table(device)]
     parts += [reproduction_table(device)] if device.runs else []
+    parts += [schedules_section(device)] if device.schedules else []
     parts += [f"![{title}](results/{device.slug}/{name}.png)\n" for name, title in charts.items() if _has(device, name)]
     parts += [scaling_table(device)] if device.matching("scaling") else []
     parts += [note_section(device)] if device.notes else []

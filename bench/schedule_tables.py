@@ -1,0 +1,105 @@
+"""The search for schedules as tables: what won, what lost, error by horizon beside the published schedule."""
+
+from __future__ import annotations
+
+import statistics
+from itertools import groupby
+from typing import Any
+
+from bench.results_files import Device
+
+FRAMES = (1, 5, 10, 20, 30, 40)
+"""Frames of the forecast whose errors are shown."""
+INTRODUCTION = """\
+Written by `python -m bench.schedules`, which trains a preset with one setting changed after the other; the first line
+of each table is the best. *Last weights* is the score of the weights as the last step left them, where those that are
+scored are averages over steps (`--ema`). A setting that is not named is the preset's."""
+
+
+def schedules_section(device: Device) -> str:
+    """All schedules that were tried on a device."""
+    lines = ["### Schedules tried: WaveEq, MSE at t+40 on all test windows\n", INTRODUCTION.replace("\n", " ") + "\n"]
+
+    def of_length(row: dict[str, Any]) -> tuple[str, int]:
+        return row["preset"], row["steps"]
+
+    for (preset, steps), rows in groupby(sorted(device.schedules, key=of_length), key=of_length):
+        tried = _tried(list(rows))
+        lines += [f"{preset}, {steps:,} steps:\n", "| settings | seeds | time | MSE at t+40 | last weights |"]
+        lines += ["|---|---|---|---|---|", *(_line(rows) for rows in tried), ""]
+    return "\n".join([*lines, *_by_frame(device)]) + "\n"
+
+
+def _tried(rows: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Rows of the same settings together, the best first, those that broke down last."""
+    together: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        together.setdefault(named(row["choice"]), []).append(row)
+    return sorted(together.values(), key=_error)
+
+
+def _error(rows: list[dict[str, Any]]) -> float:
+    """The mean over seeds of the better of averaged and last weights; infinite where one broke down."""
+    means = []
+    for name in ("mse", "mse_last"):
+        values = [row.get(name) for row in rows]
+        if all(value is not None for value in values):
+            means.append(statistics.mean(values))
+    return min(means, default=float("inf"))
+
+
+def _line(rows: list[dict[str, Any]]) -> str:
+    seconds = [row["seconds"] for row in rows if row.get("seconds")]
+    time = f"{statistics.median(seconds):.0f} s" if seconds else ""
+    broke = next((row["broke"] for row in rows if row.get("broke")), None)
+    score = broke or _spread([row["mse"] for row in rows])
+    last = [row["mse_last"] for row in rows if row.get("mse_last") is not None]
+    cells = (named(rows[0]["choice"]), str(len(rows)), time, score, _spread(last) if last else "")
+    return "| " + " | ".join(cells) + " |"
+
+
+def named(choice: dict[str, Any]) -> str:
+    """Settings as they are given on the command line."""
+    names = (f"--{name.replace('_', '-')} {'none' if value is None else value}" for name, value in choice.items())
+    return f"`{' '.join(names)}`" if choice else "as the preset"
+
+
+def _spread(values: list[float]) -> str:
+    deviation = f" ± {statistics.stdev(values):.1e}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.2e}{deviation}"
+
+
+def _by_frame(device: Device) -> list[str]:
+    """Error of single frames: the best schedule of each preset beside the published one at its end."""
+    rows = []
+    for preset in dict.fromkeys(row["preset"] for row in device.schedules):
+        mine = [row for row in device.schedules if row["preset"] == preset and row.get("curve")]
+        if not mine:
+            continue
+        best = min(mine, key=lambda row: _error([row]))
+        last = best.get("mse_last") is not None and best["mse_last"] < best["mse"]
+        curve = best["curve_last" if last else "curve"]
+        weights = "last weights" if last else "averages" if best.get("mse_last") is not None else "weights"
+        name = f"{preset}, {best['steps']:,} steps, {named(best['choice'])}, seed {best['seed']}, {weights}"
+        rows.append((name, curve))
+        published = f"{preset.split('_')[0]}-published"
+        rows += [(text, curve) for text, curve in _published(device, published) if text not in dict(rows)]
+    if not rows:
+        return []
+    head = " | ".join(f"t+{frame}" for frame in FRAMES)
+    lines = ["Error of single frames:\n", f"| schedule | {head} |", "|---|" + "---|" * len(FRAMES)]
+    for name, curve in rows:
+        cells = (f"{curve[frame - 1]:.2e}" if frame <= len(curve) else "" for frame in FRAMES)
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines
+
+
+def _published(device: Device, run: str) -> list[tuple[str, list[float]]]:
+    """The run's mean curve over the seeds that went furthest."""
+    ends = [found["scores"][-1] for found in device.runs if found["run"] == run and found.get("scores")]
+    if not ends:
+        return []
+    step = max(end["step"] for end in ends)
+    curves = [end["metrics"]["curves"]["model"]["mse"] for end in ends if end["step"] == step]
+    mean = [statistics.mean(values) for values in zip(*curves, strict=True)]
+    return [(f"{run}, {step:,} steps, {len(curves)} seed{'s' if len(curves) > 1 else ''}", mean)]

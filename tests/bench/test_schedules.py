@@ -1,0 +1,134 @@
+"""The search for schedules: where it walks, what it remembers, what it trains, and what the tables say."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench import schedules
+from bench.results_files import Device, read_device
+from bench.rows import read_lines
+from bench.schedule_tables import named, schedules_section
+from bench.schedules import AXES, START, Search, apply, differences, parse_choice, walk
+from fastsep.errors import UserError
+from fastsep.presets import PRESETS
+
+CPU = torch.device("cpu")
+
+
+def search(folder: Path, preset: str = "wave100_onecycle", steps: int = 3, **options: object) -> Search:
+    return Search(preset, steps, 0, folder / "found.jsonl", folder / "runs", CPU, dry=True, show=False, **options)
+
+
+@pytest.mark.parametrize("preset", ["wave", "wave100", "wave100_onecycle"])
+def test_every_value_of_every_axis_is_a_setting(preset: str) -> None:
+    config = PRESETS[preset]()
+    for values in AXES.values():
+        for value in values:
+            changed = apply(config, {**START, **value})
+            parts = (changed.objective, changed.optim)
+            assert all(any(getattr(part, name, ()) == wanted for part in parts) for name, wanted in value.items())
+    with pytest.raises(UserError, match="no setting speed"):
+        apply(config, {"speed": 2})
+
+
+def test_the_walk_keeps_what_helps_and_goes_on_from_there() -> None:
+    asked = []
+
+    def error(choice: dict) -> float:
+        asked.append(choice)
+        return abs(choice.get("lr", 1) - 3) + abs(choice.get("ema", 0) - 0.5) + (choice.get("clip_norm") == 7)
+
+    axes = {"peak": ({"lr": 1}, {"lr": 2}, {"lr": 3}), "clip": ({"clip_norm": 7},), "average": ({"ema": 0.5},)}
+    found = list(walk({"lr": 1}, axes, error))
+    assert found == [{"lr": 1}, {"lr": 3}, {"lr": 3}, {"lr": 3, "ema": 0.5}]
+    assert asked == [{"lr": 1}, {"lr": 2}, {"lr": 3}, {"lr": 3, "clip_norm": 7}, {"lr": 3, "ema": 0.5}]
+
+
+def test_equal_trainings_have_equal_names() -> None:
+    config = PRESETS["wave100_onecycle"]()
+    assert differences(config, {"nt_pred": 20, "lr": 2e-3, "clip_norm": 0.1}) == {"lr": 2e-3}
+    assert list(differences(config, {"nt_pred": 40, "ema": 0.9})) == ["ema", "nt_pred"]
+
+
+def test_what_was_trained_is_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = search(tmp_path).error({"ema": 0.5, "lr": 2e-3})
+    (row,) = read_lines(tmp_path / "found.jsonl")
+    assert row["choice"] == {"ema": 0.5, "lr": 2e-3} and row["steps"] == 3 and len(row["curve"]) == 40
+    assert first == min(row["mse"], row["mse_last"]) and row["mse"] != row["mse_last"]
+    assert row["seconds"] > 0 and not any((tmp_path / "runs").iterdir())
+    monkeypatch.setattr(Search, "train", lambda self, choice: pytest.fail("trained again"))
+    assert search(tmp_path).error({"lr": 2e-3, "ema": 0.5, "nt_pred": 20}) == first
+    with pytest.raises(TimeoutError):
+        search(tmp_path, deadline=0.0).error({"lr": 4e-3})
+
+
+def test_an_interrupted_training_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = search(tmp_path / "whole").error({"ema": 0.5})
+    with monkeypatch.context() as patch:
+        patch.setattr("fastsep.evaluation.evaluate_run", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            search(tmp_path).error({"ema": 0.5})
+    assert not (tmp_path / "found.jsonl").exists()
+    monkeypatch.setattr("fastsep.training.loop.Trainer.fit", lambda self: pytest.fail("trained again"))
+    assert search(tmp_path).error({"ema": 0.5}) == pytest.approx(whole, rel=1e-6)
+
+
+def test_a_training_that_breaks_down_is_a_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments: object) -> None:
+        raise UserError("the loss is nan at step 3; no checkpoint was written yet")
+
+    (tmp_path / "runs").mkdir()
+    monkeypatch.setattr("fastsep.training.loop.Trainer.fit", broken)
+    assert search(tmp_path).error({"lr": 1.0}) == float("inf")
+    (row,) = read_lines(tmp_path / "found.jsonl")
+    assert row["mse"] is None and row["broke"] == "the loss is nan at step 3"
+
+
+def test_choices_of_a_command_line() -> None:
+    assert parse_choice(["lr=2e-3", "clip-norm=none", "nt_pred=40"]) == {"lr": 2e-3, "clip_norm": None, "nt_pred": 40}
+    with pytest.raises(UserError, match="'lr' is no setting: give NAME=NUMBER"):
+        parse_choice(["lr"])
+    with pytest.raises(UserError, match="'lr=fast' is no setting"):
+        parse_choice(["lr=fast"])
+
+
+def test_a_dry_run_is_never_taken_for_a_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["schedules", "wave100_onecycle", "--steps", "2", "--dry-run"])
+    with pytest.raises(UserError, match="a dry run is no result: give --out"):
+        schedules.main()
+
+
+def row(choice: dict, mse: float | None, seed: int = 0, **more: object) -> dict:
+    curve = [mse * k / 20 for k in range(1, 41)] if mse else None
+    kept = {"preset": "wave100_onecycle", "steps": 1500, "seed": seed, "choice": choice, "seconds": 250.0}
+    return {**kept, "mse": mse, **({"curve": curve} if curve else {}), **more}
+
+
+def test_tables_say_what_won_what_lost_and_what_broke(tmp_path: Path) -> None:
+    rows = [
+        row({}, 5e-5), row({}, 7e-5, seed=1), row({"lr": 3e-3}, None, broke="the loss is nan at step 700"),
+        row({"clip_norm": None, "ema": 0.99}, 3e-5, mse_last=2e-5, curve_last=[1e-5] * 40),
+    ]  # fmt: skip
+    folder = tmp_path / "some-cpu"
+    (folder / "schedules").mkdir(parents=True)
+    (folder / "schedules" / "wave100_onecycle.jsonl").write_text("".join(json.dumps(line) + "\n" for line in rows))
+    device = read_device(folder)
+    metrics = {"curves": {"model": {"mse": [2e-4] * 40}}}
+    device.runs = [{"run": "wave100-published", "scores": [{"step": 18750, "metrics": metrics}]}]
+    page = schedules_section(device).splitlines()
+    start = page.index("wave100_onecycle, 1,500 steps:")
+    assert page[start + 4 : start + 7] == [
+        "| `--clip-norm none --ema 0.99` | 1 | 250 s | 3.00e-05 | 2.00e-05 |",
+        "| as the preset | 2 | 250 s | 6.00e-05 ± 1.4e-05 |  |",
+        "| `--lr 0.003` | 1 | 250 s | the loss is nan at step 700 |  |",
+    ]
+    assert page[-2].endswith("seed 0, last weights | 1.00e-05 | 1.00e-05 | 1.00e-05 | 1.00e-05 | 1.00e-05 | 1.00e-05 |")
+    assert page[-1].startswith("| wave100-published, 18,750 steps, 1 seed | 2.00e-04 |")
+    assert named({}) == "as the preset"
+    alone = schedules_section(Device("alone", schedules=[row({}, 1e-5)])).splitlines()
+    assert alone[-1].startswith("| wave100_onecycle, 1,500 steps, as the preset, seed 0, weights | 5.00e-07 |")
