@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from fastsep.data import DataConfig
 from fastsep.errors import UserError
+from fastsep.model_config import Frames, ModelConfig, Positive
 from fastsep.settings import AT_RESUME, LARGEST_FLOAT, Count, Device, Range, Settings, settings_of
 
 MAX_STEPS = 99_999_999
@@ -17,71 +18,8 @@ MAX_STEPS = 99_999_999
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Switch = Literal["auto", "on", "off"]
 Tune = Literal["auto", "off", "again"]
-Width = Annotated[int, Range(1, 65_536)]
-Depth = Annotated[int, Range(1, 100)]
-Frames = Annotated[int, Range(1, 10_000)]
 Weight = Annotated[float, Range(0, LARGEST_FLOAT)]
 Decay = Annotated[float, Range(0, 0.999999)]
-Positive = Annotated[float, Range(0, LARGEST_FLOAT, above=True)]
-
-
-@dataclass(frozen=True)
-class ModelConfig(Settings):
-    """The four networks (encoders E_S and E_T, integrator R, decoder D) and how the codes meet."""
-
-    shape: Annotated[tuple[int, ...], Range(1, 1_000_000)] = (1, 64, 64)
-    """Frame: channels and size, (C, H, W) for images or (C, points) for lists of pixels; () is that of the data."""
-    encoder: Literal["mlp", "dcgan", "vgg", "resnet", "sst"] = "dcgan"
-    """Network of both encoders."""
-    decoder: Literal["mlp", "dcgan", "vgg", "sst"] = "dcgan"
-    """Network of the decoder."""
-    skip: bool = False
-    """Hand the static encoder's features to the decoder."""
-    mixing: Literal["concat", "mul"] = "concat"
-    """How S and T meet in the decoder: side by side, or multiplied."""
-    no_s: bool = False
-    """Ablation: replace S by the constant 1 (needs mixing mul and equal code sizes)."""
-    nt_cond: Frames = 5
-    """Conditioning frames n."""
-    offset: Annotated[int, Range(0, 10_000)] = 5
-    """n: the first decoded frame is the first conditioning frame. 0: it is the first future frame."""
-    code_size_s: Width = 128
-    """Size of the static code S."""
-    code_size_t: Width = 20
-    """Size of the dynamic code T."""
-    enc_hidden_size: Width = 64
-    """Width of the encoders: hidden units of an MLP, filters of the first stage of a convolutional network."""
-    enc_n_layers: Depth = 3
-    """Linear layers of an MLP encoder."""
-    dec_hidden_size: Width = 64
-    """Width of the decoder."""
-    dec_n_layers: Depth = 3
-    """Linear layers of an MLP decoder."""
-    n_blocks: Depth = 1
-    """Residual blocks of the integrator."""
-    res_hidden_size: Width = 512
-    """Hidden units of a residual block."""
-    init: Literal["published", "kaiming"] = "published"
-    """How the weights of encoders and decoder start: N(0, 0.02), or Kaiming's uniform distribution."""
-    gain_resnet: Positive = 1.41
-    """Gain of the integrator's orthogonal initialisation."""
-    last_activation: Literal["sigmoid", "none"] = "sigmoid"
-    """Activation of the decoder's output."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if len(self.shape) not in (0, 2, 3):
-            raise UserError(f"shape is {self.shape}: set --shape to channels, height and width, or channels and points")
-        if self.no_s and (self.mixing != "mul" or self.code_size_s != self.code_size_t):
-            raise UserError("no_s needs --mixing mul and equal --code-size-s and --code-size-t")
-        if self.mixing == "mul" and self.code_size_s != self.code_size_t:
-            raise UserError("mixing mul needs equal code sizes: set --code-size-s and --code-size-t to the same number")
-        if self.offset not in (0, self.nt_cond):
-            raise UserError(
-                f"offset is {self.offset}: set --offset to 0 or to the number of conditioning frames ({self.nt_cond})"
-            )
-        if self.skip and "mlp" in (self.encoder, self.decoder):
-            raise UserError("an MLP has no feature maps to skip with: drop --skip or choose convolutional networks")
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from fastsep.config import ModelConfig
+from fastsep.errors import UserError
 from fastsep.networks import build_decoder, build_encoder, build_integrator, init_weights
 
 
@@ -38,7 +39,11 @@ class SeparableModel(nn.Module):
     """
 
     def __init__(self, config: ModelConfig):
+        """A model with fresh weights. Raises UserError for settings that are left open or do not fit each other."""
         super().__init__()
+        if config.left_open:
+            flags = ", ".join("--" + name.replace("_", "-") for name in config.left_open)
+            raise UserError(f"a model needs all of its settings: settle {flags} with fastsep.networks.fit")
         self.config = config
         self.encoder_s = None if config.no_s else build_encoder(config, config.code_size_s, skips=config.skip)
         self.encoder_t = build_encoder(config, config.code_size_t)

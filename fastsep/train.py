@@ -89,7 +89,11 @@ def _parse_preset(arguments: list[str]) -> Config:
     descriptions = {_dashed(name): (preset.__doc__ or "").strip() for name, preset in PRESETS.items()}
     presets = tyro.extras.subcommand_type_from_defaults(defaults, descriptions)
     kind = Annotated[presets, tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes]
-    return _of_length(cli.parse(kind, "train", arguments, description=_DESCRIPTION), arguments)
+    config = _of_length(cli.parse(kind, "train", arguments, description=_DESCRIPTION), arguments)
+    preset = next((defaults[word] for word in map(_dashed, arguments) if word in defaults), config)
+    if config.model.encoder == "auto" != preset.model.encoder:  # what suits the preset's network may not suit another
+        return dataclasses.replace(config, model=config.model.reopened(preset.model))
+    return config
 
 
 def _parse_resume(run: Path, arguments: list[str]) -> Config:

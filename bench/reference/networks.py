@@ -15,6 +15,11 @@ from torch.nn import functional as F
 
 from fastsep.config import ModelConfig
 
+WIDTHS_DCGAN = {16: (1, 2), 32: (1, 2, 4), 64: (1, 2, 4, 8), 128: (1, 2, 4, 8, 8), 256: (1, 2, 4, 8, 8, 8)}
+"""By height of the frames: channels behind each halving, in filters of the first stage. The paper has 64."""
+STAGES_VGG = {16: 3, 32: 4, 64: 4, 128: 5, 256: 6}
+"""By height of the frames: stages between poolings. The paper has 32 and 64."""
+
 
 def block(conv: nn.Module, channels: int) -> nn.Sequential:
     """Convolution, batch norm, LeakyReLU(0.2)."""
@@ -52,15 +57,16 @@ class MLPEncoder(nn.Module):
 
 
 class DCGANEncoder(nn.Module):
-    """(B, n, C, 64, 64) -> (B, code) and four feature maps."""
+    """(B, n, C, H, H) -> (B, code) and a feature map a halving; H is 64 in the paper, else a power of two."""
 
     def __init__(self, config: ModelConfig, code: int):
         super().__init__()
-        f, channels = config.enc_hidden_size, config.nt_cond * config.shape[0]
-        down = [nn.Sequential(nn.Conv2d(channels, f, 4, 2, 1), nn.LeakyReLU(0.2))]
-        down += [block(nn.Conv2d(f << k, f << k + 1, 4, 2, 1), f << k + 1) for k in range(3)]
+        widths = WIDTHS_DCGAN[config.shape[-1]]
+        channels = [config.nt_cond * config.shape[0], *(width * config.enc_hidden_size for width in widths)]
+        down = [nn.Sequential(nn.Conv2d(*channels[:2], 4, 2, 1), nn.LeakyReLU(0.2))]
+        down += [block(nn.Conv2d(a, b, 4, 2, 1), b) for a, b in pairwise(channels[1:])]
         self.stages = nn.ModuleList(down)
-        self.last = nn.Linear(8 * f * 16, code)
+        self.last = nn.Linear(channels[-1] * 16, code)
 
     def forward(self, window: Tensor) -> tuple[Tensor, list[Tensor]]:
         x, features = window.flatten(1, 2), []
@@ -71,18 +77,23 @@ class DCGANEncoder(nn.Module):
 
 
 class VGGEncoder(nn.Module):
-    """(B, n, C, 32 or 64, ...) -> (B, code) and four feature maps."""
+    """(B, n, C, H, H) -> (B, code) and a feature map a stage; H is 32 or 64 in the paper, else a power of two."""
 
     def __init__(self, config: ModelConfig, code: int):
         super().__init__()
         f, channels = config.enc_hidden_size, config.nt_cond * config.shape[0]
-        self.stages = nn.ModuleList([
+        stages = [
             chain(channels, f, f),
             chain(f, 2 * f, 2 * f),
             chain(2 * f, 4 * f, 4 * f, 4 * f),
             chain(4 * f, 8 * f, 8 * f, 8 * f),
-        ])  # fmt: skip
-        self.last = nn.Sequential(nn.Conv2d(8 * f, code, 4), nn.BatchNorm2d(code))
+            chain(8 * f, 8 * f, 8 * f, 8 * f),
+            chain(8 * f, 8 * f, 8 * f, 8 * f),
+        ]
+        count = STAGES_VGG[config.shape[-1]]
+        self.stages = nn.ModuleList(stages[:count])
+        deepest = 4 * f if count == 3 else 8 * f
+        self.last = nn.Sequential(nn.Conv2d(deepest, code, 4), nn.BatchNorm2d(code))
 
     def forward(self, window: Tensor) -> tuple[Tensor, list[Tensor]]:
         x, features = window.flatten(1, 2), []
@@ -110,7 +121,10 @@ class BasicBlock(nn.Module):
 
 
 class ResNetEncoder(nn.Module):
-    """(B, n, C, 64, 64) -> (B, code); the norm after the last convolution is registered but never used."""
+    """(B, n, C, H, W) -> (B, code); the norm after the last convolution is registered but never used.
+
+    The last convolution is as large as the trunk's map, which is 3x3 for the paper's 64x64 pixels.
+    """
 
     def __init__(self, config: ModelConfig, code: int):
         super().__init__()
@@ -120,22 +134,30 @@ class ResNetEncoder(nn.Module):
             nn.Sequential(BasicBlock(a, b, 1 if a == b else 2), BasicBlock(b, b, 1))
             for a, b in pairwise(widths)
         ))  # fmt: skip
-        self.conv_out, self.bn_out = nn.Conv2d(512, code, 3), nn.BatchNorm2d(code)
+        with torch.no_grad():
+            last = self._trunk(torch.zeros(2, *config.shape).repeat(1, config.nt_cond, 1, 1)).shape[2:]
+        for norm in self.modules():
+            if isinstance(norm, nn.BatchNorm2d):
+                norm.reset_running_stats()
+        self.conv_out, self.bn_out = nn.Conv2d(512, code, tuple(last)), nn.BatchNorm2d(code)
 
     def forward(self, window: Tensor) -> tuple[Tensor, list[Tensor]]:
-        x = F.max_pool2d(F.relu(self.bn1(self.conv1(window.flatten(1, 2)))), 3, 2, 1)
-        return self.conv_out(self.stages(x)).flatten(1), []
+        return self.conv_out(self._trunk(window.flatten(1, 2))).flatten(1), []
+
+    def _trunk(self, x: Tensor) -> Tensor:
+        return self.stages(F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 3, 2, 1))
 
 
 class SSTEncoder(nn.Module):
-    """(B, n, C, 64, 64) -> spatial code (B, code, 16, 16) and three feature maps."""
+    """(B, n, C, H, W) -> spatial code (B, code, H/4, W/4) and three feature maps."""
 
     def __init__(self, config: ModelConfig, code: int):
         super().__init__()
+        f = config.sst_filters
         self.stages = nn.ModuleList([
-            chain(config.nt_cond * config.shape[0], 64, 64), chain(64, 128, 128), chain(128, 256, 256, 256),
+            chain(config.nt_cond * config.shape[0], f, f), chain(f, 2 * f, 2 * f), chain(2 * f, 4 * f, 4 * f, 4 * f),
         ])  # fmt: skip
-        self.last = nn.Sequential(conv3(256, 512), conv3(512, code), nn.Conv2d(code, code, 3, padding=1))
+        self.last = nn.Sequential(conv3(4 * f, 8 * f), conv3(8 * f, code), nn.Conv2d(code, code, 3, padding=1))
 
     def forward(self, window: Tensor) -> tuple[Tensor, list[Tensor]]:
         x, features = window.flatten(1, 2), []
@@ -159,13 +181,13 @@ class MLPDecoder(nn.Module):
 
 
 class DCGANDecoder(nn.Module):
-    """(B, code) -> (B, C, 64, 64)."""
+    """(B, code) -> (B, C, H, H)."""
 
     def __init__(self, config: ModelConfig, code: int):
         super().__init__()
         f, wide = config.dec_hidden_size, 2 if config.skip else 1
-        self.first = block(nn.ConvTranspose2d(code, 8 * f, 4), 8 * f)
-        widths = (8 * f, 4 * f, 2 * f, f)
+        widths = [width * f for width in reversed(WIDTHS_DCGAN[config.shape[-1]])]
+        self.first = block(nn.ConvTranspose2d(code, widths[0], 4), widths[0])
         up = [block(nn.ConvTranspose2d(wide * a, b, 4, 2, 1), b) for a, b in pairwise(widths)]
         self.stages = nn.ModuleList([*up, nn.ConvTranspose2d(wide * f, config.shape[0], 4, 2, 1)])
 
@@ -177,19 +199,24 @@ class DCGANDecoder(nn.Module):
 
 
 class VGGDecoder(nn.Module):
-    """(B, code) -> (B, C, 32 or 64, ...)."""
+    """(B, code) -> (B, C, H, H)."""
 
     def __init__(self, config: ModelConfig, code: int):
         super().__init__()
         f, wide = config.dec_hidden_size, 2 if config.skip else 1
-        self.large = config.shape[-1] == 64
-        self.first = block(nn.ConvTranspose2d(code, 8 * f, 4), 8 * f)
-        self.stages = nn.ModuleList([
+        self.large = config.shape[-1] >= 64
+        stages = [
+            chain(wide * 8 * f, 8 * f, 8 * f, 8 * f),
+            chain(wide * 8 * f, 8 * f, 8 * f, 8 * f),
             chain(wide * 8 * f, 8 * f, 8 * f, 4 * f),
             chain(wide * 4 * f, 4 * f, 4 * f, 2 * f),
             chain(wide * 2 * f, 2 * f, f),
             nn.Sequential(conv3(wide * f, f), nn.ConvTranspose2d(f, config.shape[0], 3, 1, 1)),
-        ])  # fmt: skip
+        ]
+        count = STAGES_VGG[config.shape[-1]]
+        deepest = 4 * f if count == 3 else 8 * f
+        self.first = block(nn.ConvTranspose2d(code, deepest, 4), deepest)
+        self.stages = nn.ModuleList(stages[-count:])
 
     def forward(self, code: Tensor, features: list[Tensor]) -> Tensor:
         x = self.first(code[:, :, None, None])
@@ -201,16 +228,16 @@ class VGGDecoder(nn.Module):
 
 
 class SSTDecoder(nn.Module):
-    """Spatial code (B, code, 16, 16) -> (B, C, 64, 64); the last layer is a full block."""
+    """Spatial code (B, code, H/4, W/4) -> (B, C, H, W); the last layer is a full block."""
 
     def __init__(self, config: ModelConfig, code: int):
         super().__init__()
-        frame, self.skip = config.shape[0], config.skip
-        stages = [chain(code, 256, 256, 128)]
+        frame, f, self.skip = config.shape[0], config.sst_filters, config.skip
+        stages = [chain(code, 4 * f, 4 * f, 2 * f)]
         if self.skip:
-            stages += [chain(384, 128, 64, 64), chain(192, 128, 64, 64), chain(128, 64, 64, frame)]
+            stages += [chain(6 * f, 2 * f, f, f), chain(3 * f, 2 * f, f, f), chain(2 * f, f, f, frame)]
         else:
-            stages += [chain(128, 128, 128, 64), chain(64, 64, frame)]
+            stages += [chain(2 * f, 2 * f, 2 * f, f), chain(f, f, frame)]
         self.stages = nn.ModuleList(stages)
 
     def forward(self, code: Tensor, features: list[Tensor]) -> Tensor:

@@ -23,6 +23,7 @@ from fastsep.evaluation.scoring import Stopwatch, mean_up_to, score_forecasts, s
 from fastsep.files import write_problem, write_text
 from fastsep.model import SeparableModel
 from fastsep.networks import fold_norms
+from fastsep.networks.fit import require_shape
 from fastsep.training.checkpoint import Checkpoint, load_weights, newest_checkpoint
 from fastsep.training.data_record import same_data
 from fastsep.training.log_file import read_log
@@ -131,9 +132,7 @@ def _open(config: Config, horizon: int, device: torch.device, data: Path | None)
     windows = _settings(config, data).open("test", config.model.nt_cond, horizon, device)
     if len(windows) == 0 or windows.length < config.model.nt_cond + horizon:
         raise UserError(f"the test sequences are too short for --horizon {horizon}: give a shorter one")
-    if tuple(windows.shape) != tuple(config.model.shape):
-        has, wants = ("x".join(map(str, shape)) for shape in (windows.shape, config.model.shape))
-        raise UserError(f"the data's frames are {has}, the run's model takes {wants}: give the data it was trained on")
+    require_shape(config.model, windows.shape)
     return windows
 
 

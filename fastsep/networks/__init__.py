@@ -12,13 +12,11 @@ from fastsep.networks.init import init_weights
 from fastsep.networks.integrator import MLPIntegrator
 from fastsep.networks.mlp import MLPDecoder, MLPEncoder
 from fastsep.networks.resnet import ResNetEncoder
+from fastsep.networks.sizes import require_fit
 from fastsep.networks.sst import SSTDecoder, SSTEncoder, SSTIntegrator
 from fastsep.networks.vgg import VGGDecoder, VGGEncoder
 
 __all__ = ["build_decoder", "build_encoder", "build_integrator", "fold_norms", "init_weights"]
-
-SIZES = {"dcgan": (64,), "vgg": (32, 64), "resnet": (64,), "sst": (64,)}
-"""Sides of the square frames that each convolutional network takes."""
 
 
 def build_encoder(config: ModelConfig, code_size: int, skips: bool = False) -> nn.Module:
@@ -28,19 +26,19 @@ def build_encoder(config: ModelConfig, code_size: int, skips: bool = False) -> n
         UserError: the frames or the other networks do not fit the encoder.
     """
     kind = config.encoder
-    if kind == "mlp":
-        return MLPEncoder(config.shape, config.nt_cond, config.enc_hidden_size, config.enc_n_layers, code_size)
-    _check_shape("encoder", kind, config.shape)
     if (kind == "sst") != (config.decoder == "sst"):
         raise UserError("the sst encoder and decoder share spatial codes: choose both or neither")
-    channels = config.nt_cond * config.shape[0]
+    if kind == "mlp":
+        return MLPEncoder(config.shape, config.nt_cond, config.enc_hidden_size, config.enc_n_layers, code_size)
+    require_fit("encoder", kind, config.shape[1:])
+    channels, height, width = config.nt_cond * config.shape[0], *config.shape[1:]
     if kind == "dcgan":
-        return DCGANEncoder(channels, config.enc_hidden_size, code_size, skips)
+        return DCGANEncoder(channels, height, config.enc_hidden_size, code_size, skips)
     if kind == "vgg":
-        return VGGEncoder(channels, config.shape[1], config.enc_hidden_size, code_size, skips)
+        return VGGEncoder(channels, height, config.enc_hidden_size, code_size, skips)
     if kind == "sst":
-        return SSTEncoder(channels, code_size, skips)
-    return ResNetEncoder(channels, code_size)
+        return SSTEncoder(channels, config.sst_filters, code_size, skips)
+    return ResNetEncoder(channels, (height, width), code_size)
 
 
 def build_decoder(config: ModelConfig) -> nn.Module:
@@ -52,7 +50,7 @@ def build_decoder(config: ModelConfig) -> nn.Module:
     kind, codes = config.decoder, (config.code_size_s, config.code_size_t)
     if kind == "mlp":
         return MLPDecoder(config.shape, config.mixing, *codes, config.dec_hidden_size, config.dec_n_layers)
-    _check_shape("decoder", kind, config.shape)
+    require_fit("decoder", kind, config.shape[1:])
     if config.skip and (kind != config.encoder or config.enc_hidden_size != config.dec_hidden_size):
         raise UserError(
             f"skip connections need encoder and decoder of one kind and width, not {config.encoder} and {kind} with "
@@ -60,25 +58,15 @@ def build_decoder(config: ModelConfig) -> nn.Module:
         )
     channels, size = config.shape[:2]
     if kind == "dcgan":
-        return DCGANDecoder(channels, config.dec_hidden_size, config.mixing, *codes, config.skip)
+        return DCGANDecoder(channels, size, config.dec_hidden_size, config.mixing, *codes, config.skip)
     if kind == "vgg":
         return VGGDecoder(channels, size, config.dec_hidden_size, config.mixing, *codes, config.skip)
     if config.mixing != "concat":
         raise UserError("the sst decoder mixes its codes side by side: set --mixing concat")
-    return SSTDecoder(channels, *codes, config.skip)
+    return SSTDecoder(channels, config.sst_filters, *codes, config.skip)
 
 
 def build_integrator(config: ModelConfig) -> nn.Module:
     """The integrator of the dynamic code: convolutions for the spatial codes of SST, else an MLP."""
     kind = SSTIntegrator if config.encoder == "sst" else MLPIntegrator
     return kind(config.code_size_t, config.res_hidden_size, config.n_blocks)
-
-
-def _check_shape(role: str, kind: str, shape: tuple[int, ...]) -> None:
-    """Refuse frames that a convolutional network was not made for."""
-    sizes = SIZES[kind]
-    if len(shape) != 3 or shape[1] != shape[2] or shape[1] not in sizes:
-        fitting = " or ".join(f"{size}x{size}" for size in sizes)
-        raise UserError(
-            f"the {kind} {role} takes frames of {fitting}, not {'x'.join(map(str, shape[1:]))}: choose another --{role}"
-        )

@@ -1,9 +1,13 @@
-"""DCGAN encoder and decoder for 64x64 frames: 4x4 convolutions that halve or double the image.
+"""DCGAN encoder and decoder of square frames: 4x4 convolutions that halve or double the image, down to and up from 4x4.
+
+The published networks are those for 64x64 pixels; other sizes have a stage more or less for each power of two.
 
 Letters: K network calls, B batch, n conditioning frames, C channels, f filters of the first stage, s and t code sizes.
 """
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -18,28 +22,31 @@ from fastsep.networks.convolutions import (
 from fastsep.networks.layers import Block, to_frames
 
 
+def stage_widths(size: int, filters: int) -> list[int]:
+    """Channels of each stage for frames of ``size`` x ``size``, largest image first: f, 2f, 4f, and 8f from there."""
+    return [filters * min(2**stage, 8) for stage in range(size.bit_length() - 3)]
+
+
 class DCGANEncoder(nn.Module):
     """Frames to a code; each stage halves the image."""
 
-    def __init__(self, channels: int, filters: int, code_size: int, skips: bool = False) -> None:
-        """``channels`` is n * C: the conditioning frames are stacked on the channel axis."""
+    def __init__(self, channels: int, size: int, filters: int, code_size: int, skips: bool = False) -> None:
+        """``channels`` is n * C: the conditioning frames are stacked on the channel axis; ``size`` is H and W."""
         super().__init__()
-        f = filters
+        widths = stage_widths(size, filters)
         self.stages = nn.ModuleList(
             [
-                Block(EntryConv2d(channels, f, 4, stride=2, padding=1), norm=False),
-                Block(Conv2d(f, 2 * f, 4, stride=2, padding=1)),
-                Block(Conv2d(2 * f, 4 * f, 4, stride=2, padding=1)),
-                Block(Conv2d(4 * f, 8 * f, 4, stride=2, padding=1)),
+                Block(EntryConv2d(channels, filters, 4, stride=2, padding=1), norm=False),
+                *(Block(Conv2d(width, out, 4, stride=2, padding=1)) for width, out in pairwise(widths)),
             ]
         )
-        self.last = nn.Linear(8 * f * 4 * 4, code_size)
+        self.last = nn.Linear(widths[-1] * 4 * 4, code_size)
         self.skips = skips
 
     def forward(self, frames: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """(K, B, n, C, 64, 64) -> code (K, B, code), features of the stages (K, B, c, h, w), deepest first."""
+        """(K, B, n, C, H, W) -> code (K, B, code), features of the stages (K, B, c, h, w), deepest first."""
         calls = frames.shape[0]
-        x = frames.flatten(2, 3).flatten(0, 1)  # (K*B, n*C, 64, 64)
+        x = frames.flatten(2, 3).flatten(0, 1)  # (K*B, n*C, H, W)
         features = []
         for stage in self.stages:
             x = stage(x, calls)
@@ -51,26 +58,27 @@ class DCGANEncoder(nn.Module):
 class DCGANDecoder(nn.Module):
     """Codes to one frame each; each stage doubles the image and, with skips, joins [features, skip] before it."""
 
-    def __init__(self, channels: int, filters: int, mixing: str, size_s: int, size_t: int, skips: bool = False) -> None:
+    def __init__(
+        self, channels: int, size: int, filters: int, mixing: str, size_s: int, size_t: int, skips: bool = False
+    ) -> None:
+        """``channels`` is C; ``size`` is H and W."""
         super().__init__()
-        f = filters
+        f, widths = filters, stage_widths(size, filters)[::-1]
         self.mixing = mixing
-        self.first = Block(CodeConvTranspose2d(size_s if mixing == "concat" else 0, size_t, 8 * f))
+        self.first = Block(CodeConvTranspose2d(size_s if mixing == "concat" else 0, size_t, widths[0]))
         last = JoinConvTranspose2d(f, f, channels) if skips else ExitConvTranspose2d(f, channels, stride=2)
         self.stages = nn.ModuleList(
             [
-                Block(_double(8 * f, 4 * f, skips)),
-                Block(_double(4 * f, 2 * f, skips)),
-                Block(_double(2 * f, f, skips)),
+                *(Block(_double(width, out, skips)) for width, out in pairwise(widths)),
                 Block(last, norm=False, activation=False),
             ]
         )
 
     def forward(self, static: Tensor, dynamic: Tensor, skips: tuple[Tensor, ...] = ()) -> Tensor:
-        """Static code (B, s), dynamic codes (K, B, t), skips (B, c, h, w) -> logits (K, B, C, 64, 64)."""
+        """Static code (B, s), dynamic codes (K, B, t), skips (B, c, h, w) -> logits (K, B, C, H, W)."""
         calls = dynamic.shape[0]
         code = dynamic if self.mixing == "concat" else static * dynamic
-        x = self.first(code.flatten(0, 1), calls, static)  # (K*B, 8f, 4, 4)
+        x = self.first(code.flatten(0, 1), calls, static)  # (K*B, c, 4, 4)
         *stages, block, last = self.stages
         if skips:
             for stage, skip in zip(self.stages, skips, strict=True):

@@ -1,38 +1,135 @@
 """The networks of a run by the frames of its data.
 
-Letters: C channels; ``*space`` the other axes of a frame.
+Whatever ``ModelConfig`` leaves open is settled here, before a model is made: the shape of a frame is that of the data,
+``auto`` picks a network by it, and what comes along with a network is as in the published preset that uses it (mlp:
+wave, dcgan: mnist, vgg: taxibj, resnet: chairs, sst: sst).
+
+Letters: C channels; ``*space`` the other axes of a frame, (H, W) for images, (P,) for points.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from fastsep.config import ModelConfig
 from fastsep.errors import UserError
+from fastsep.networks.sizes import fits, padding_for, require_fit, written
+
+__all__ = ["fit", "padding_for", "pick", "require_shape"]
+
+FEW_VALUES = 1024
+"""Frames of so many values at most are for an mlp."""
+_PRESETS: dict[str, dict[str, Any]] = {
+    "mlp": {"mixing": "mul", "code_size_s": 32, "code_size_t": 32, "n_blocks": 3, "gain_resnet": 0.71},
+    "dcgan": {"mixing": "concat", "code_size_s": 128, "code_size_t": 20, "n_blocks": 1, "gain_resnet": 1.41},
+    "vgg": {"mixing": "concat", "code_size_s": 128, "code_size_t": 20, "n_blocks": 1, "gain_resnet": 0.71},
+    "resnet": {"mixing": "concat", "code_size_s": 128, "code_size_t": 10, "n_blocks": 1, "gain_resnet": 0.71},
+    "sst": {"mixing": "concat", "code_size_s": 196, "code_size_t": 64, "n_blocks": 2, "gain_resnet": 0.71, "offset": 0},
+}
+"""By encoder."""
+_WIDTHS = {"mlp": 1200}
+_CONVOLUTIONAL_WIDTH = 64
+_ENCODER_LAYERS, _DECODER_LAYERS = 3, 4
+"""Of an mlp; convolutional networks have their own."""
+
+
+def pick(shape: tuple[int, ...]) -> tuple[str, str]:
+    """The network for frames of ``shape`` (C, *space), and why.
+
+    Points and small frames go to an mlp, squares of a power of two to dcgan, and all others to sst, which takes heights
+    and widths divisible by 4 (``padding_for`` says what others lack).
+    """
+    count, space = 1, shape[1:]
+    for size in shape:
+        count *= size
+    if len(space) == 1:
+        return "mlp", "they are points"
+    if count <= FEW_VALUES:
+        return "mlp", f"they hold at most {FEW_VALUES:,} values"
+    if fits("dcgan", space):
+        return "dcgan", "they are squares of a power of two"
+    return "sst", f"they hold more than {FEW_VALUES:,} values and are no squares of a power of two from 16 to 256"
 
 
 def fit(config: ModelConfig, shape: tuple[int, ...]) -> tuple[ModelConfig, str]:
     """The settings with all that they leave open settled for frames of ``shape``, (C, *space).
 
-    An empty ``config.shape`` becomes that of the data.
-
     Returns:
-        The settings, and a line that says what was picked and why; "" where nothing was.
+        The settings, and a line that says which network was picked and why; "" where none was.
 
     Raises:
-        UserError: the settings are for frames of another shape.
+        UserError: the settings are for frames of another shape, or for a network that does not take these.
     """
     shape = tuple(shape)
-    if not config.shape:
-        config = replace(config, shape=shape)
-    if config.shape != shape:
-        given = " ".join(map(str, shape))
+    if config.shape and config.shape != shape:
         raise UserError(
-            f"the data's frames are {written(shape)}, the model takes {written(config.shape)}: set --shape {given}"
+            f"the data's frames are {written(shape)}, the model takes {written(config.shape)}: {_remedy(config, shape)}"
         )
-    return config, ""
+    encoder, decoder, why = _networks(config, shape)
+    for role, kind in (("encoder", encoder), ("decoder", decoder)):
+        require_fit(role, kind, shape[1:])
+    if not config.left_open:
+        return config, ""
+    preset = {**_PRESETS[encoder], **_widths(encoder, decoder), "last_activation": "none"}
+    preset = {"offset": config.nt_cond, **preset, **_mixing(config, preset)}
+    settled = {"shape": shape, "encoder": encoder, "decoder": decoder, **preset}
+    settled = {name: settled[name] for name in config.left_open}
+    if config.encoder == "auto" and encoder == "sst":
+        settled["skip"] = True  # what its published scores are best with
+    names = f"{encoder} encoder and " + ("decoder" if encoder == decoder else f"{decoder} decoder")
+    return replace(config, **settled), f"frames of {written(shape)}: {names}, since {why}" if why else ""
 
 
-def written(shape: tuple[int, ...]) -> str:
-    """A shape in a message, such as 1x64x64."""
-    return "x".join(map(str, shape))
+def require_shape(config: ModelConfig, shape: tuple[int, ...]) -> None:
+    """Raise ``UserError`` unless the model of a run takes frames of ``shape``, (C, *space)."""
+    if config.shape != tuple(shape):
+        raise UserError(
+            f"the data's frames are {written(shape)}, the run's model takes {written(config.shape)}: "
+            "give the data it was trained on"
+        )
+
+
+def _networks(config: ModelConfig, shape: tuple[int, ...]) -> tuple[str, str, str]:
+    """Encoder, decoder, and why if one was picked."""
+    encoder, decoder = config.encoder, config.decoder
+    if encoder != "auto" and decoder != "auto":
+        return encoder, decoder, ""
+    if encoder == decoder:
+        kind, why = pick(shape)
+        return kind, kind, why
+    if encoder == "auto":
+        return decoder, decoder, f"the decoder is {decoder}"
+    if encoder == "resnet":  # it has no decoder of its own
+        return encoder, "dcgan" if fits("dcgan", shape[1:]) else "mlp", "the encoder is resnet"
+    return encoder, encoder, f"the encoder is {encoder}"
+
+
+def _widths(encoder: str, decoder: str) -> dict[str, int]:
+    return {
+        "enc_hidden_size": _WIDTHS.get(encoder, _CONVOLUTIONAL_WIDTH), "enc_n_layers": _ENCODER_LAYERS,
+        "dec_hidden_size": _WIDTHS.get(decoder, _CONVOLUTIONAL_WIDTH), "dec_n_layers": _DECODER_LAYERS,
+    }  # fmt: skip
+
+
+def _mixing(config: ModelConfig, preset: dict[str, Any]) -> dict[str, Any]:
+    """How the codes mix and their sizes; where they are multiplied, an open size becomes equal to the other."""
+    size_s, size_t = config.code_size_s, config.code_size_t
+    mixing = config.mixing
+    if mixing == "auto":
+        unequal = None not in (size_s, size_t) and size_s != size_t
+        mixing = "mul" if config.no_s or (preset["mixing"] == "mul" and not unequal) else "concat"
+    if mixing == "concat":
+        return {"mixing": mixing}
+    equal = size_s or size_t or preset["code_size_t"]
+    return {"mixing": mixing, "code_size_s": equal, "code_size_t": equal}
+
+
+def _remedy(config: ModelConfig, shape: tuple[int, ...]) -> str:
+    """The option to change."""
+    if "auto" in (config.encoder, config.decoder):
+        return "leave out --shape"
+    auto = "--encoder auto"
+    if fits(config.encoder, shape[1:]) and fits(config.decoder, shape[1:]):
+        return f"set --shape {' '.join(map(str, shape))}, or {auto}"
+    return f"set {auto}"

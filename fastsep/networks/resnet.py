@@ -1,4 +1,6 @@
-"""ResNet-18 encoder for 64x64 frames (He et al., 2016), with a 5x5 stem and a convolution for the code.
+"""ResNet-18 encoder of frames (He et al., 2016), with a 5x5 stem and a convolution for the code.
+
+The published network is that for 64x64 pixels, whose trunk ends with 3x3; the last convolution is as large as the map.
 
 Letters: K network calls, B batch, n conditioning frames, C channels.
 """
@@ -39,13 +41,21 @@ class BasicBlock(nn.Module):
         return F.relu(y + x)
 
 
+def trunk_size(size: int) -> int:
+    """Height (or width) of the trunk's last map for frames of that height: 3 for 64, 2 for 32."""
+    size = (size + 1) // 2 + 1  # the stem's padding is one more than keeps the image
+    for _ in range(4):  # the pooling, and three stages
+        size = (size + 1) // 2
+    return size
+
+
 class ResNetEncoder(nn.Module):
     """Frames to a code; it has no skip features."""
 
     NORMS: ClassVar[dict[str, str]] = {"stem_norm": "stem"}
 
-    def __init__(self, channels: int, code_size: int) -> None:
-        """``channels`` is n * C: the conditioning frames are stacked on the channel axis."""
+    def __init__(self, channels: int, space: tuple[int, int], code_size: int) -> None:
+        """``channels`` is n * C: the conditioning frames are stacked on the channel axis; ``space`` is (H, W)."""
         super().__init__()
         self.stem = EntryConv2d(channels, 64, 5, stride=2, padding=3)
         self.stem_norm = CallBatchNorm2d(64)
@@ -53,16 +63,16 @@ class ResNetEncoder(nn.Module):
         self.blocks = nn.ModuleList(
             block for size, out, stride in sizes for block in (BasicBlock(size, out, stride), BasicBlock(out, out, 1))
         )
-        self.code = Conv2d(512, code_size, 3)
+        self.code = Conv2d(512, code_size, tuple(map(trunk_size, space)))
         # The published network holds this layer and never calls it; it stays so that weights map by order.
         self.unused_norm = CallBatchNorm2d(code_size).requires_grad_(False)
 
     def forward(self, frames: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """(K, B, n, C, 64, 64) -> code (K, B, code), and no skip features."""
+        """(K, B, n, C, H, W) -> code (K, B, code), and no skip features."""
         calls = frames.shape[0]
-        x = frames.flatten(2, 3).flatten(0, 1)  # (K*B, n*C, 64, 64)
-        x = conv_norm(self.stem, self.stem_norm, x, calls=calls, slope=0.0)  # (K*B, 64, 33, 33)
-        x = F.max_pool2d(x, 3, stride=2, padding=1)  # (K*B, 64, 17, 17)
+        x = frames.flatten(2, 3).flatten(0, 1)  # (K*B, n*C, H, W)
+        x = conv_norm(self.stem, self.stem_norm, x, calls=calls, slope=0.0)  # (K*B, 64, H/2 + 1, W/2 + 1)
+        x = F.max_pool2d(x, 3, stride=2, padding=1)  # (K*B, 64, H/4 + 1, W/4 + 1)
         for block in self.blocks:
             x = block(x, calls)
         return self.code(x).flatten(1).unflatten(0, (calls, -1)), ()

@@ -1,6 +1,9 @@
-"""Networks for sea surface temperature: fully convolutional, with spatial codes of 16x16.
+"""Networks for sea surface temperature: fully convolutional, with spatial codes of H/4 x W/4.
 
-Letters: K network calls, B batch, n conditioning frames, C channels, s and t channels of the codes.
+H and W are any multiples of 4; 64x64 in the paper.
+
+Letters: K network calls, B batch, n conditioning frames, C channels, f filters of the first stage (64 in the paper), s
+and t channels of the codes.
 """
 
 from __future__ import annotations
@@ -16,12 +19,13 @@ from fastsep.networks.layers import Block, conv3_stage, run_blocks, to_frames
 class SSTEncoder(nn.Module):
     """Frames to a spatial code at a quarter of the resolution."""
 
-    def __init__(self, channels: int, code_size: int, skips: bool = False) -> None:
+    def __init__(self, channels: int, filters: int, code_size: int, skips: bool = False) -> None:
         """``channels`` is n * C: the conditioning frames are stacked on the channel axis."""
         super().__init__()
-        widths = [[channels, 64, 64], [64, 128, 128], [128, 256, 256, 256]]
+        f = filters
+        widths = [[channels, f, f], [f, 2 * f, 2 * f], [2 * f, 4 * f, 4 * f, 4 * f]]
         self.stages = nn.ModuleList(conv3_stage(width, reads_frames=i == 0) for i, width in enumerate(widths))
-        self.last = conv3_stage([256, 512, code_size])
+        self.last = conv3_stage([4 * f, 8 * f, code_size])
         self.code = conv3(code_size, code_size)
         self.skips = skips
 
@@ -43,26 +47,27 @@ class SSTDecoder(nn.Module):
     The last layer is a block like the others, batch norm and LeakyReLU included.
     """
 
-    def __init__(self, channels: int, size_s: int, size_t: int, skips: bool = False) -> None:
+    def __init__(self, channels: int, filters: int, size_s: int, size_t: int, skips: bool = False) -> None:
         super().__init__()
-        first = conv3_stage([size_t, 256, 256, 128], skip=size_s, skip_first=True)
+        f = filters
+        first = conv3_stage([size_t, 4 * f, 4 * f, 2 * f], skip=size_s, skip_first=True)
         if skips:
             rest = [
-                conv3_stage([128, 128, 64, 64], skip=256, skip_first=True),
-                conv3_stage([64, 128, 64, 64], skip=128, skip_first=True, doubles=True),
-                conv3_stage([64, 64, 64, channels], skip=64, skip_first=True, doubles=True, makes_frames=True),
+                conv3_stage([2 * f, 2 * f, f, f], skip=4 * f, skip_first=True),
+                conv3_stage([f, 2 * f, f, f], skip=2 * f, skip_first=True, doubles=True),
+                conv3_stage([f, f, f, channels], skip=f, skip_first=True, doubles=True, makes_frames=True),
             ]
         else:
             rest = [
-                conv3_stage([128, 128, 128, 64], doubles=True),
-                conv3_stage([64, 64, channels], doubles=True, makes_frames=True),
+                conv3_stage([2 * f, 2 * f, 2 * f, f], doubles=True),
+                conv3_stage([f, f, channels], doubles=True, makes_frames=True),
             ]
         self.stages = nn.ModuleList([first, *rest])
 
     def forward(self, static: Tensor, dynamic: Tensor, skips: tuple[Tensor, ...] = ()) -> Tensor:
         """Static code (B, s, h, w), dynamic codes (K, B, t, h, w), skips (B, c, ...) -> logits (K, B, C, 4h, 4w)."""
         calls = dynamic.shape[0]
-        x = run_blocks(self.stages[0], dynamic.flatten(0, 1), calls, static)  # (K*B, 128, h, w)
+        x = run_blocks(self.stages[0], dynamic.flatten(0, 1), calls, static)  # (K*B, 2f, h, w)
         *stages, (*first, block, last) = self.stages[1:]
         for i, stage in enumerate(stages):
             x = run_blocks(stage, x, calls, skips[i] if skips else None)

@@ -1,9 +1,14 @@
-"""VGG encoder and decoder for 32x32 and 64x64 frames: 3x3 blocks between poolings and doublings.
+"""VGG encoder and decoder of square frames: stages of 3x3 blocks between poolings and doublings.
+
+The published networks are those for 32x32 and 64x64 pixels: four stages, and a last pooling for the latter. 16x16 has a
+stage less; larger sizes have one more for each power of two.
 
 Letters: K network calls, B batch, n conditioning frames, C channels, f filters of the first stage, s and t code sizes.
 """
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -12,17 +17,29 @@ from fastsep.networks.convolutions import CodeConvTranspose2d, Conv2d, ExitConvT
 from fastsep.networks.layers import Block, conv3_stage, run_blocks, to_frames
 
 
+def stage_widths(size: int, filters: int) -> list[int]:
+    """Channels of each stage for frames of ``size`` x ``size``, largest image first: f, 2f, 4f, and 8f from there."""
+    return [filters * min(2**stage, 8) for stage in range(size.bit_length() - (3 if _pools_last(size) else 2))]
+
+
+def _pools_last(size: int) -> bool:
+    """Whether the last stage is of 8x8 images, which are pooled once more; those of small frames end with 4x4."""
+    return size >= 64
+
+
 class VGGEncoder(nn.Module):
     """Frames to a code; a 2x2 max-pool in front of every stage but the first."""
 
     def __init__(self, channels: int, size: int, filters: int, code_size: int, skips: bool = False) -> None:
-        """``channels`` is n * C: the conditioning frames are stacked on the channel axis; ``size`` is 32 or 64."""
+        """``channels`` is n * C: the conditioning frames are stacked on the channel axis; ``size`` is H and W."""
         super().__init__()
-        f = filters
-        widths = [[channels, f, f], [f, 2 * f, 2 * f], [2 * f, 4 * f, 4 * f, 4 * f], [4 * f, 8 * f, 8 * f, 8 * f]]
-        self.stages = nn.ModuleList(conv3_stage(width, reads_frames=i == 0) for i, width in enumerate(widths))
-        self.last = Block(Conv2d(8 * f, code_size, 4), activation=False)
-        self.pool_last = size == 64
+        widths = stage_widths(size, filters)
+        self.stages = nn.ModuleList(
+            conv3_stage([before] + [width] * (2 if i < 2 else 3), reads_frames=i == 0)
+            for i, (before, width) in enumerate(pairwise([channels, *widths]))
+        )
+        self.last = Block(Conv2d(widths[-1], code_size, 4), activation=False)
+        self.pool_last = _pools_last(size)
         self.skips = skips
 
     def forward(self, frames: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -38,28 +55,28 @@ class VGGEncoder(nn.Module):
 
 
 class VGGDecoder(nn.Module):
-    """Codes to one frame each; a stage doubles the image (the first of 64x64 frames only), joins [features, skip]."""
+    """Codes to one frame each; a stage doubles the image (the first only of large frames), joins [features, skip]."""
 
     def __init__(
         self, channels: int, size: int, filters: int, mixing: str, size_s: int, size_t: int, skips: bool = False
     ) -> None:
-        """``channels`` is C; ``size`` is 32 or 64."""
+        """``channels`` is C; ``size`` is H and W."""
         super().__init__()
-        f = filters
         self.mixing = mixing
-        self.first = Block(CodeConvTranspose2d(size_s if mixing == "concat" else 0, size_t, 8 * f))
-        widths = [[8 * f, 8 * f, 8 * f, 4 * f], [4 * f, 4 * f, 4 * f, 2 * f], [2 * f, 2 * f, f], [f, f]]
+        widths = stage_widths(size, filters)[::-1]
+        self.first = Block(CodeConvTranspose2d(size_s if mixing == "concat" else 0, size_t, widths[0]))
+        inner = [[width] * (2 if out == filters else 3) + [out] for width, out in pairwise(widths)]
         self.stages = nn.ModuleList(
-            conv3_stage(width, skip=width[0] if skips else 0, doubles=i > 0 or size == 64)
-            for i, width in enumerate(widths)
+            conv3_stage(width, skip=width[0] if skips else 0, doubles=i > 0 or _pools_last(size))
+            for i, width in enumerate([*inner, [filters, filters]])
         )
-        self.last = ExitConvTranspose2d(f, channels)
+        self.last = ExitConvTranspose2d(filters, channels)
 
     def forward(self, static: Tensor, dynamic: Tensor, skips: tuple[Tensor, ...] = ()) -> Tensor:
         """Static code (B, s), dynamic codes (K, B, t), skips (B, c, h, w) -> logits (K, B, C, H, W)."""
         calls = dynamic.shape[0]
         code = dynamic if self.mixing == "concat" else static * dynamic
-        x = self.first(code.flatten(0, 1), calls, static)  # (K*B, 8f, 4, 4)
+        x = self.first(code.flatten(0, 1), calls, static)  # (K*B, c, 4, 4)
         *stages, (block,) = self.stages
         for i, stage in enumerate(stages):
             x = run_blocks(stage, x, calls, skips[i] if skips else None)

@@ -60,7 +60,7 @@ def resume(run: Path, show_progress: bool = True, config: Config | None = None) 
     config = config or before
     check_resumable(before, config)
     with training_lock(run):
-        trainer = Trainer(config, run, show_progress)
+        trainer = Trainer(config, run, show_progress, resumed=True)
         checkpoint = find_checkpoint(run)
         if checkpoint is not None:
             trainer.restore(checkpoint)
@@ -80,16 +80,16 @@ class Trainer:
     Its own ``config`` is that with all that it left to the data settled.
     """
 
-    def __init__(self, config: Config, run: Path, show_progress: bool = True):
+    def __init__(self, config: Config, run: Path, show_progress: bool = True, resumed: bool = False):
         self.run = run
         self.show_progress = show_progress
         self.device = resolve_device(config.run.device)
         dtype = resolve_precision(config.run.precision, self.device)
         ways = resolve_ways(config.run.compile, config.run.capture, self.device, config.run.tune)
         copies = TRAINING + (config.optim.ema is not None)
-        if config.model.shape:  # not only after minutes of preparing data
+        if not config.model.left_open:  # not only after minutes of preparing data
             require_room(config.model, self.device, copies)
-        self.windows, self.test_windows, self.config = open_data(config, self.device, self._say)
+        self.windows, self.test_windows, self.config = open_data(config, self.device, self._say, resumed)
         config = self.config
         require_room(config.model, self.device, copies)
         torch.manual_seed(config.run.seed)

@@ -6,16 +6,12 @@ import copy
 
 import pytest
 import torch
-from network_cases import CONFIGS
+from network_cases import CONFIGS, OTHER_SIZES
 from torch import nn
 
 from fastsep.config import ModelConfig
 from fastsep.model import SeparableModel
 from fastsep.networks import fold_norms
-
-SST = ModelConfig(
-    encoder="sst", decoder="sst", skip=True, last_activation="none", nt_cond=2, offset=0, res_hidden_size=8
-)
 
 
 def trained(config: ModelConfig) -> SeparableModel:
@@ -31,9 +27,9 @@ def trained(config: ModelConfig) -> SeparableModel:
     return model.eval()
 
 
-@pytest.mark.parametrize("name", [*CONFIGS, "sst"])
+@pytest.mark.parametrize("name", [*CONFIGS, "dcgan16_skip", "vgg16_skip", "resnet_mlp", "sst_wide"])
 def test_folded_model_forecasts_and_swaps_the_same(name: str) -> None:
-    config = SST if name == "sst" else CONFIGS[name]
+    config = (CONFIGS | OTHER_SIZES)[name]
     model = trained(config)
     before = copy.deepcopy(model.state_dict())
     folded = fold_norms(model)

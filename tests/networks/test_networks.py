@@ -7,26 +7,30 @@ import dataclasses
 
 import pytest
 import torch
-from network_cases import CONFIGS
+from network_cases import CONFIGS, OTHER_SIZES
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from fastsep.config import ModelConfig
 from fastsep.errors import UserError
+from fastsep.model import SeparableModel
 from fastsep.networks import build_decoder, build_encoder, build_integrator, init_weights
-from fastsep.networks.sst import SSTDecoder, SSTEncoder, SSTIntegrator
+from fastsep.networks.sizes import fits
+from fastsep.networks.sst import SSTIntegrator
 from fastsep.presets import sst
 
 CALLS, BATCH = 3, 2
 
 
+def slow(*value: int):
+    return pytest.param(value, marks=pytest.mark.slow)
+
+
 def networks(name: str) -> tuple[nn.Module, nn.Module, tuple[int, ...], int]:
-    """Encoder, decoder, shape of a frame, size of S; SST on small frames, since its widths are fixed."""
+    """Encoder, decoder, shape of a frame, size of S."""
     torch.manual_seed(0)
-    if name.startswith("sst"):
-        skip = name == "sst_skip"
-        return SSTEncoder(4, 5, skips=skip).double(), SSTDecoder(2, 5, 3, skips=skip).double(), (2, 16, 16), 5
-    config = CONFIGS[name]
+    config = (CONFIGS | OTHER_SIZES)[name]
     encoder = build_encoder(config, config.code_size_s, skips=config.skip).double()
     return encoder, build_decoder(config).double(), config.shape, config.code_size_s
 
@@ -42,7 +46,7 @@ def assert_same_training(one: nn.Module, other: nn.Module) -> None:
         torch.testing.assert_close(p.grad, q.grad, rtol=1e-8, atol=1e-9, msg=lambda text, name=name: f"{name}: {text}")
 
 
-@pytest.mark.parametrize("name", [*CONFIGS, "sst", "sst_skip"])
+@pytest.mark.parametrize("name", [*CONFIGS, "dcgan16_skip", "vgg16_skip", "vgg128_skip", "sst_wide"])
 def test_encoder_stacks_calls(name: str) -> None:
     stacked, _, shape, code_size = networks(name)
     single = copy.deepcopy(stacked)
@@ -59,15 +63,14 @@ def test_encoder_stacks_calls(name: str) -> None:
     assert_same_training(stacked, single)
 
 
-@pytest.mark.parametrize("name", [*CONFIGS, "sst", "sst_skip"])
+@pytest.mark.parametrize("name", [*CONFIGS, "dcgan16_skip", "vgg16_skip", "vgg128_skip", "sst_wide"])
 def test_decoder_stacks_calls(name: str) -> None:
     encoder, stacked, shape, _ = networks(name)
     single = copy.deepcopy(stacked)
     with torch.no_grad():
         code, skips = encoder(random(1, BATCH, 2, *shape))
     static, skips = code[0].requires_grad_(), tuple(skip[0].requires_grad_() for skip in skips)
-    size_t = {"sst": 3, "sst_skip": 3}.get(name, 20)
-    dynamic = random(CALLS, BATCH, size_t, *static.shape[2:])
+    dynamic = random(CALLS, BATCH, 20, *static.shape[2:])
     frames = stacked(static, dynamic, skips)
     expected = torch.cat([single(static, dynamic[k : k + 1], skips) for k in range(CALLS)])
     assert frames.shape == (CALLS, BATCH, *shape)
@@ -147,9 +150,13 @@ def test_kaiming_initialisation_keeps_the_signal_of_a_narrow_decoder() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"shape": (1, 32, 32)}, "dcgan encoder takes frames of 64x64"),
-        ({"shape": (1, 64, 32)}, "not 64x32"),
-        ({"encoder": "vgg", "shape": (1, 48, 48)}, "32x32 or 64x64"),
+        ({"shape": (1, 64, 32)}, r"dcgan encoder .* not 64x32 \(the nearest are 32x32 and 64x64\)"),
+        ({"encoder": "vgg", "shape": (1, 48, 48)}, "vgg encoder .* are 32x32 and 64x64.*another --encoder"),
+        ({"encoder": "mlp", "shape": (1, 512, 300)}, r"dcgan decoder .* \(the nearest is 256x256\).*another --decoder"),
+        ({"encoder": "mlp", "decoder": "vgg", "shape": (1, 100)}, "vgg decoder .* not 100 points: give"),
+        ({"encoder": "resnet", "decoder": "mlp", "shape": (1, 31, 64)}, r"at least 32x32 .* \(the nearest is 32x64\)"),
+        ({"encoder": "sst", "decoder": "sst", "shape": (1, 50, 64)}, "the nearest are 48x64 and 52x64"),
+        ({"encoder": "mlp", "decoder": "sst"}, "both or neither"),
         ({"encoder": "vgg", "skip": True}, "one kind"),
         ({"dec_hidden_size": 32, "skip": True}, "64 and 32 filters"),
         ({"encoder": "sst"}, "both or neither"),
@@ -161,6 +168,22 @@ def test_networks_that_do_not_fit_are_refused(change: dict, message: str) -> Non
     with pytest.raises(UserError, match=message):
         build_encoder(config, config.code_size_s, config.skip)
         build_decoder(config)
+
+
+@pytest.mark.parametrize("encoder", ["mlp", "dcgan", "vgg", "resnet", "sst"])
+@pytest.mark.parametrize("decoder", ["mlp", "dcgan", "vgg", "sst"])
+@pytest.mark.parametrize("shape", [(5, 32, 32), (1, 96, 64), (2, 33, 50), (3, 7), slow(3, 256, 256), slow(1, 16, 16)])
+def test_every_pair_of_networks_forecasts_all_frames_that_fit_both(encoder, decoder, shape):
+    settings = {"shape": shape, "encoder": encoder, "decoder": decoder, "enc_hidden_size": 2, "dec_hidden_size": 2}
+    config = ModelConfig(**settings, sst_filters=2)
+    with FakeTensorMode():
+        video = torch.empty(2, 5, *shape)
+        if (encoder == "sst") != (decoder == "sst") or not (fits(encoder, shape[1:]) and fits(decoder, shape[1:])):
+            with pytest.raises(UserError):
+                SeparableModel(config)
+            return
+        skip = encoder == decoder and encoder != "mlp"
+        assert SeparableModel(dataclasses.replace(config, skip=skip)).eval().forecast(video, 3).shape == (2, 3, *shape)
 
 
 def test_decoder_traces_as_one_graph_under_autocast() -> None:
