@@ -6,9 +6,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from training.test_loop import Pulses, small_config, weights_of
+from loop_cases import pulses_config, weights_of
 
-from fastsep.data import DATASETS
 from fastsep.errors import UserError
 from fastsep.training import checkpoint as checkpoints
 from fastsep.training.checkpoint import find_checkpoint, newest_checkpoint
@@ -49,8 +48,7 @@ def names(run):
 
 @pytest.fixture
 def limited(monkeypatch):
-    monkeypatch.setitem(DATASETS, "pulses", Pulses)
-    settings = small_config()
+    settings = pulses_config(monkeypatch)
     return short(replace(settings, optim=replace(settings.optim, clip_norm=1.0)))
 
 
