@@ -104,7 +104,11 @@ class Search:
         config = PRESETS[preset]()
         config = miniature(config) if dry else config
         optim = replace(config.optim, steps=steps)
-        run = replace(config.run, device=str(device), seed=seed, score=False, log_every=min(50, steps))
+        # Compiling takes longer than a short training on a GPU; only rounding differs.
+        run = replace(
+            config.run, device=str(device), seed=seed, score=False, compile="off", log_every=min(50, steps),
+            checkpoint_every=max(1000, steps // 5),
+        )  # fmt: skip
         self.config = replace(config, optim=optim, run=run)
         self.preset, self.steps, self.seed, self.device = preset, steps, seed, device
         self.results, self.runs, self.deadline, self.show = results, runs, deadline, show

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -66,6 +67,15 @@ def test_image_run_with_swaps(mnist_run, capsys):
     assert result["horizon"] == 10  # the longest published horizon that 16 frames allow
     assert set(result["scores"]["model"]) == set(result["swap"]) == {"mse", "psnr", "ssim"}
     assert {"strips.png", "swap.png"} <= {path.name for path in (mnist_run / "figures").iterdir()}
+
+
+def test_scores_say_of_which_weights_they_are(tmp_path, wave_run, capsys):
+    _, config = load_model(wave_run)
+    run = make_run(tmp_path / "run", replace(config, optim=replace(config.optim, ema=0.999)))
+    for path, words in ((run, "step 7, weights averaged over steps with decay 0.999:"), (wave_run, "step 7:")):
+        status, out, _ = run_command("evaluate", path, "--no-figures", "--horizon", 1, capsys=capsys)
+        assert status == 0 and words in out
+    assert [json.loads((path / "metrics.json").read_text())["ema"] for path in (run, wave_run)] == [0.999, None]
 
 
 def test_horizon_and_no_figures(mnist_run):

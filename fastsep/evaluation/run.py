@@ -144,6 +144,7 @@ def _describe(
         "dataset": config.data.name,
         "data": windows.description,
         "step": checkpoint.step,
+        "ema": config.optim.ema,  # what is scored are averages over the steps, unless this is null
         "windows": len(windows),
         "conditioning_frames": config.model.nt_cond,
         "horizon": horizon,
