@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import h5py
 import numpy as np
 import xarray
+import zarr
 
 from fastsep.data.frames.source import Source
 
@@ -72,10 +74,31 @@ def write_netcdf3(path: Path, values: np.ndarray) -> Path:
     return write_netcdf(path, values, "scipy", "NETCDF3_64BIT")
 
 
+def write_zarr(path: Path, values: np.ndarray, version: int = 3, **options) -> Path:
+    shutil.rmtree(path / "x.zarr", ignore_errors=True)
+    chunks = tuple(min(2, size) for size in values.shape)
+    group = zarr.open_group(path / "x.zarr", mode="w", zarr_format=version)
+    with zarr.config.set({"array.write_empty_chunks": True}):
+        stored = group.create_array("deep/u", shape=values.shape, dtype=values.dtype, chunks=chunks, **options)
+        stored[...] = values
+    return path / "x.zarr"
+
+
+def write_zarr2(path: Path, values: np.ndarray) -> Path:
+    return write_zarr(path, values, version=2)
+
+
+def write_zarr_sharded(path: Path, values: np.ndarray) -> Path:
+    shards = tuple(2 * min(2, size) for size in values.shape)
+    return write_zarr(path, values, shards=shards, compressors=[zarr.codecs.Crc32cCodec()])
+
+
 WRITERS = {
     writer.__name__: writer
-    for writer in (write_hdf5, write_chunked, write_npy, write_fortran, write_npz, write_npz_packed, write_netcdf,
-                   write_netcdf3)
+    for writer in (
+        write_hdf5, write_chunked, write_npy, write_fortran, write_npz, write_npz_packed, write_netcdf, write_netcdf3,
+        write_zarr, write_zarr2, write_zarr_sharded,
+    )
 }  # fmt: skip
 
 

@@ -8,8 +8,6 @@ import json
 import struct
 import sys
 import types
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,8 @@ import xarray
 from PIL import Image
 from torch import nn
 
+from bench.trust.format import Arrays, Format
+from bench.trust.frame_formats import FRAME_FORMATS
 from fastsep.config_file import to_json
 from fastsep.data.chairs.reader import load_views
 from fastsep.data.chairs.views import decode, pack_checksums, pack_header
@@ -42,24 +42,6 @@ from fastsep.training.log_file import COLUMNS, read_log
 from fastsep.training.official import read_settings
 from fastsep.training.official_pickle import read_module
 from fastsep.training.run_directory import create_run, load_config
-
-Arrays = Iterator[Any]
-
-
-@dataclass(frozen=True)
-class Format:
-    """One kind of file."""
-
-    make: Callable[[Path], None]
-    """Writes a good one into an empty folder."""
-    files: str
-    """Pattern of the files in the folder that are changed."""
-    read: Callable[[Path], Arrays]
-    """Reads what lies in the folder as the program does: arrays, numbers and texts."""
-    checked: bool = False
-    """Checksums cover what is read: it is as it was written, or refused."""
-    share: float = 1.0
-    """How often it is tried, beside others; less for those that take long."""
 
 
 def _wave(folder: Path) -> None:
@@ -287,5 +269,6 @@ FORMATS = {
     "log.csv": Format(_run, "log.csv", _read_log),
     "run.json": Format(_run, "run.json", _read_weights, checked=True, share=0.5),
     "checkpoint": Format(_run, "checkpoints/step-*/*", _read_weights, checked=True, share=0.7),
+    **FRAME_FORMATS,
 }
 """By name. A run passes over a damaged checkpoint for the one before, whose weights are as good."""

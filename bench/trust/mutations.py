@@ -30,7 +30,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.trust.formats import FORMATS, Format
+from bench.trust.format import Format
+from bench.trust.formats import FORMATS
 from bench.trust.mutate import mutate
 from fastsep.errors import UserError
 

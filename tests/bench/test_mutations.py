@@ -19,7 +19,8 @@ import pytest
 import torch
 
 from bench.trust import mutations
-from bench.trust.formats import FORMATS, Format
+from bench.trust.format import Format
+from bench.trust.formats import FORMATS
 from bench.trust.mutations import prepare, try_mutations
 from fastsep.errors import UserError
 

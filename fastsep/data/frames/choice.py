@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from fastsep.data.frames.array import Array, Contents, describe
-from fastsep.data.frames.layout import guess_layout, layout_by_names
+from fastsep.data.frames.layout import guess_layout, lacks_time, layout_by_names
 from fastsep.errors import UserError
 
 _BESIDE = {
@@ -73,6 +73,8 @@ def _fits(contents: Contents, array: Array, layout: str | None) -> bool:
         return False
     if layout:
         return len(array.shape) == len(layout)
+    if lacks_time(array.dims):
+        return False
     return _by_names(array) is not None or guess_layout(array.shape, contents.one_sequence) is not None
 
 
@@ -85,9 +87,11 @@ def _check(contents: Contents, array: Array) -> None:
     if array.problem:
         raise UserError(f"{where} {array.problem}")
     if array.dtype.kind not in "fiub":
-        remedy = {"O": "never loaded, for they can run code: save an array of numbers", "c": "save real and imaginary "
-                  "part as two arrays"}.get(array.dtype.kind, "give an array of numbers")  # fmt: skip
-        raise UserError(f"{where} holds {describe(array.dtype)}, no real numbers: {remedy}")
+        remedy = {
+            "O": "these can run code and are never loaded, save an array of numbers",
+            "c": "save their real and imaginary parts as two arrays",
+        }.get(array.dtype.kind, "give an array of real numbers")
+        raise UserError(f"{where} holds {describe(array.dtype)}: {remedy}")
     if 0 in array.shape:
         raise UserError(f"{where} is empty, its shape is {array.shape}: give frames")
 
@@ -106,8 +110,8 @@ def _settle(contents: Contents, array: Array, layout: str | None) -> Array:
     guess = guess_layout(array.shape, contents.one_sequence)
     if guess is None:
         raise UserError(
-            f"{where} has {len(array.shape)} axes, frames have 2 to 5 (sequences, time, channels, height and width or "
-            "points): give an array of as many"
+            f"{where}: frames have 2 to 5 axes (sequences, time, channels, height and width or points), "
+            f"not {len(array.shape)}: give another array"
         )
     layout, others = guess
     return replace(array, axes=layout, why=f" by its sizes (--layout {' or '.join(others)} if not)" if others else "")

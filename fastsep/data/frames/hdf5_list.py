@@ -22,7 +22,9 @@ def list_file(file: h5py.File) -> dict[str, Any]:
     """``arrays``: of each what ``Array`` wants; ``groups``: their attributes by name; ``netcdf``: who wrote it."""
     arrays, groups = [], {"/": _attributes(file)}
 
-    def visit(name: str, item: Any) -> None:
+    def visit(name: str | bytes, item: Any) -> None:
+        if isinstance(name, bytes):  # not UTF-8: nobody can ask for it
+            return
         if isinstance(item, h5py.Dataset):
             arrays.append(_describe(name, item))
         elif isinstance(item, h5py.Group):
@@ -32,7 +34,7 @@ def list_file(file: h5py.File) -> dict[str, Any]:
     netcdf = "_NCProperties" in file.attrs or any(one.pop("scale") for one in list(arrays))
     for one in arrays:
         one.pop("scale", None)
-        if not one["problem"] and one["chunks"]:
+        if not one["problem"]:
             one["problem"] = _unwritten(file[one["name"]], one, netcdf)
     return {"arrays": arrays, "groups": groups, "netcdf": netcdf}
 
@@ -43,7 +45,8 @@ def _describe(name: str, data: h5py.Dataset) -> dict[str, Any]:
         dtype = data.dtype
     except TypeError:
         dtype, problem = np.dtype("V1"), "holds numbers of a type that NumPy lacks: write it as float32"
-    dtype = dtype if dtype.kind in "fiub" else np.dtype(dtype.str if dtype.kind != "V" else "V1")
+    if dtype.kind not in "fiub":  # its kind alone matters, and HDF5's own additions do not travel
+        dtype = np.dtype("S1" if h5py.check_string_dtype(dtype) else dtype.str if dtype.kind != "V" else "V1")
     if data.shape is None:
         problem = "is empty: give an array of numbers"
     elif data.is_virtual or data.external:
@@ -94,12 +97,15 @@ def _plain(value: Any) -> Any:
 
 
 def _unwritten(data: h5py.Dataset, one: dict[str, Any], netcdf: bool) -> str:
-    """What to say if chunks were never written, and would be read as numbers that nobody computed."""
-    if 0 in data.shape:
+    """What to say if a part was never written, and would be read as numbers that nobody computed."""
+    if 0 in data.shape or one["dtype"].kind not in "fiub":
         return ""
+    if not data.chunks:
+        written, size = data.id.get_storage_size(), math.prod(data.shape) * data.dtype.itemsize
+        return "" if written >= size else f"has {written} of its {size} bytes: let its writer finish, or run it again"
     expected = math.prod(-(-size // chunk) for size, chunk in zip(data.shape, data.chunks, strict=True))
     written = data.id.get_num_chunks()
-    if written >= expected or one["dtype"].kind not in "fiub":
+    if written >= expected:
         return ""
     with suppress(ValueError):
         fill = np.asarray(data.fillvalue).astype(one["dtype"]).reshape(1)

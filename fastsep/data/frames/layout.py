@@ -24,6 +24,7 @@ _NAMES = {
     "pressure isobaric pressure_level",
     "p": "point points cell cells ncells ncell station stations node nodes sensor sensors location site",
 }
+_BEGINNINGS = {"lat": "h", "eta_": "h", "lon": "w", "xi_": "w"}  # of names that models of the ocean give
 _LETTER_OF = {name: letter for letter, names in _NAMES.items() for name in (letter, *names.split())}
 
 
@@ -55,10 +56,28 @@ def check_layout(letters: str) -> str:
 
 def layout_by_names(dims: Sequence[str]) -> str | None:
     """The layout that the names of the axes say; None where one of them is unknown or they contradict each other."""
-    letters = "".join(_LETTER_OF.get(name.rsplit("/", 1)[-1].lower(), "?") for name in dims)
+    letters = _letters(dims)
     if "p" not in letters and letters.count("h") + letters.count("w") == 1:
         letters = letters.replace("h", "p").replace("w", "p")  # a field along one line
     return letters if letters and is_layout(letters) else None
+
+
+def lacks_time(dims: Sequence[str]) -> bool:
+    """Whether the names of the axes are all known, and none is of time."""
+    letters = _letters(dims)
+    return bool(letters) and not {"?", "t"} & set(letters)
+
+
+def _letters(dims: Sequence[str]) -> str:
+    """A letter for each name, ? for one that is not known."""
+    return "".join(_letter(name.rsplit("/", 1)[-1].lower()) for name in dims)
+
+
+def _letter(name: str) -> str:
+    if "time" in name:
+        return "t"
+    begun = (letter for start, letter in _BEGINNINGS.items() if name.startswith(start))
+    return _LETTER_OF.get(name) or next(begun, "?")
 
 
 def guess_layout(shape: Sequence[int], one_sequence: bool = False) -> tuple[str, tuple[str, ...]] | None:

@@ -6,6 +6,7 @@ Letters: N sequences, T frames, C channels; ``*space`` height and width, or poin
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property
 
 import numpy as np
@@ -28,7 +29,7 @@ class StackedSource(Source):
 
     def __init__(self, contents: Contents, arrays: Sequence[Array]):
         self._contents, self._arrays = contents, tuple(arrays)
-        with reading(contents.path, contents.what, REMEDY):
+        with self._reading():
             self._packings = [array.packing for array in arrays]
         sizes = [dict(zip(array.axes, array.shape, strict=True)) for array in arrays]
         plain = [{key: size for key, size in one.items() if key != "c"} for one in sizes]
@@ -54,7 +55,7 @@ class StackedSource(Source):
     def read(self, sequence: int, first: int, count: int) -> np.ndarray:
         values = np.empty((count, *self.shape), np.float32)
         ranges = {"n": slice(sequence, sequence + 1), "t": slice(first, first + count)}
-        with reading(self._contents.path, self._contents.what, REMEDY):
+        with self._reading():
             at = 0
             for array, packing, channels in zip(self._arrays, self._packings, self._channels, strict=True):
                 sizes = zip(array.axes, array.shape, strict=True)
@@ -72,8 +73,11 @@ class StackedSource(Source):
     @cached_property
     def coordinates(self) -> Mapping[str, Coordinate]:
         """Read when they are first asked for. Raises UserError."""
-        with reading(self._contents.path, self._contents.what, REMEDY):
+        with self._reading():
             return read_coordinates(self._contents.arrays, self._arrays)
+
+    def _reading(self) -> AbstractContextManager[None]:
+        return reading(self._contents.path, self._contents.what, REMEDY, folder=True)
 
     def _names(self) -> tuple[str, ...]:
         """Of all channels; () where an array has none."""

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from fastsep.data.frames.array import Array, Contents, Index
+from fastsep.data.formats.reading import reading
+from fastsep.data.frames.array import REMEDY, Array, Contents, Index
 from fastsep.errors import UserError
 
 _RANKS = ("t0_fields", "t1_fields", "t2_fields")
@@ -31,6 +32,11 @@ def arrange_well(contents: Contents) -> Contents:
     Raises:
         UserError: space has three dimensions, or a field is not laid out as it should be.
     """
+    with reading(contents.path, contents.what, REMEDY):
+        return _arrange(contents)
+
+
+def _arrange(contents: Contents) -> Contents:
     space = contents.group_attributes["dimensions"].get("spatial_dims", ["x", "y"])
     space = [space] if isinstance(space, str) else [str(name) for name in space]
     if len(space) > 2:
@@ -39,7 +45,7 @@ def arrange_well(contents: Contents) -> Contents:
             "give two-dimensional data, or slices of these"
         )
     sizes = {array.name: array.shape for array in contents.arrays}
-    lengths = [sizes.get(f"dimensions/{name}", (0,))[-1] for name in space]
+    lengths = [(sizes.get(f"dimensions/{name}") or (0,))[-1] for name in space]
     sequences = _number(contents.group_attributes.get("/", {}), "n_trajectories")
     fields = []
     for rank, group in enumerate(_RANKS):
