@@ -35,6 +35,8 @@ setup(
         "data": ["pooch>=1.8", "scikit-learn>=1.4", "h5netcdf>=1.3", "scipy>=1.11"],
         # Frames in Zarr stores.
         "zarr": ["zarr>=3.0.8"],
+        # Runs as ONNX programs.
+        "onnx": ["onnx>=1.17", "onnxscript>=0.5"],
         # A CUDA build of torch brings Triton of its own; this adds the compilers of the Numba CUDA kernel and of the
         # latent rollout's cluster kernel.
         "gpu": [
@@ -47,10 +49,11 @@ setup(
         # pytest and the oracles that tests and benchmarks compare with. Triton is for its interpreter and its
         # compiler, which need no GPU; it carries no CUDA package.
         "test": [
-            "fastsep[data,zarr]",
+            "fastsep[data,zarr,onnx]",
             "pytest>=8",
             "pytest-benchmark>=4",
             "hypothesis>=6",
+            "onnxruntime>=1.20",
             "xarray>=2024.1",
             "scikit-image>=0.22",
             "triton>=3.6",

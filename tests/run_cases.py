@@ -39,10 +39,12 @@ def lively(config: ModelConfig) -> SeparableModel:
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 2.0)
             nn.init.normal_(module.bias)
-            module.running_mean.normal_()
-            module.running_var.uniform_(0.5, 2.0)
+            module.momentum = 0.5
     for parameter in model.integrator.parameters():
         parameter.data.mul_(0.3)
+    with torch.no_grad():
+        for _ in range(8 if config.encoder != "mlp" else 0):  # norms that fit what they normalise
+            model.forecast(torch.rand(4, config.nt_cond, *config.shape), 2)
     return model.eval()
 
 
@@ -52,6 +54,18 @@ def apart(values: np.ndarray | Tensor, expected: np.ndarray | Tensor) -> float:
     assert values.shape == expected.shape and torch.equal(values.isnan(), expected.isnan())
     difference, size = (part.nan_to_num().square().mean().sqrt() for part in (values - expected, expected))
     return float(difference / size)
+
+
+HOLES = Scaling(
+    (4, 3), np.array([10.0, -2.0], np.float32), np.array([4.0, 0.5], np.float32), np.arange(12).reshape(4, 3) != 5,
+    (0, 2), ("t", "s"), ("degC", "psu"),
+)  # fmt: skip
+"""Units, a cell that is missing, and padding."""
+WITH_HOLES = ModelConfig(
+    shape=(2, 4, 5), encoder="mlp", decoder="mlp", nt_cond=2, offset=2, last_activation="none", enc_hidden_size=8,
+    dec_hidden_size=8,
+)  # fmt: skip
+"""A model for them."""
 
 
 def lively_run(path: Path, config: ModelConfig, scaling: Scaling | None = None) -> Path:

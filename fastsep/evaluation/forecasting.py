@@ -5,7 +5,6 @@ Letters: B batch, n conditioning frames, h forecast horizon; ``*shape`` one fram
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -13,19 +12,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fastsep.config import ModelConfig
-from fastsep.data.residency import free_bytes
 from fastsep.data.windows import Windows
 from fastsep.model import SeparableModel
 from fastsep.progress import progress_bar
 from fastsep.training.precision import exact_products
-
-# Decoded frames held at once: a convolutional decoder keeps up to 1 MB of features a frame of 64x64 pixels.
-_FRAMES = {"mlp": 8192}
-_FRAMES_CONVOLUTIONAL = {"cpu": 1024, "cuda": 8192}
-_BYTES, _BYTES_CONVOLUTIONAL = 1 << 16, 1 << 20
-_NUMBERS = 64 * 64  # of a frame that these are for
-_SHARE = 0.25  # of the free memory
+from fastsep.training.room import frames_at_once
 
 
 class Batch(NamedTuple):
@@ -66,14 +57,6 @@ def batches(
 def default_batch_size(model: SeparableModel, horizon: int, device: torch.device) -> int:
     """Sequences whose decoding fits memory comfortably."""
     return max(1, frames_at_once(model.config, device) // horizon)
-
-
-def frames_at_once(config: ModelConfig, device: torch.device) -> int:
-    """Frames whose decoding fits memory comfortably, at least 1."""
-    frames = _FRAMES.get(config.decoder, _FRAMES_CONVOLUTIONAL.get(device.type, 1024))
-    larger = max(1.0, math.prod(config.shape) / _NUMBERS)
-    size = larger * (_BYTES if config.decoder in _FRAMES else _BYTES_CONVOLUTIONAL)
-    return max(1, min(int(frames / larger), int(_SHARE * free_bytes(device) / size)))
 
 
 @contextmanager

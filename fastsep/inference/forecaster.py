@@ -16,12 +16,13 @@ from torch import Tensor
 
 from fastsep.config import Config
 from fastsep.data.scaling import Scaling
-from fastsep.evaluation.forecasting import frames_at_once
 from fastsep.inference.arrays import Array, Given, require_alike, whole_number
 from fastsep.model import SeparableModel, Static
 from fastsep.networks import fold_norms
-from fastsep.training.checkpoint import load_model
+from fastsep.training.checkpoint import load_weights, newest_checkpoint
 from fastsep.training.precision import exact_products, resolve_device
+from fastsep.training.room import frames_at_once, require_room
+from fastsep.training.run_directory import load_config
 
 
 def load(run: str | Path, device: str | torch.device = "auto") -> Forecaster:
@@ -35,10 +36,13 @@ def load(run: str | Path, device: str | torch.device = "auto") -> Forecaster:
         UserError: there is no run, none of its checkpoints is whole, or the device is not to be had.
     """
     run, target = Path(run).expanduser(), resolve_device(str(device))
+    config, checkpoint = load_config(run), newest_checkpoint(run, state=False)
+    require_room(config.model, target)
     with torch.random.fork_rng(devices=[]):  # the weights that a new model draws are not the caller's numbers
-        model, config = load_model(run, target)
-    folded = fold_norms(model.float()).lay_out()
-    return Forecaster(folded, config, Scaling.read(run, config.model.shape), target)
+        model = SeparableModel(config.model)
+    load_weights(model, checkpoint)
+    folded = fold_norms(model.float().to(target).eval()).lay_out()
+    return Forecaster(folded, config, Scaling.read(run, config.model.shape), target, checkpoint.step)
 
 
 class Forecaster:
@@ -51,7 +55,7 @@ class Forecaster:
     whatever PyTorch is set to; work is cut into batches that fit memory.
     """
 
-    def __init__(self, model: SeparableModel, config: Config, scaling: Scaling, device: torch.device):
+    def __init__(self, model: SeparableModel, config: Config, scaling: Scaling, device: torch.device, step: int):
         self.model = model
         """In evaluation mode, batch norms folded; it takes frames as the run scales them."""
         self.config = config
@@ -59,6 +63,8 @@ class Forecaster:
         self.scaling = scaling
         """Between the data's units and the model's; names and units of the channels."""
         self.device = device
+        self.step = step
+        """After which the weights were kept."""
 
     def __repr__(self) -> str:
         shape = "x".join(map(str, self.shape))

@@ -62,7 +62,7 @@ def rollout(
     _check(t0, weights, steps, dtype, backend)
     compute = _compute_dtype(t0, weights, dtype)
     if backend == "auto":
-        if _SETTING == "torch":
+        if _SETTING == "torch" or torch.compiler.is_exporting():  # an exported program must do without this one
             backend = "autograd"
         elif _SETTING == "triton":
             backend = "triton"

@@ -9,22 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from run_cases import MODELS, apart, lively, lively_run
+from run_cases import HOLES, MODELS, WITH_HOLES, apart, lively, lively_run
 
 import fastsep
-from fastsep.config import ModelConfig
-from fastsep.data.scaling import Scaling
 from fastsep.errors import UserError
 from fastsep.inference import Forecaster
 
 ROOT = Path(__file__).parents[2]
 OLD_RUN = ROOT / "tests" / "fixtures" / "run_0.1.0"
 ROUNDING = 5e-5  # of float32 through the deepest network
-KINDS = ["mlp", "dcgan_mul", "vgg32_skip", "resnet", "sst_skip", "no_s"]
-HOLES = Scaling(
-    (4, 3), np.array([10.0, -2.0], np.float32), np.array([4.0, 0.5], np.float32), np.arange(12).reshape(4, 3) != 5,
-    (0, 2), ("t", "s"), ("degC", "psu"),
-)  # fmt: skip
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("resnet", "sst_skip")]
+KINDS = ["mlp", "dcgan_mul", "vgg32_skip", "no_s"]
 
 
 def frames_of(model: Forecaster, sequences: int = 3, more: int = 0) -> np.ndarray:
@@ -39,14 +34,12 @@ def points() -> Forecaster:
 @pytest.fixture(scope="module")
 def holes(tmp_path_factory) -> Forecaster:
     """A run with units, a cell that is missing and padding."""
-    config = ModelConfig(
-        shape=(2, 4, 5), encoder="mlp", decoder="mlp", nt_cond=2, offset=2, last_activation="none", enc_hidden_size=8,
-        dec_hidden_size=8,
-    )  # fmt: skip
-    return fastsep.load(str(lively_run(tmp_path_factory.mktemp("runs") / "run", config, HOLES)), torch.device("cpu"))
+    return fastsep.load(
+        str(lively_run(tmp_path_factory.mktemp("runs") / "run", WITH_HOLES, HOLES)), torch.device("cpu")
+    )
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", [*KINDS, *SLOW])
 def test_it_forecasts_as_the_model_does(name: str, tmp_path: Path) -> None:
     model = fastsep.load(lively_run(tmp_path / "run", MODELS[name]), device="cpu")
     frames, other = frames_of(model), frames_of(model)[::-1]
@@ -110,7 +103,7 @@ def test_masked_cells_are_missing_ones(holes: Forecaster) -> None:
         holes.forecast(masked, 2)
 
 
-@pytest.mark.parametrize("name", ["mlp", "vgg32_skip", "sst_skip"])
+@pytest.mark.parametrize("name", ["mlp", "vgg32_skip", *SLOW])
 def test_batches_that_fit_memory_change_nothing(name: str, tmp_path: Path, monkeypatch) -> None:
     model = fastsep.load(lively_run(tmp_path / "run", MODELS[name]), device="cpu")
     frames = frames_of(model)
@@ -202,6 +195,7 @@ torch.backends.mkldnn.matmul.fp32_precision = "bf16"
 model = fastsep.load(sys.argv[1], device="cpu")
 frames = torch.linspace(0, 1, 3 * 2 * 100).view(3, 2, 1, 100)
 torch.save(model.forecast(frames, 4), sys.argv[2])
+assert not {"matplotlib", "tyro.cli"} & set(sys.modules)
 assert torch.backends.mkldnn.matmul.fp32_precision == "bf16"
 assert torch.backends.cudnn.conv.fp32_precision == "tf32"
 """
@@ -216,7 +210,7 @@ def test_importing_is_light_and_newer_settings_of_pytorch_are_understood(points:
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", [*KINDS, "resnet", "sst_skip"])
 def test_on_a_gpu(name: str, tmp_path: Path) -> None:
     run = lively_run(tmp_path / "run", MODELS[name])
     here, there = fastsep.load(run, device="cpu"), fastsep.load(run, device="cuda")

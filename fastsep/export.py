@@ -1,0 +1,43 @@
+"""Write a run as a program that needs no fastsep: ``python -m fastsep.export runs/mine --out mine.pt2``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from fastsep import cli
+from fastsep.settings import Range, Settings
+
+
+@dataclass(frozen=True)
+class Arguments(Settings):
+    """Write a run as a program that forecasts without fastsep, in the data's units, any number of sequences at once.
+
+    Load a .pt2 with torch.export.load(FILE).module(), a .onnx with ONNX Runtime. It takes as many frames as the run
+    conditions on and says so, with names and units, in fastsep.json within the .pt2 or in the .onnx file's metadata."""
+
+    run: cli.Positional[Path]
+    """Run directory, as training wrote it."""
+    out: Path
+    """File to write, .pt2 or .onnx."""
+    horizon: Annotated[int | None, Range(1, 1000)] = None
+    """Frames that the program forecasts [as many as training predicted]."""
+    format: Literal["auto", "pt2", "onnx", "aoti"] = "auto"
+    """auto goes by the suffix; onnx needs the extra onnx; aoti is a .pt2 of compiled code for this kind of machine."""
+
+
+def main() -> None:
+    """Parse, export, say what was written."""
+    arguments = cli.parse(Arguments, "export")
+
+    # Imported only now: --help should not wait for PyTorch.
+    from fastsep.inference.export import export_run
+
+    facts = export_run(**vars(arguments))
+    taken, given = (f"({', '.join(map(str, facts[name]))})" for name in ("input", "output"))
+    print(f"{arguments.out}: frames {taken} to forecasts {given}, float32, step {facts['step']} of {arguments.run}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

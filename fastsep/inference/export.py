@@ -1,0 +1,108 @@
+"""Writes a run as a program that other processes load without this project: PyTorch, ONNX or compiled code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch.export import ExportedProgram
+
+from fastsep.data.formats.optional import optional
+from fastsep.errors import UserError
+from fastsep.files import make_directory, whole_path, write_problem
+from fastsep.inference.forecaster import Forecaster, load
+from fastsep.inference.program import INPUT, OUTPUT, as_texts, describe, example, quiet, trace
+from fastsep.training.compiler import has_compiler, is_compiler_problem
+
+Format = Literal["auto", "pt2", "onnx", "aoti"]
+FACTS = "fastsep.json"
+"""Name of the file within a .pt2 that says what goes in and comes out."""
+_SUFFIXES = {"pt2": ".pt2", "onnx": ".onnx", "aoti": ".pt2"}
+_OPSET = 18
+_TOLERANCE = 1e-4  # of the largest value: what is wrong is off by far more, rounding by far less
+
+
+def export_run(run: Path, out: Path, horizon: int | None = None, format: Format = "auto") -> dict[str, Any]:
+    """Write the newest checkpoint of ``run`` as a program: the last n frames in, ``horizon`` frames out.
+
+    Args:
+        run: run directory.
+        out: file to write, ``.pt2`` or ``.onnx``.
+        horizon: frames to forecast; by default as many as training predicts.
+        format: pt2 (``torch.export.load``), onnx, or aoti (``torch._inductor.aoti_load_package``); auto goes by the
+            suffix of ``out``.
+
+    Returns:
+        What was written beside the program: shapes, units and so on.
+
+    Raises:
+        UserError: no run, a suffix that fits no format, a package or compiler that is not there, an unwritable file.
+    """
+    format = _settle(out, format)
+    forecaster = load(run, "cpu")
+    horizon = horizon or forecaster.config.objective.nt_pred
+    facts = describe(forecaster, horizon)
+    write: dict[str, Callable[[ExportedProgram, Path, dict[str, Any]], None]]
+    write = {"pt2": _write_pt2, "onnx": _write_onnx, "aoti": _write_aoti}
+    try:
+        make_directory(out.parent)
+        program = trace(forecaster, horizon)
+        _check(program, forecaster, horizon)
+        with whole_path(out) as part, torch.no_grad(), quiet():
+            write[format](program, part, facts)
+    except OSError as error:
+        raise write_problem(out, error, "choose another --out") from None
+    return facts
+
+
+def _settle(out: Path, format: Format) -> Literal["pt2", "onnx", "aoti"]:
+    """The format to write. Raises UserError for one that cannot be, before anything takes long."""
+    if format == "auto":
+        format = "onnx" if out.suffix == ".onnx" else "pt2"
+    if out.suffix != _SUFFIXES[format]:
+        raise UserError(f"{out} does not end in {_SUFFIXES[format]}: name a .pt2 file, or a .onnx file for ONNX")
+    if format == "onnx":
+        for package in ("onnx", "onnxscript"):
+            optional(package, "exporting to ONNX", "onnx")
+    if format == "aoti" and not has_compiler(torch.device("cpu")):
+        raise UserError("--format aoti compiles and there is no C++ compiler: install g++, or use --format pt2")
+    return format
+
+
+def _check(program: ExportedProgram, forecaster: Forecaster, horizon: int) -> None:
+    """Raise UserError where the program does not forecast what the run does."""
+    frames = example(forecaster, 3)
+    with torch.no_grad():
+        found = program.module()(frames)
+    expected = forecaster.forecast(frames, horizon)
+    if not torch.allclose(found, expected, 0, _TOLERANCE * float(expected.nan_to_num().abs().max()), equal_nan=True):
+        raise UserError(
+            f"PyTorch {torch.__version__} exports this run to a program with other forecasts: use another version"
+        )
+
+
+def _write_pt2(program: ExportedProgram, path: Path, facts: dict[str, Any]) -> None:
+    torch.export.save(program, path, extra_files={FACTS: json.dumps(facts, indent=2)})
+
+
+def _write_onnx(program: ExportedProgram, path: Path, facts: dict[str, Any]) -> None:
+    made = torch.onnx.export(
+        program, input_names=[INPUT], output_names=[OUTPUT], opset_version=_OPSET, dynamo=True, verbose=False
+    )
+    made.model.metadata_props.update(as_texts(facts))
+    made.save(path)
+
+
+def _write_aoti(program: ExportedProgram, path: Path, facts: dict[str, Any]) -> None:
+    inductor = torch._inductor
+    try:
+        inductor.aoti_compile_and_package(
+            program, package_path=str(path), inductor_configs={"aot_inductor.metadata": as_texts(facts)}
+        )
+    except Exception as error:
+        if not is_compiler_problem(error):
+            raise
+        raise UserError(f"the C++ compiler failed ({type(error).__name__}): use --format pt2") from None

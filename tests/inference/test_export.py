@@ -1,0 +1,193 @@
+"""Exported programs forecast as the run does, in a process that knows nothing of this project."""
+
+from __future__ import annotations
+
+import copy
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from command_line import run_command
+from run_cases import HOLES, MODELS, WITH_HOLES, apart, lively_run
+
+import fastsep
+from fastsep.inference import Forecaster
+from fastsep.inference.program import example, trace
+
+OLD_RUN = Path(__file__).parents[1] / "fixtures" / "run_0.1.0"
+BATCHES = (1, 3)
+
+ELSEWHERE = """
+import importlib.util, json, sys
+import numpy, torch
+for number in range(len(sys.argv) // 2):
+    program, frames = sys.argv[2 * number + 1 : 2 * number + 3]
+    facts = {"fastsep.json": ""}
+    model = torch.export.load(program, extra_files=facts).module()
+    with numpy.load(frames) as given, torch.no_grad():
+        found = {name: model(torch.from_numpy(given[name])).numpy() for name in given}
+    numpy.savez(frames + ".out.npz", **found)
+    print(json.dumps(json.loads(facts["fastsep.json"])))
+assert importlib.util.find_spec("fastsep") is None and importlib.util.find_spec("kernels") is None
+assert not any(name.split(".")[0] in ("fastsep", "kernels") for name in sys.modules)
+"""
+"""Loads programs and frames by turns; writes the forecasts and prints what each program says of itself."""
+
+
+def forecast_elsewhere(folder: Path, programs: dict[Path, Forecaster]) -> list[dict]:
+    """Run programs in another process; compare with their runs. Returns what the programs say of themselves."""
+    words = []
+    for number, (program, model) in enumerate(programs.items()):
+        frames = folder / f"frames{number}.npz"
+        np.savez(frames, **{f"b{size}": example(model, size).numpy() for size in BATCHES})
+        words += [program, frames]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-I", "-W", "ignore", "-c", ELSEWHERE, *words], cwd=folder, env=environment,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    facts = [json.loads(line) for line in done.stdout.splitlines()]
+    for number, (model, said) in enumerate(zip(programs.values(), facts, strict=True)):
+        with np.load(folder / f"frames{number}.npz.out.npz") as found:
+            for size in BATCHES:
+                compare(found[f"b{size}"], model, size, said["horizon"], 1e-6)
+    return facts
+
+
+def compare(found: np.ndarray, model: Forecaster, size: int, horizon: int, tolerance: float) -> None:
+    """``found`` is the model's forecast, up to ``tolerance`` or to twice what float32 loses in it anyway."""
+    frames = example(model, size)
+    expected = model.forecast(frames, horizon)
+    double = copy.deepcopy(model.model).double()
+    with torch.no_grad():
+        exact = double.forecast(model.scaling.scale(frames).double(), horizon)
+    lost = apart(expected, model.scaling.unscale(exact))
+    assert apart(found, expected) < max(tolerance, 2 * lost)
+
+
+def test_other_processes_forecast_the_same(tmp_path: Path, capsys) -> None:
+    holes = lively_run(tmp_path / "holes", WITH_HOLES, HOLES)
+    for run, name, options in ((OLD_RUN, "a", []), (holes, "b", ["--horizon", 3])):
+        status, said, errors = run_command("export", run, "--out", tmp_path / f"{name}.pt2", *options, capsys=capsys)
+        assert (status, errors) == (0, "")
+    assert "b.pt2: frames (sequences, 2, 2, 4, 3) to forecasts (sequences, 3, 2, 4, 3)" in said
+    programs = {tmp_path / f"{name}.pt2": fastsep.load(run, "cpu") for name, run in (("a", OLD_RUN), ("b", holes))}
+    points, units = forecast_elsewhere(tmp_path, programs)
+    assert points["output"] == ["sequences", 4, 1, 100] and points["horizon"] == 4  # as many as training predicted
+    assert units | {"version": ""} == {
+        "program": "fastsep", "version": "", "dataset": "wave100", "step": 7, "input": ["sequences", 2, 2, 4, 3],
+        "output": ["sequences", 3, 2, 4, 3], "nt_cond": 2, "horizon": 3, "channels": ["t", "s"],
+        "units": ["degC", "psu"],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name", ["vgg32_skip", *(pytest.param(n, marks=pytest.mark.slow) for n in MODELS if n != "vgg32_skip")]
+)
+def test_programs_are_plain_operations_for_any_batch(name: str, tmp_path: Path) -> None:
+    model = fastsep.load(lively_run(tmp_path / "run", MODELS[name]), "cpu")
+    program = trace(model, 3)
+    for node in program.graph.nodes:
+        if node.op == "call_function":
+            kind = getattr(node.target, "namespace", "operator" if node.target.__module__ == "_operator" else None)
+            assert kind in ("aten", "operator"), node.target
+    for size in (1, 4):
+        with torch.no_grad():
+            compare(program.module()(example(model, size)).numpy(), model, size, 3, 1e-6)
+    with pytest.raises(Exception, match="frames"):
+        program.module()(example(model, 2)[:, 1:])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
+def test_every_network_in_every_format_elsewhere(name: str, tmp_path: Path, capsys) -> None:
+    run = lively_run(tmp_path / "run", MODELS[name])
+    model = fastsep.load(run, "cpu")
+    for suffix in ("pt2", "onnx"):
+        assert run_command("export", run, "--out", tmp_path / f"m.{suffix}", "--horizon", 3, capsys=capsys)[0] == 0
+    forecast_elsewhere(tmp_path, {tmp_path / "m.pt2": model})
+    check_onnx(tmp_path / "m.onnx", model, 3)
+
+
+def check_onnx(path: Path, model: Forecaster, horizon: int) -> None:
+    session = onnxruntime.InferenceSession(path)
+    for size in BATCHES:
+        (found,) = session.run(["forecast"], {"frames": example(model, size).numpy()})
+        compare(found, model, size, horizon, 1e-4)
+
+
+def test_onnx_runtime_forecasts_the_same(tmp_path: Path, capsys) -> None:
+    run = lively_run(tmp_path / "run", WITH_HOLES, HOLES)
+    status, _, errors = run_command("export", run, "--out", tmp_path / "m.onnx", "--horizon", 3, capsys=capsys)
+    assert (status, errors) == (0, "")
+    check_onnx(tmp_path / "m.onnx", fastsep.load(run, "cpu"), 3)
+    facts = {entry.key: entry.value for entry in onnx.load(tmp_path / "m.onnx").metadata_props}
+    assert facts["units"] == '["degC", "psu"]' and facts["nt_cond"] == "2" and facts["dataset"] == "wave100"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no compiler")
+def test_compiled_programs_forecast_the_same(tmp_path: Path, capsys) -> None:
+    status, _, errors = run_command(
+        "export", OLD_RUN, "--out", tmp_path / "m.pt2", "--format", "aoti", "--horizon", 2, capsys=capsys
+    )
+    assert status == 0, errors
+    program = torch._inductor.aoti_load_package(str(tmp_path / "m.pt2"))
+    assert program.get_metadata()["horizon"] == "2"
+    for size in BATCHES:
+        model = fastsep.load(OLD_RUN, "cpu")
+        compare(program(example(model, size)).numpy(), model, size, 2, 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["absent", "--out", "m.pt2"], "absent holds no run"),
+        ([OLD_RUN, "--out", "m.bin"], "m.bin does not end in .pt2"),
+        ([OLD_RUN, "--out", "m.pt2", "--format", "onnx"], "m.pt2 does not end in .onnx"),
+        ([OLD_RUN, "--out", "m.pt2", "--horizon", "0"], "set --horizon to a whole number from 1 to 1,000"),
+        ([OLD_RUN, "--out", "/dev/null/m.pt2"], "cannot write /dev/null/m.pt2 (Not a directory)"),
+    ],
+)
+def test_bad_input_is_one_line(arguments, words, tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, _, errors = run_command("export", *arguments, capsys=capsys)
+    assert status == 2 and words in errors and "Traceback" not in errors
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_package_that_is_not_there_is_named(tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    status, _, errors = run_command("export", OLD_RUN, "--out", tmp_path / "m.onnx", capsys=capsys)
+    assert status == 2 and "exporting to ONNX needs onnxscript" in errors and "'fastsep[onnx]'" in errors
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path: Path, capsys, monkeypatch) -> None:
+    def full_disk(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "m.pt2").write_bytes(b"before")
+    monkeypatch.setattr(torch.export, "save", full_disk)
+    status, _, errors = run_command("export", OLD_RUN, "--out", tmp_path / "m.pt2", capsys=capsys)
+    assert status == 2 and "No space left on device" in errors and "free some on the disk of" in errors
+    assert (tmp_path / "m.pt2").read_bytes() == b"before"
+    assert [path.name for path in tmp_path.iterdir() if not path.name.endswith(".lock")] == ["m.pt2"]
+
+
+def test_a_program_that_forecasts_something_else_is_not_written(tmp_path: Path, capsys, monkeypatch) -> None:
+    other = fastsep.load(OLD_RUN, "cpu")
+    next(other.model.decoder.parameters()).mul_(1.1)
+    monkeypatch.setattr("fastsep.inference.export.trace", lambda _, horizon: trace(other, horizon))
+    status, _, errors = run_command("export", OLD_RUN, "--out", tmp_path / "m.pt2", capsys=capsys)
+    assert status == 2 and "exports this run to a program with other forecasts" in errors
+    assert not list(tmp_path.iterdir())
