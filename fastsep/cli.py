@@ -18,7 +18,7 @@ from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, Pri
 
 import kernels
 from fastsep import signals
-from fastsep.errors import UserError, first_line, is_memory_problem
+from fastsep.errors import ToldElsewhere, UserError, first_line, is_memory_problem, speaks, tell
 from fastsep.output import lenient_output
 from fastsep.settings import bare
 
@@ -39,18 +39,20 @@ def run(main: Callable[[], None]) -> None:
                 _check_environment()
                 main()
         except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
+            tell(f"error: {error}")
             status = 2
+        except ToldElsewhere as other:
+            status = other.status
         except (MemoryError, RuntimeError) as error:
             if not is_memory_problem(error):
                 raise
-            print(f"error: not enough memory ({first_line(error)}): free some, or ask for less", file=sys.stderr)
+            tell(f"error: not enough memory ({first_line(error)}): free some, or ask for less")
             status = 2
         except signals.Stopped as stop:
-            print(stop, file=sys.stderr)
+            tell(str(stop))
             status = stop.status
         except KeyboardInterrupt:
-            print("stopped", file=sys.stderr)
+            tell("stopped")
             status = 130
     if status:
         sys.exit(status)
@@ -70,6 +72,7 @@ def parse(kind: type[T], command: str, arguments: Sequence[str] | None = None, *
             prog=f"python -m fastsep.{command}",
             args=arguments,
             config=_OPTIONS,
+            console_outputs=speaks(),
             description=f"{text}\n\n{_EXIT_STATUS}",
             **options,
         )

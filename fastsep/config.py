@@ -54,7 +54,7 @@ class OptimConfig(Settings):
     """Decay of an average of the weights over the steps, which is validated, scored and loaded in place of the last
     weights; none keeps no average. It climbs as (1 + t) / (10 + t) with step t, up to this value."""
     batch_size: Annotated[int, Range(1, 10_000_000)] = 128
-    """Sequences a step."""
+    """Sequences a step, over all processes."""
     accumulate: Annotated[int, Range(1, 10_000_000)] = 1
     """Micro-batches that a step's sequences are split into: less memory, the same gradient (each micro-batch has its
     own batch-norm statistics, though)."""
@@ -113,6 +113,8 @@ class RunConfig(Settings):
     """Steps between checkpoints."""
     profile: Annotated[bool, AT_RESUME] = False
     """Trace some steps after the first ones into the run's profile/: largest operations, communication, idle time."""
+    timeout: Annotated[Count, AT_RESUME] = 600
+    """Seconds that one of several processes waits for the others before it gives up."""
     score: Annotated[bool, AT_RESUME] = True
     """Score the run on the test set and draw its figures at the end."""
 

@@ -2,12 +2,41 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import suppress
 
 
 class UserError(Exception):
     """Something the user can mend: the message names the cause and the remedy in one line."""
+
+
+class ToldElsewhere(Exception):  # noqa: N818 - no error of this process
+    """This process ends because another one failed, which has told the user."""
+
+    def __init__(self, status: int):
+        super().__init__()
+        self.status = status
+
+
+_speaks = os.environ.get("LOCAL_RANK", "0") == "0"
+
+
+def speaks() -> bool:
+    """Whether this process tells what goes wrong in it: of those that fail alike before they know each other, one."""
+    return _speaks
+
+
+def speak() -> None:
+    """From now on this process does."""
+    global _speaks
+    _speaks = True
+
+
+def tell(text: str) -> None:
+    """Say on stderr why this process ends."""
+    if _speaks:
+        print(text, file=sys.stderr)
 
 
 def is_memory_problem(error: BaseException) -> bool:

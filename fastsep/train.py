@@ -31,15 +31,17 @@ def main() -> None:
     run = config.run.out
 
     # Imported only now: --help should not wait for PyTorch's slower parts.
-    from fastsep.training import loop
+    from fastsep.training import distributed, loop
 
-    if resumed is None:
-        loop.train(config, run)
-    else:
-        loop.resume(run, config=config)
-    if config.run.score:
-        _score(config, run)
-    print(f"run: {run}")
+    with distributed.joined(config.run.timeout) as world:
+        if resumed is None:
+            loop.train(config, run)
+        else:
+            loop.resume(run, config=config)
+        if config.run.score and world.is_first:
+            _score(config, run)
+        if world.is_first:
+            print(f"run: {run}")
 
 
 def _score(config: Config, run: Path) -> None:

@@ -31,6 +31,8 @@ class Windows:
     """The cells of a frame that count, *space bool on ``device``; None where all do."""
     scaling: Scaling | None = None
     """What turns frames into the data's own units; None where the model sees those."""
+    share: tuple[int, int] = (0, 1)
+    """Which of how many equal parts of each batch is asked for: windows that are drawn are then those of that part."""
 
     def __len__(self) -> int:
         raise NotImplementedError

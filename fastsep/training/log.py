@@ -58,3 +58,22 @@ class Log:
         """Finish the files."""
         self._bar.close()
         self._board.close()
+
+
+class Silence(Log):
+    """The log of a rank that writes nothing."""
+
+    def __init__(self) -> None:
+        pass
+
+    def advance(self) -> None:
+        pass
+
+    def row(self, *values: object) -> None:
+        pass
+
+    def images(self, step: int, strip: Tensor) -> None:
+        pass
+
+    def close(self) -> None:
+        pass

@@ -6,6 +6,7 @@ import math
 import shlex
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
@@ -17,15 +18,17 @@ from fastsep.data.windows import Windows
 from fastsep.drawing.strip import forecast_strip
 from fastsep.errors import UserError, first_line, is_memory_problem
 from fastsep.model import SeparableModel
-from fastsep.training import draws, profiling
+from fastsep.training import distributed, draws, profiling
+from fastsep.training.agreement import same_data, same_machine, same_run, same_settings
 from fastsep.training.checkpoint import Checkpoint, find_checkpoint, last_good, load_weights, save_checkpoint
 from fastsep.training.compiler import is_compiler_problem
 from fastsep.training.data_record import record_data
-from fastsep.training.log import Log
+from fastsep.training.distributed import World
+from fastsep.training.log import Log, Silence
 from fastsep.training.opening import open_data
 from fastsep.training.precision import resolve_device, resolve_precision
 from fastsep.training.room import TRAINING, require_room
-from fastsep.training.run_directory import check_new, create_run, load_config, training_lock, update_config
+from fastsep.training.run_directory import check_new, create_run, identity, load_config, training_lock, update_config
 from fastsep.training.schedule import learning_rate
 from fastsep.training.step import TrainStep, resolve_ways
 from fastsep.training.tuning import tune
@@ -39,10 +42,18 @@ def train(config: Config, run: Path, show_progress: bool = True) -> None:
     Raises:
         UserError: missing data, an unwritable directory, a device that is not there, a loss that is not finite.
     """
-    check_new(run)  # not only after minutes of preparing data
+    world = distributed.current()
+    if world.of_first(_is_ours(run, world)):  # torchrun starts its processes anew after a failure
+        resume(run, show_progress)
+        return
+    if world.is_first:
+        check_new(run)  # not only after minutes of preparing data
     trainer = Trainer(config, run, show_progress)
-    with signals.held(), training_lock(run, make=True):  # a signal now would leave a run without a checkpoint
-        create_run(run, trainer.config)
+    with signals.held(), _alone_in(run, world, make=True):  # a signal now would leave a run without a checkpoint
+        if world.is_first:
+            create_run(run, trainer.config, world.agents)
+        world.barrier()
+        same_run(world, run)
         trainer.fit()
 
 
@@ -59,19 +70,34 @@ def resume(run: Path, show_progress: bool = True, config: Config | None = None) 
     before = load_config(run)
     config = config or before
     check_resumable(before, config)
-    with training_lock(run):
+    world = distributed.current()
+    with _alone_in(run, world):
         trainer = Trainer(config, run, show_progress, resumed=True)
         checkpoint = find_checkpoint(run)
+        same_run(world, run, checkpoint)
         if checkpoint is not None:
             trainer.restore(checkpoint)
         if trainer.done >= trainer.total_steps:
+            if world.restarts:  # a rank failed in what comes after training
+                return
             raise UserError(
                 f"{run} is complete ({trainer.done} steps): evaluate it with python -m fastsep.evaluate "
                 f"{shlex.quote(str(run))}, or extend it with --steps N, more than {trainer.done}"
             )
-        if config != before:
+        if config != before and world.is_first:
             update_config(run, config)
         trainer.fit()
+
+
+def _is_ours(run: Path, world: World) -> bool:
+    """Whether the torchrun that started this process has started the run in ``run``."""
+    known = identity(run)
+    return known is not None and not world.agents.isdisjoint(known.launchers)
+
+
+def _alone_in(run: Path, world: World, make: bool = False) -> AbstractContextManager[None]:
+    """The lock of the run, held by rank 0 for all."""
+    return training_lock(run, make) if world.is_first else nullcontext()
 
 
 class Trainer:
@@ -81,26 +107,33 @@ class Trainer:
     """
 
     def __init__(self, config: Config, run: Path, show_progress: bool = True, resumed: bool = False):
+        world = self.world = distributed.current()
+        same_settings(world, config)
         self.run = run
-        self.show_progress = show_progress
+        self.show_progress = show_progress and world.is_first
         self.device = resolve_device(config.run.device)
         dtype = resolve_precision(config.run.precision, self.device)
         ways = resolve_ways(config.run.compile, config.run.capture, self.device, config.run.tune)
+        same_machine(world, self.device, dtype, ways)
         copies = TRAINING + (config.optim.ema is not None)
         if not config.model.left_open:  # not only after minutes of preparing data
             require_room(config.model, self.device, copies)
-        self.windows, self.test_windows, self.config = open_data(config, self.device, self._say, resumed)
+        with world.one_first():
+            self.windows, self.test_windows, self.config = open_data(config, self.device, self._say, resumed)
         config = self.config
+        same_data(world, config, self.windows)
+        self.windows.share = world.rank, world.size
         require_room(config.model, self.device, copies)
         torch.manual_seed(config.run.seed)
         self.model = build_model(config, self.device)
-        batch = config.optim.batch_size
+        batch, rows = config.optim.batch_size, world.share(config.optim.batch_size, config.optim.accumulate)
         if len(self.windows) < batch:
             raise UserError(f"a batch of {batch} does not fit {len(self.windows)} training windows: lower --batch-size")
-        if config.optim.micro_batch == 1 and any(isinstance(module, nn.BatchNorm2d) for module in self.model.modules()):
+        has_norm = any(isinstance(module, nn.BatchNorm2d) for module in self.model.modules())
+        if rows == config.optim.accumulate and has_norm:
             raise UserError(
                 "batch norm cannot learn from one sequence at a time: set --batch-size to 2 or more, and to twice "
-                "--accumulate or more"
+                "--accumulate or more, in each process"
             )
         self.steps_per_epoch = len(self.windows) // batch
         self.total_steps = config.optim.steps or config.optim.epochs * self.steps_per_epoch
@@ -109,7 +142,7 @@ class Trainer:
         if config.run.profile:
             profiling.require_steps(self.total_steps)
         self.done = 0
-        self.take_step = TrainStep(self.model, self.windows, config, dtype, ways)
+        self.take_step = TrainStep(self.model, self.windows, config, dtype, ways, world)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Set weights, optimiser and position to those of a checkpoint.
@@ -135,7 +168,9 @@ class Trainer:
             Stopped: a signal asked to stop; the step that was running was finished and saved.
         """
         with signals.held() as request:
-            record_data(self.run, self.config.data, self.windows)
+            if self.world.is_first:
+                record_data(self.run, self.config.data, self.windows)
+            self.world.spread([*self.model.parameters(), *self.model.buffers()])
             try:
                 self._fit(request)
             except signals.Stopped as stop:  # asked twice
@@ -146,30 +181,33 @@ class Trainer:
                 if problem is None:
                     raise
                 raise problem from error
-            if request:
+            signum = self.world.vote(request)()
+            if signum:
                 complete = self.done == self.total_steps
                 note = "it was the last one" if complete else f"continue with {resume_command(self.run)}"
-                raise signals.Stopped(request.signum, f"step {self.done} is saved, {note}")
+                raise signals.Stopped(signum, f"step {self.done} is saved, {note}")
 
     def _fit(self, request: signals.Request) -> None:
         """The steps that remain, or up to the one that ends after ``request``; the last one taken is saved."""
-        run = self.config.run
+        run, batch, first = self.config.run, self.config.optim.batch_size, self.world.is_first
         self.model.train()
         tune(self.take_step, run.tune, self.run, self._say)
-        log = Log(self.run, self.done, self.total_steps, self.show_progress)
+        log = Log(self.run, self.done, self.total_steps, self.show_progress) if first else Silence()
         profiler = profiling.Profiler(self.run, self.device) if run.profile else None
         row_step, row_time = self.done, time.perf_counter()
         try:
             for index in self._batches():
                 lr = learning_rate(self.done, self.total_steps, self.steps_per_epoch, self.config.optim)
+                asked = self.world.vote(request)
                 self.take_step(index, lr)
+                stops = asked()
                 self.done += 1
                 log.advance()
                 if profiler:
                     profiler.advance()
                 last = self.done == self.total_steps
                 saves = last or self.done % run.checkpoint_every == 0
-                if request and not saves:  # without a row or a forecast: who asks may not wait long
+                if stops and not saves:  # without a row or a forecast: who asks may not wait long
                     self._check_finite(self.take_step.read_losses().total)
                     self._save()
                     break
@@ -177,15 +215,16 @@ class Trainer:
                     continue
                 losses = self.take_step.read_losses()  # waits for the device
                 self._check_finite(losses.total)
-                rate = (self.done - row_step) * len(index) / (time.perf_counter() - row_time)
-                test_mse, strip = self._validate() if saves else (None, None)
+                rate = (self.done - row_step) * batch / (time.perf_counter() - row_time)
+                test_mse, strip = self._validate() if saves and first else (None, None)
                 log.row(self.done, (self.done - 1) // self.steps_per_epoch, lr, losses, rate, test_mse)
-                if saves:
+                if strip is not None:
                     self._check_finite(test_mse, "validation error")
                     log.images(self.done, strip)
+                if saves:
                     self._save(test_mse)
                 row_step, row_time = self.done, time.perf_counter()
-                if saves and request:
+                if saves and stops:
                     break
         finally:
             log.close()
@@ -209,7 +248,7 @@ class Trainer:
         return None
 
     def _batches(self) -> Iterator[Tensor]:
-        """Window numbers (batch_size,) of the steps that remain; each epoch has an order of its own."""
+        """Window numbers (B,), this rank's, of the steps that remain; each epoch has an order of its own."""
         batch = self.config.optim.batch_size
         generator = torch.Generator()  # the host's: a run goes on in the same order on another device
         while self.done < self.total_steps:
@@ -217,11 +256,11 @@ class Trainer:
             generator.manual_seed(draws.key(self.config.run.seed, epoch, "order"))
             order = self.windows.order(generator)
             steps = min(self.steps_per_epoch, self.total_steps - epoch * self.steps_per_epoch)
-            self.windows.expect(order[first * batch : steps * batch])
+            order = self.world.rows(order[first * batch : steps * batch], batch)
+            self.windows.expect(order)
             if self.device.type == "cuda" and self.windows.resident:  # pinned: the host need not wait for earlier steps
                 order = order.pin_memory().to(self.device, non_blocking=True)
-            for step in range(first, steps):
-                yield order[step * batch : (step + 1) * batch]
+            yield from order.split(self.world.share(batch))
 
     def _check_finite(self, value: float, what: str = "loss") -> None:
         if not math.isfinite(value):
@@ -240,9 +279,11 @@ class Trainer:
             print(line, flush=True)
 
     def _save(self, test_mse: float | None = None) -> None:
-        state = {"step": self.take_step.state()}
-        with self.take_step.scored_weights():
-            save_checkpoint(self.run, self.done, self.model, state, test_mse)
+        if self.world.is_first:
+            state = {"step": self.take_step.state()}
+            with self.take_step.scored_weights():
+                save_checkpoint(self.run, self.done, self.model, state, test_mse)
+        self.world.barrier()  # it is there for all
 
 
 def resume_command(run: Path) -> str:

@@ -11,9 +11,9 @@ import json
 import os
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from fastsep.config import Config
@@ -36,6 +36,8 @@ class Identity:
     id: str
     adopted: tuple[str, ...] = ()
     """Names of its checkpoints from before there were manifests."""
+    launchers: tuple[str, ...] = ()
+    """The torchruns that started it: what they start anew goes on with it."""
 
 
 def check_new(run: Path) -> None:
@@ -54,8 +56,11 @@ def check_new(run: Path) -> None:
         raise UserError(f"{run} already holds a run: continue it with --resume {run}, or {_OTHER_OUT}")
 
 
-def create_run(run: Path, config: Config) -> None:
+def create_run(run: Path, config: Config, launchers: Iterable[str] = ()) -> None:
     """Start a run in ``run``: its identity and its ``config.json``.
+
+    Args:
+        launchers: the torchruns of all ranks, if any.
 
     Raises:
         UserError: it holds something else, or cannot be written.
@@ -64,7 +69,7 @@ def create_run(run: Path, config: Config) -> None:
     try:
         make_directory(run)
         (run / _DATA).unlink(missing_ok=True)  # of a start that came to no checkpoint
-        _write_identity(run, Identity(uuid.uuid4().hex))
+        _write_identity(run, Identity(uuid.uuid4().hex, launchers=tuple(sorted(launchers))))
         write_text(run / _SETTINGS, to_json(config, run))
     except OSError as error:
         raise write_problem(run / _SETTINGS, error, _OTHER_OUT) from None
@@ -117,7 +122,8 @@ def identity(run: Path) -> Identity | None:
         values = json.loads((run / _IDENTITY).read_bytes())
         if not isinstance(values["id"], str):
             return None
-        return Identity(values["id"], tuple(map(str, values.get("adopted", ()))))
+        adopted, launchers = (tuple(map(str, values.get(name, ()))) for name in ("adopted", "launchers"))
+        return Identity(values["id"], adopted, launchers)
     except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError):
         return None
 
@@ -177,5 +183,5 @@ def _is_ours(run: Path) -> bool:
 
 
 def _write_identity(run: Path, value: Identity) -> None:
-    text = json.dumps({"program": "fastsep", "id": value.id, "adopted": value.adopted}, indent=2)
+    text = json.dumps({"program": "fastsep", **asdict(value)}, indent=2)
     write_text(run / _IDENTITY, text + "\n")

@@ -19,7 +19,9 @@ from fastsep.objective import Losses, losses, run_networks, window_ends
 from fastsep.training import draws
 from fastsep.training.adam import Adam
 from fastsep.training.average import Average
+from fastsep.training.buckets import Buckets
 from fastsep.training.compiler import check_compiler, has_compiler
+from fastsep.training.distributed import ALONE, World
 from fastsep.training.memory import keep_freed_memory
 from fastsep.training.precision import autocast
 from kernels.choose import Case, asked_for
@@ -57,6 +59,8 @@ def resolve_ways(compile: Switch, capture: Switch, device: torch.device, tune: T
 class TrainStep:
     """Calls ``step(index, lr)``; nothing in it waits for the device.
 
+    Where several processes train together each takes its rows of a batch, and gradients and losses are those of all.
+
     The mean loss terms since the last ``read_losses`` are kept on the device. What a step draws depends on the run's
     seed and on ``done``, the number of steps before it, alone.
 
@@ -65,9 +69,18 @@ class TrainStep:
         windows: training windows on the same device; those that are not resident are fetched before each step, so that
             a graph holds the rest of it.
         dtype: of matrix products; float16 scales the loss.
+        world: who trains together.
     """
 
-    def __init__(self, model: SeparableModel, windows: Windows, config: Config, dtype: torch.dtype, ways: Ways):
+    def __init__(
+        self,
+        model: SeparableModel,
+        windows: Windows,
+        config: Config,
+        dtype: torch.dtype,
+        ways: Ways,
+        world: World = ALONE,
+    ):
         self.model = model
         self.windows = windows
         self.objective_config = config.objective
@@ -93,9 +106,12 @@ class TrainStep:
         self._end = torch.zeros((), dtype=torch.int64, device=self.device)
         limit = config.optim.clip_norm
         self._clip_norm = None if limit is None else torch.tensor(limit, device=self.device)
-        self._index = torch.zeros(config.optim.batch_size, dtype=torch.int64, device=self.device)
+        self.world = world
+        self._buckets = Buckets(model.parameters(), world) if world.joined else None
         self._micro_batches = config.optim.accumulate
-        self._sums = torch.zeros(len(Losses._fields), device=self.device)
+        rows = world.share(config.optim.batch_size, self._micro_batches)
+        self._index = torch.zeros(rows, dtype=torch.int64, device=self.device)
+        self._sums = torch.zeros(len(Losses._fields), dtype=next(model.parameters()).dtype, device=self.device)
         self._count = 0
         self._forward: Callable[[Tensor, Tensor], Losses] = self._compute_losses
         if ways.compile:
@@ -105,12 +121,12 @@ class TrainStep:
         self._captures = ways.capture
         self._video: Tensor | None = None  # of windows that are not resident; where a graph looks for it, it stays
         if self._captures and not windows.resident:
-            shape = (config.optim.batch_size, windows.length, *windows.shape)
+            shape = (rows, windows.length, *windows.shape)
             self._video = torch.empty(shape, device=self.device)
         self._warm_up_left = _WARM_UP_STEPS
 
     def __call__(self, index: Tensor, lr: float) -> None:
-        """Train on the windows ``index`` (batch_size,) with rate ``lr``."""
+        """Train on the windows ``index``, this rank's (B,) of the batch, with rate ``lr``."""
         self.lr.fill_(lr)
         # Drawn outside of the graph, and by the host: the same on every device.
         self._end.fill_(draws.integer(self._seed, self.done, "window", *self._ends))
@@ -133,7 +149,7 @@ class TrainStep:
 
     def read_losses(self) -> Losses:
         """Mean of each term since the last call, as floats (waits for the device)."""
-        means = (self._sums / max(self._count, 1)).tolist()
+        means = (self.world.average(self._sums) / max(self._count, 1)).tolist()
         self._sums.zero_()
         self._count = 0
         return Losses(*means)
@@ -200,10 +216,14 @@ class TrainStep:
         video = self.windows.batch(self._index) if self.windows.resident else self._video
         self.optimizer.zero_grad(set_to_none=True)
         share = 1 / self._micro_batches  # all are of one size: the mean of their losses is that of the batch
-        for part in video.chunk(self._micro_batches):
+        for number, part in enumerate(video.chunk(self._micro_batches)):
             terms = self._forward(part, self._end)
+            if self._buckets and number == self._micro_batches - 1:
+                self._buckets.begin()
             self.scaler.scale(terms.total if share == 1 else terms.total * share).backward()
             self._sums.add_(torch.stack([term.detach() for term in terms]), alpha=share)
+        if self._buckets:
+            self._buckets.finish()
         if self._clip_norm is not None:
             self.optimizer.grad_scale = self._excess(self._clip_norm)  # fused Adam divides by it in passing
         self.scaler.step(self.optimizer)

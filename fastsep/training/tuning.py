@@ -1,4 +1,7 @@
-"""Before the first step on a GPU: which kernels run, measured there and written into the run as ``choices.json``."""
+"""Before the first step on a GPU: which kernels run, measured there and written into the run as ``choices.json``.
+
+Of several processes the first one measures; all run what it chose.
+"""
 
 from __future__ import annotations
 
@@ -29,10 +32,11 @@ def tune(take_step: TrainStep, mode: Tune, run: Path | None = None, announce: An
     Raises:
         UserError: the choices cannot be written into ``run``.
     """
-    if take_step.device.type == "cuda" and mode != "off":
-        settle(take_step, mode == "again", run, announce)
-    else:
+    if take_step.device.type != "cuda" or mode == "off":
         choose.use({})
+        return
+    choices = settle(take_step, mode == "again", run, announce) if take_step.world.is_first else {}
+    choose.use(take_step.world.of_first({case: choice.use for case, choice in choices.items()}))
 
 
 def settle(

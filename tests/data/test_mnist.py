@@ -196,3 +196,16 @@ def test_bad_files_and_settings_are_refused(tmp_path):
     for bad in ({"n_digits": 4}, {"grid": 28}, {"speed": 0}, {"test_videos": 0}):
         with pytest.raises(UserError, match="--"):
             MovingMNIST(**bad)
+
+
+@pytest.mark.parametrize("stochastic", [False, True])
+def test_shares_of_a_batch_are_its_rows(stochastic):
+    windows = dataclasses.replace(SKLEARN, stochastic=stochastic).open("train", 5, 10, CPU)
+    windows.reseed(5)
+    whole = windows.batch(torch.arange(6))
+    parts = []
+    for number in range(3):
+        windows.share = number, 3
+        windows.reseed(5)
+        parts.append(windows.batch(torch.arange(2)))
+    assert torch.equal(torch.cat(parts), whole)

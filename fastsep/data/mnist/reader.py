@@ -78,16 +78,16 @@ class FreshVideos(Windows):
         return self.config.videos_per_epoch
 
     def batch(self, index: Tensor) -> Tensor:
-        """As many new videos as ``index`` has entries, whichever these are."""
+        """As many new videos as ``index`` has entries, whichever these are: the share of one larger batch."""
         config = self.config
-        shape = (len(index), config.n_digits, 2)
+        shape = (self.share[1] * len(index), config.n_digits, 2)
         extent = config.grid - SIDE
         digits = self._images[self._draw(0, len(self._images), shape[:2])]  # (B, D, 28, 28)
         start = self._draw(0, extent + 1, shape)
         speed = self._draw(-config.speed, config.speed + 1, shape)
         if config.stochastic:
-            fresh = self._draw(-config.speed, config.speed + 1, (self.length - 1, *shape))
-            away = self._draw(1, config.speed + 1, (self.length - 1, *shape))
+            fresh = self._draw(-config.speed, config.speed + 1, (self.length - 1, *shape), rows=1)
+            away = self._draw(1, config.speed + 1, (self.length - 1, *shape), rows=1)
             positions = random_bounces(start, speed, fresh, away, extent)
         else:
             positions = straight(start, speed, self.length, extent)
@@ -101,5 +101,7 @@ class FreshVideos(Windows):
         else:
             torch.default_generator.manual_seed(key)
 
-    def _draw(self, low: int, high: int, shape: tuple[int, ...]) -> Tensor:
-        return torch.randint(low, high, shape, device=self.device)
+    def _draw(self, low: int, high: int, shape: tuple[int, ...], rows: int = 0) -> Tensor:
+        """Numbers for the whole batch, of which those of the share are kept; ``rows`` is the axis of the videos."""
+        number, count = self.share
+        return torch.randint(low, high, shape, device=self.device).chunk(count, rows)[number]

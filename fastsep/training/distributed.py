@@ -1,0 +1,261 @@
+"""The processes that train one model together, as torchrun or a batch system starts them: who is who, what they tell
+each other, and how they end.
+
+The environment says it (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT). Where it says nothing there is one
+process, no process group, and nothing here costs anything. GPUs talk through NCCL, hosts through gloo: what ranks
+decide (when to stop, what to run) never waits for a device.
+
+A rank that fails writes into the group's store that it was the first, then tells the user and ends. The others find
+their connections closed, read that somebody has told, and end without a word.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from fastsep.errors import ToldElsewhere, UserError, first_line, speak
+from fastsep.signals import Request, Stopped
+
+T = TypeVar("T")
+_REQUIRED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+_GENERATION = "fastsep/generation"
+
+
+class LostError(UserError):
+    """Another rank is gone, or did not answer in time."""
+
+
+@dataclass(frozen=True)
+class World:
+    """Who trains together; by default one process alone, for which every method is free."""
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    """Number of the process on its machine."""
+    local_size: int = 1
+    joined: bool = False
+    """There is a process group."""
+    restarts: int = 0
+    """How often the launcher has started the processes anew."""
+    agents: frozenset[str] = frozenset()
+    """The launchers of all ranks; they outlive the processes that they start anew."""
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the one that writes and speaks."""
+        return self.rank == 0
+
+    def share(self, batch_size: int, parts: int = 1) -> int:
+        """Rows of a batch that fall to each rank. Raises UserError where they are no ``parts`` of equal size each."""
+        unit = self.size * parts
+        if batch_size % unit:
+            below, above = batch_size // unit * unit, -(-batch_size // unit) * unit
+            sizes = f"{below} or {above}" if below else f"{above}"
+            of = f", in {parts} parts each" if parts > 1 else ""
+            raise UserError(
+                f"a batch of {batch_size} cannot be divided among {self.size} processes{of}: set --batch-size to "
+                f"{sizes}, or start fewer"
+            )
+        return batch_size // self.size
+
+    def rows(self, order: Tensor, batch_size: int) -> Tensor:
+        """This rank's rows of consecutive batches: of (steps * B,) those (steps * B / size,) that it takes."""
+        return order if self.size == 1 else order.view(-1, self.size, self.share(batch_size))[:, self.rank].flatten()
+
+    def average(self, values: Tensor) -> Tensor:
+        """The mean of ``values`` over the ranks, in place."""
+        if self.joined:
+            with lost_others():
+                dist.all_reduce(values)
+            values /= self.size
+        return values
+
+    def spread(self, tensors: Sequence[Tensor]) -> None:
+        """Overwrite ``tensors`` by those of rank 0."""
+        if self.joined:
+            with lost_others(), torch.no_grad():
+                for tensor in tensors:
+                    dist.broadcast(tensor, 0)
+
+    def of_first(self, value: T | None) -> T:
+        """What rank 0 gave, on all ranks: any object that can be pickled."""
+        if not self.joined:
+            return value
+        values = [value]
+        with lost_others():
+            dist.broadcast_object_list(values, 0)
+        return values[0]
+
+    def gather(self, value: T) -> list[T]:
+        """What each rank gave, by rank, on all ranks: any object that can be pickled."""
+        if not self.joined:
+            return [value]
+        values: list[Any] = [None] * self.size
+        with lost_others():
+            dist.all_gather_object(values, value)
+        return values
+
+    def same(self, value: T, difference: Callable[[int, T, T], str]) -> None:
+        """Raise UserError with the text of ``difference(rank, first, other)`` where a rank gave another than rank 0."""
+        values = self.gather(value)
+        for rank, other in enumerate(values):
+            if other != values[0]:
+                raise UserError(difference(rank, values[0], other))
+
+    def barrier(self) -> None:
+        """Wait until all ranks are here."""
+        self.gather(None)
+
+    @contextmanager
+    def one_first(self) -> Iterator[None]:
+        """The first process of each machine passes the block before the others: what it fetches is there for them."""
+        if self.local_rank:
+            self.barrier()
+        yield
+        if not self.local_rank:
+            self.barrier()
+
+    def vote(self, request: Request) -> Callable[[], int]:
+        """The signal that asked any rank to stop before this call, 0 for none, once called; the same on all ranks.
+
+        Ranks exchange it while the step between the two calls runs.
+        """
+        if not self.joined:
+            return lambda: request.signum
+        signum = torch.tensor(request.signum)
+        with lost_others():
+            work = dist.all_reduce(signum, dist.ReduceOp.MAX, async_op=True)
+
+        def outcome() -> int:
+            with lost_others():
+                work.wait()
+            return int(signum)
+
+        return outcome
+
+
+ALONE = World()
+_world = ALONE
+
+
+def current() -> World:
+    """Who trains together now."""
+    return _world
+
+
+@contextmanager
+def joined(patience: float) -> Iterator[World]:
+    """Be one of the ranks within the block, if the environment says that there are some.
+
+    Args:
+        patience: seconds that a rank waits for the others before it gives up.
+
+    Raises:
+        UserError: they do not find each other; LostError: one of them is gone.
+        ToldElsewhere: another rank has said what is wrong.
+    """
+    global _world
+    if any(not os.environ.get(name) for name in _REQUIRED):
+        yield _world
+        return
+    rank, size = _number("RANK"), _number("WORLD_SIZE")
+    local_rank, local_size = _number("LOCAL_RANK", rank), _number("LOCAL_WORLD_SIZE", size)
+    restarts = _number("TORCHELASTIC_RESTART_COUNT")
+    world = World(rank, size, local_rank, local_size, True, restarts)
+    store = _meet(world, timedelta(seconds=patience))
+    speak()  # of those that fail from here on the store knows the first
+    try:
+        _world = replace(world, agents=frozenset(filter(None, world.gather(_agent()))))
+        yield _world
+        _world.barrier()  # whoever keeps the store must not be the first to go
+        dist.destroy_process_group()
+    except Exception as error:
+        if not _is_first_to_fail(store):
+            raise ToldElsewhere(2 if isinstance(error, UserError) else 1) from None
+        raise
+    except Stopped as stop:
+        if not _is_first_to_fail(store):
+            raise ToldElsewhere(stop.status) from None
+        raise
+    finally:
+        _world = ALONE
+
+
+def _meet(world: World, patience: timedelta) -> dist.Store:
+    """Make the process group; returns its store, which knows who failed first."""
+    has_gpus = torch.cuda.is_available() and dist.is_nccl_available()
+    if has_gpus and world.local_rank < torch.cuda.device_count():
+        torch.cuda.set_device(world.local_rank)  # what "cuda" means in this process
+    backend = "cpu:gloo,cuda:nccl" if has_gpus else "gloo"
+    try:
+        store, rank, size = next(iter(dist.rendezvous("env://", timeout=patience)))
+        store.set_timeout(patience)
+        # torchrun keeps one store through all that it starts anew: what earlier processes left there is not for these.
+        place = f"{world.restarts}/{store.add(_GENERATION, 0)}"
+        own = dist.PrefixStore(place, store)
+        dist.init_process_group(backend, store=own, rank=rank, world_size=size, timeout=patience)
+        world.barrier()
+        if world.is_first:
+            store.add(_GENERATION, 1)
+    except (RuntimeError, ValueError) as error:  # of sockets and of time that ran out, too
+        address = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+        raise UserError(
+            f"rank {world.rank} of {world.size} does not meet the others at {address} ({_reason(error)}): is the port "
+            "taken, is it closed, were fewer processes started?"
+        ) from None
+    return own
+
+
+@contextmanager
+def lost_others() -> Iterator[None]:
+    """Say in one line that another rank is gone, whatever the libraries say."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise LostError(
+            f"rank {dist.get_rank()} lost another one, which died or hangs ({_reason(error)}): continue from the last "
+            "checkpoint with --resume"
+        ) from None
+
+
+def _reason(error: Exception) -> str:
+    """What a library says, without the place in its source and its advice."""
+    return first_line(error).rpartition("cc:")[2].partition("] ")[2].partition(". ")[0] or first_line(error)
+
+
+def _is_first_to_fail(store: dist.Store) -> bool:
+    try:
+        return store.add("failed", 1) == 1
+    except RuntimeError:  # whoever kept it is gone
+        return True
+
+
+def _number(name: str, default: int = 0) -> int:
+    value = os.environ.get(name, str(default))
+    if not value.isdecimal():
+        raise UserError(f"{name} is '{value}' in the environment: start the processes with torchrun")
+    return int(value)
+
+
+def _agent() -> str | None:
+    """The launcher that starts this process anew when it fails, None for any other parent."""
+    if not dist.is_torchelastic_launched():
+        return None
+    parent = os.getppid()
+    try:  # process numbers are used again: when it was started tells two apart
+        started = Path(f"/proc/{parent}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        started = ""
+    return f"{socket.gethostname()} {parent} {started}"

@@ -1,0 +1,72 @@
+"""What ranks run in the tests of training with several processes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from fastsep import presets
+from fastsep.config import Config
+from fastsep.data.mnist.settings import MovingMNIST
+from fastsep.data.wave.settings import Wave100
+from fastsep.data.windows import TensorWindows
+from fastsep.model import SeparableModel
+from fastsep.training import distributed
+from fastsep.training.loop import resume, train
+from fastsep.training.step import TrainStep, Ways
+
+
+def wave100(data: Path | None = None, **optim) -> Config:
+    """The preset, narrow and with little data."""
+    config = presets.wave100()
+    return replace(
+        config,
+        data=Wave100(data=data, size=10, frames=80),
+        model=replace(config.model, enc_hidden_size=24, dec_hidden_size=16, res_hidden_size=32),
+        optim=replace(config.optim, **{"batch_size": 8, "steps": 12, "epochs": 1} | optim),
+        run=replace(config.run, precision="fp32", device="cpu", log_every=4, checkpoint_every=4),
+    )
+
+
+def mnist(**optim) -> Config:
+    """The preset, narrow, with bundled digits."""
+    config = presets.mnist()
+    return replace(
+        config,
+        data=MovingMNIST(digits="sklearn", videos_per_epoch=64, test_videos=4, test_frames=20),
+        model=replace(config.model, enc_hidden_size=4, dec_hidden_size=4, res_hidden_size=16),
+        optim=replace(config.optim, **{"batch_size": 8, "steps": 4} | optim),
+        run=replace(config.run, precision="fp32", device="cpu", log_every=4, checkpoint_every=4),
+    )
+
+
+def losses_of_steps(config: Config, steps: int) -> tuple[list[list[float]], list[torch.Tensor]]:
+    """The loss terms of each step in float64, and the weights after the last."""
+    world = distributed.current()
+    torch.manual_seed(0)
+    model = SeparableModel(config.model).double().lay_out()
+    windows = config.data.open("train", config.model.nt_cond, config.objective.nt_pred, torch.device("cpu"))
+    if isinstance(windows, TensorWindows):
+        windows.frames = windows.frames.double()
+    else:
+        draw = windows.batch
+        windows.batch = lambda index: draw(index).double()
+    windows.share = world.rank, world.size
+    step = TrainStep(model, windows, config, torch.float64, Ways(False, False), world)
+    batch, terms = config.optim.batch_size, []
+    generator = torch.Generator().manual_seed(5)
+    for _ in range(steps):
+        index = torch.randint(len(windows), (batch,), generator=generator)
+        step(world.rows(index, batch), config.optim.lr)
+        terms.append(list(step.read_losses()))
+    return terms, [parameter.detach().clone() for parameter in model.parameters()]
+
+
+def run_training(config: Config, run: Path, go_on: bool = False) -> None:
+    """A training from its start, or a run's rest."""
+    if go_on:
+        resume(run, False, config)
+    else:
+        train(replace(config, run=replace(config.run, out=run)), run, False)

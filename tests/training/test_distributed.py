@@ -1,0 +1,80 @@
+"""Several processes train one model: the same numbers as one process, and one writer."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from rank_cases import losses_of_steps, run_training, wave100
+from ranks import run_ranks
+
+from fastsep.data.wave.files import WaveSettings
+from fastsep.data.wave.generate import generate
+from fastsep.errors import UserError
+from fastsep.training.checkpoint import load_model
+from fastsep.training.distributed import World
+from fastsep.training.log_file import read_log
+from fastsep.training.loop import train
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A small file of waves, which opens faster than waves are simulated."""
+    return generate(tmp_path_factory.mktemp("waves"), WaveSettings(10, 80), torch.device("cpu"))
+
+
+def relative(ours, theirs):
+    ours, theirs = torch.tensor(ours, dtype=torch.float64), torch.tensor(theirs, dtype=torch.float64)
+    return ((ours - theirs).abs() / theirs.abs()).max().item()
+
+
+@pytest.mark.parametrize(("size", "clip_norm"), [(2, None), (4, 0.05)], ids=["two", "four, clipped"])
+def test_losses_do_not_depend_on_the_number_of_processes(data, size, clip_norm):
+    config = wave100(data, clip_norm=clip_norm)
+    alone, _ = losses_of_steps(config, 30)
+    results = run_ranks(size, losses_of_steps, config, 30)
+    for terms, weights in results:
+        assert relative(terms, alone) < 1e-12
+        assert terms == results[0][0]
+        assert all(map(torch.equal, weights, results[0][1]))
+
+
+def test_two_processes_leave_the_run_that_one_leaves(data, tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    config = wave100(data)
+    train(config, one, False)
+    assert run_ranks(2, run_training, config, two) == [None, None]
+    assert sorted(path.name for path in two.rglob("*") if "events" not in path.name) == sorted(
+        path.name for path in one.rglob("*") if "events" not in path.name
+    )
+    for ours, theirs in zip(read_log(two), read_log(one), strict=True):
+        for name in ("step", "epoch", "lr"):
+            assert ours[name] == theirs[name]
+        for name in ("ae", "prediction", "total", "test_mse"):
+            assert ours[name] == pytest.approx(theirs[name], rel=1e-4) or ours[name] == theirs[name] == ""
+    assert len(list((two / "tensorboard").iterdir())) == 1
+    assert not (two / ".lock").exists()
+
+
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)], ids=["two, then one", "one, then two"])
+def test_a_run_goes_on_with_another_number_of_processes(data, tmp_path, before, after):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    config = wave100(data)
+    train(config, whole, False)
+    first = replace(config, optim=replace(config.optim, steps=7))
+    rest = replace(config, run=replace(config.run, out=broken))
+    assert run_ranks(before, run_training, first, broken) == [None] * before
+    assert run_ranks(after, run_training, rest, broken, True) == [None] * after
+    for ours, theirs in zip(*(load_model(run)[0].state_dict().values() for run in (broken, whole)), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize(("batch", "size", "sizes"), [(128, 3, "126 or 129"), (7, 8, "8,"), (100, 64, "64 or 128")])
+def test_a_batch_that_cannot_be_divided_names_the_nearest_that_can(batch, size, sizes):
+    with pytest.raises(UserError, match=f"--batch-size to {sizes}"):
+        World(size=size).share(batch)
+
+
+def test_ranks_take_the_rows_of_one_order():
+    order = torch.arange(24)
+    parts = [World(rank, 4).rows(order, 8).view(3, 2) for rank in range(4)]
+    assert torch.equal(torch.cat(parts, 1).flatten(), order)
