@@ -10,9 +10,10 @@ values: small ones as the attribute ``crc32``, large ones as the data set that i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, BinaryIO, NamedTuple
 
 import h5py
@@ -35,15 +36,26 @@ class Rows(NamedTuple):
 
 @contextmanager
 def hdf5_stream(
-    path: Path, attributes: Mapping[str, Any], arrays: Mapping[str, np.ndarray], name: str, rows: Rows
+    path: Path,
+    attributes: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray],
+    name: str,
+    rows: Rows,
+    axes: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    notes: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> Iterator[RowWriter]:
     """Write an HDF5 file of ``arrays`` and the large array ``name``, which appears when the block ends well.
+
+    Args:
+        axes: by the names of arrays, the names of those that hold the coordinates of each of their axes. With them the
+            file is NetCDF-4, too.
+        notes: attributes of single arrays, by their names.
 
     Raises:
         OSError: it cannot be written; what was there before is untouched.
         ValueError: the block wrote another number of rows than ``rows`` has.
     """
-    layout = _lay_out(attributes, arrays, name, rows)
+    layout = _lay_out(attributes, arrays, name, rows, axes, notes)
     with whole_path(path) as part, open(part, "r+b") as file:
         for offset, data in layout.pieces:
             file.seek(offset)
@@ -83,20 +95,38 @@ class _Layout(NamedTuple):
     size: int
 
 
-def _lay_out(attributes: Mapping[str, Any], arrays: Mapping[str, np.ndarray], name: str, rows: Rows) -> _Layout:
+def _lay_out(
+    attributes: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray],
+    name: str,
+    rows: Rows,
+    axes: Mapping[str, Sequence[str]],
+    notes: Mapping[str, Mapping[str, Any]],
+) -> _Layout:
     image = _Image()
     options = {"libver": ("v110", "v110"), "alignment_threshold": _PAGE, "alignment_interval": _PAGE}
     # HDF5 calls the image from C, where an exception of a signal would be lost.
     with signals.held(), h5py.File(image, "w", **options) as file:
-        for key, value in attributes.items():
-            file.attrs[key] = _fixed(value) if isinstance(value, str) else value
+        _note(file, attributes)
         for other, values in arrays.items():
             file[other] = values
             file[other].attrs["crc32"] = np.uint32(checksum(values))
         rows_at = _reserve(file, name, rows)
         sums_at = _reserve(file, f"{name}_crc32", Rows(rows.shape[:1], _SUM))
         file[name].attrs["crc32"] = _fixed(f"{name}_crc32")
+        for coordinate in {coordinate: None for names in axes.values() for coordinate in names}:
+            file[coordinate].make_scale(coordinate)
+        for other, coordinates in axes.items():
+            for axis, coordinate in enumerate(coordinates):
+                file[other].dims[axis].attach_scale(file[coordinate])
+        for other, values in notes.items():
+            _note(file[other], values)
     return _Layout(image.pieces, rows_at, sums_at, image.size)
+
+
+def _note(holder: h5py.File | h5py.Dataset, attributes: Mapping[str, Any]) -> None:
+    for key, value in attributes.items():
+        holder.attrs[key] = _fixed(value) if isinstance(value, str) else value
 
 
 def _fixed(text: str) -> np.ndarray:
