@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args, get_origin
 import numpy as np
 import pytest
 
-from fastsep import cli, evaluate, gen_mnist, gen_wave, import_official, prepare_chairs, prepare_sst, train
+from fastsep import cli, evaluate, gen_example, gen_mnist, gen_wave, import_official, prepare_chairs, prepare_sst, train
 from fastsep.config import EvaluateConfig
 from fastsep.config_file import from_json, to_json
 from fastsep.data.sst.settings import Region
@@ -25,13 +25,14 @@ PARTS = ("data", "model", "objective", "optim", "run")
 COMMANDS = {
     "gen_wave": (gen_wave.Arguments, ["--out", "o"]),
     "gen_mnist": (gen_mnist.Arguments, ["--out", "o"]),
+    "gen_example": (gen_example.Arguments, ["plume", "--out", "o"]),
     "prepare_chairs": (prepare_chairs.Arguments, ["s"]),
     "prepare_sst": (prepare_sst.Arguments, ["s"]),
     "import_official": (import_official.Arguments, ["s", "--out", "o"]),
     "evaluate": (evaluate.Arguments, ["s"]),
 }
 NESTED = {"evaluate": EvaluateConfig, "prepare_sst": Region}
-POSITIONAL = {"run", "source", "sources", "directory"}
+POSITIONAL = {"name", "run", "source", "sources", "directory"}
 ALL = {
     (cls, setting.name): setting
     for cls in (
@@ -123,7 +124,7 @@ def test_from_python_and_json(preset: str) -> None:
 def test_arguments_from_python(kind: type) -> None:
     missing = (dataclasses.MISSING, dataclasses.MISSING)
     fields = (field.name for field in dataclasses.fields(kind) if (field.default, field.default_factory) == missing)
-    required = {name: (Path("p"),) if name == "sources" else Path("p") for name in fields}
+    required = {name: {"sources": (Path("p"),), "name": "plume"}.get(name, Path("p")) for name in fields}
     assert kind(**required)
     for setting in settings_of(kind):
         for value in (*just_outside(setting), *of_other_types(setting)):

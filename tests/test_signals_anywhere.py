@@ -36,6 +36,11 @@ def mnist(home: Path) -> list[list]:
     return [[*small, "--seed", 1], [*small, "--seed", 2]]
 
 
+def example(home: Path) -> list[list]:
+    small = ["gen_example", "layers", "--out", home / "out" / "x.h5", "--size", 2, "--frames", 5]
+    return [[*small, "--seed", 1], [*small, "--seed", 2]]
+
+
 def chairs(home: Path) -> list[list]:
     for colour in (1, 2):
         renders = home / f"source{colour}" / "chair" / "renders"
@@ -109,7 +114,7 @@ def _outside_of_the_command():
 
 @pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("places", PLACES)
-@pytest.mark.parametrize("command", [wave, wave_pt, mnist, chairs, sst, evaluation])
+@pytest.mark.parametrize("command", [wave, wave_pt, mnist, example, chairs, sst, evaluation])
 def test_a_signal_leaves_the_old_files_or_the_new_ones(command, places: int, tmp_path: Path, capsys) -> None:
     first, second = command(tmp_path)
     assert run_command(*second, capsys=capsys)[0] == 0

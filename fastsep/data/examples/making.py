@@ -10,7 +10,7 @@ import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from types import ModuleType
 
@@ -44,9 +44,10 @@ def make(name: str, out: Path, size: int, frames: int, seed: int) -> str:
         make_directory(out.parent)
         with (
             _written(name, example, out, shape, seed, parameters) as file,
+            closing(_simulated(example, parameters, (frames, *example.SHAPE))) as sequences,
             progress_bar(total=size, unit="sequence") as bar,
         ):
-            for sequence in _simulated(example, parameters, (frames, *example.SHAPE)):
+            for sequence in sequences:
                 file.write(sequence.reshape(1, *shape[1:]))
                 bar.update()
     except OSError as error:
