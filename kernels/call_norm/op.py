@@ -70,7 +70,9 @@ def call_norm(
     if backend == "auto":
         on_gpu = x.device.type == "cuda"
         plain = "native" if x.device.type == "cpu" else "grouped"
-        backend = "triton" if on_gpu and _KERNELS and _has_triton() else plain
+        # the kernels count within a call in 32 bits
+        kernels_can = on_gpu and x.numel() // calls < 2**31
+        backend = "triton" if kernels_can and _KERNELS and _has_triton() else plain
     if backend == "triton":
         return _CallNorm.apply(*arguments)
     if backend == "native" and not torch.compiler.is_compiling():

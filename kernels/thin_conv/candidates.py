@@ -40,14 +40,14 @@ def make_entry_task(
     if direction == "forward":
         calls = {
             way: lambda way=way: [run(x, weight, shift, *settings, dtype, way)]
-            for way in ways("thin_entry", direction, f, architecture(device))
+            for way in ways("thin_entry", direction, f, architecture(device), c)
         }
         return Task(calls, lambda: [run(*exact, shift, *settings, torch.float32, "library")])
     y = run(x, weight, shift, *settings, dtype, "library")
     grad = random(*y.shape).to(dtype).contiguous(memory_format=torch.channels_last)
     calls = {
         way: lambda way=way: run_backward(grad, x, y, weight, *settings, bias, way)
-        for way in ways("thin_entry", direction, f, architecture(device))
+        for way in ways("thin_entry", direction, f, architecture(device), c)
     }
     return Task(calls, lambda: run_backward(grad.float(), exact[0], y.float(), exact[1], *settings, bias, "library"))
 
@@ -120,6 +120,8 @@ def norm_exit_ways(*layer: int) -> list[str]:
         [name for name, cut in table.items() if cuts.suits(cut, *layer)]
         for table in (cuts.EXIT, cuts.EXIT_GRADIENTS, cuts.NORM_EXIT_GRADIENTS)
     )
+    if not (forward and apart):  # more output channels than a kernel has registers for
+        return ["apart library", "apart padded"]
     pairs = [f"together {one} / {other}" for one in forward for other in together]
     return ["apart library", "apart padded", f"apart triton {forward[0]} / triton {apart[0]}", *pairs]
 

@@ -58,13 +58,13 @@ NORM_EXIT_GRADIENTS = {
 }
 
 
-def suits(cut: EntryCut | ExitCut | GradientCut, features: int, architecture: int) -> bool:
-    """Whether a layer with ``features`` output channels can run so.
+def suits(cut: EntryCut | ExitCut | GradientCut, features: int, architecture: int, channels: int = 1) -> bool:
+    """Whether a layer with ``features`` output channels, and as many ``channels`` of frames for an entry, can run so.
 
     ``architecture``: 80, 90, ...: ten times the GPU's compute capability.
     """
     if isinstance(cut, EntryCut):
-        return features <= 128
+        return features <= 128 and channels <= 64  # all channels of a pixel are held at once
     if isinstance(cut, ExitCut):
         return features <= cut.features
     return features <= cut.features and architecture >= cut.architecture
