@@ -86,6 +86,61 @@ def test_options_mean_what_they_say(preset, arguments, expected):
     assert {name: getattr(config.optim, name) for name in expected} == expected
 
 
+@pytest.mark.parametrize(
+    ("options", "encoder", "says"),
+    [
+        (["--shape", "1", "32", "32"], "mlp", ""),
+        (
+            ["--encoder", "auto"],
+            "mlp",
+            "frames of 1x32x32: mlp encoder and decoder, since they hold at most 1,024 values",
+        ),
+        (
+            ["--shape", "1", "32", "32", "--encoder", "dcgan", "--decoder", "auto"],
+            "dcgan",
+            "since the encoder is dcgan",
+        ),
+        (["--encoder", "vgg", "--decoder", "vgg", "--shape", "1", "32", "32", "--skip"], "vgg", ""),
+    ],
+)
+def test_waves_of_another_grid_train(options, encoder, says, tmp_path, command, capsys):
+    data, run, narrow = small_waves(tmp_path, 32, capsys), tmp_path / "run", ["--enc-hidden-size", "4"]
+    narrow += ["--dec-hidden-size", "4", "--steps", "1", "--batch-size", "2", "--nt-pred", "3", "--no-score"]
+    status, output, errors = command("wave", "--data", data, *narrow, *options, "--out", run)
+    assert status == 0, errors
+    assert says in output
+    model = load_config(run).model
+    assert (model.shape, model.encoder, model.decoder) == ((1, 32, 32), encoder, encoder)
+    assert not model.left_open
+
+
+def test_data_of_another_grid_are_refused_in_one_line(tmp_path, command, capsys):
+    data, other = (small_waves(tmp_path, grid, capsys) for grid in (32, 40))
+    run, short = tmp_path / "run", ["--steps", "1", "--batch-size", "2", "--nt-pred", "3", "--no-score"]
+    settings = ["--data", data, *short, "--enc-hidden-size", "4", "--out", run]
+    status, _, errors = command("wave", *settings)
+    assert status == 2
+    assert errors == (
+        "error: the data's frames are 1x32x32, the model takes 1x64x64: set --shape 1 32 32, or --encoder auto\n"
+    )
+    assert not run.exists()
+    assert command("wave", *settings, "--shape", "1", "32", "32")[0] == 0
+    status, _, errors = command("--resume", run, "--steps", "2", "--data", other)
+    assert status == 2
+    assert errors == (
+        "error: the data's frames are 1x40x40, the run's model takes 1x32x32: give the data it was trained on\n"
+    )
+    assert command("--resume", run, "--steps", "2")[0] == 0
+
+
+def small_waves(folder, grid, capsys):
+    """Where five short sequences of waves lie."""
+    data = folder / f"waves{grid}"
+    made = run_command("gen_wave", "--grid", grid, "--size", 5, "--frames", 60, "--out", data, capsys=capsys)
+    assert made[0] == 0, made[2]
+    return data
+
+
 @pytest.mark.parametrize("seed", [20261125220522, 2**63 - 1])
 def test_large_seeds_train(seed, tmp_path, command):
     status, _, errors = command("wave100", *SMALL, "--no-score", "--seed", seed, "--out", tmp_path / "run")
