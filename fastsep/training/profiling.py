@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import gzip
+import json
+import os
 import re
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch.autograd import DeviceType
 
 from fastsep.errors import UserError
 from fastsep.files import make_directory, whole_path, write_problem, write_text
 
 FOLDER = "profile"
-WARM_UP, TRACED = 10, 8
+WARM_UP, TRACED = 10, 5
 """Steps before the traced ones, in which everything is compiled, chosen and captured; steps that are traced."""
 LARGEST = 10
 _COMMUNICATION = re.compile(r"nccl|gloo:|mpi:|ucc:|c10d::", re.IGNORECASE)
@@ -64,6 +67,7 @@ class Profiler:
         self.folder = run / FOLDER
         self.device = device
         kinds = torch.profiler.ProfilerActivity
+        os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # else it prints that it starts and stops
         activities = [kinds.CPU, *([kinds.CUDA] if device.type == "cuda" else [])]
         if device.type == "cuda":
             with torch.profiler.profile(activities=activities):  # kernels of graphs recorded before this have no names
@@ -89,7 +93,7 @@ class Profiler:
             self._wait()
             seconds = time.perf_counter() - self._begin
             self._profile.stop()
-            self._write(summarise(self._events(), seconds, TRACED))
+            self._write(seconds)
 
     def close(self) -> str:
         """End a trace that was cut short, of which nothing is written; returns the line that says what was."""
@@ -102,28 +106,17 @@ class Profiler:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
-    def _events(self) -> list[Event]:
-        """What ran on the device. A CPU's operations contain each other, a GPU's kernels do not."""
-        on_gpu = self.device.type == "cuda"
-        kind = DeviceType.CUDA if on_gpu else DeviceType.CPU
-        events = []
-        for event in self._profile.events() or ():
-            start, end = event.time_range.start, event.time_range.end
-            found = Event(event.name, start, end, end - start)
-            annotates = getattr(event, "is_user_annotation", False)
-            if event.device_type != kind or (annotates and (on_gpu or not found.communicates)):
-                continue  # of annotations only gloo's are operations, which run in threads of their own
-            events.append(found if on_gpu or annotates else replace(found, own=event.self_cpu_time_total))
-        return events
-
-    def _write(self, summary: Summary) -> None:
+    def _write(self, seconds: float) -> None:
+        """The trace, and what ``seconds`` of it were spent in."""
         name = f"rank{self._rank}"
         trace = self.folder / f"{name}.pt.trace.json.gz"  # the end of the name by which TensorBoard knows traces
         try:
             make_directory(self.folder)
             with whole_path(trace) as part:
                 self._profile.export_chrome_trace(str(part))
-            write_text(self.folder / f"{name}.md", to_text(summary, self.device))
+            with gzip.open(trace) as file:
+                events = read_events(json.load(file)["traceEvents"], self.device.type == "cuda")
+            write_text(self.folder / f"{name}.md", to_text(summarise(events, seconds, TRACED), self.device))
         except OSError as error:
             raise write_problem(trace, error, "go on without --profile") from None
         self._note = (
@@ -138,6 +131,35 @@ def require_steps(steps: int) -> None:
         raise UserError(
             f"--profile traces {TRACED} steps after {WARM_UP} others: set --steps to {WARM_UP + TRACED} or more"
         )
+
+
+def read_events(trace: list[dict[str, Any]], on_gpu: bool) -> list[Event]:
+    """What ran on the device, of the entries of a trace: a GPU's kernels and copies, or a CPU's operations.
+
+    Of the annotations only gloo's are operations, which run in threads of their own.
+    """
+    kinds = ("kernel", "gpu_memcpy", "gpu_memset") if on_gpu else ("cpu_op",)
+    events = []
+    threads: dict[Any, list[list[Any]]] = {}
+    for entry in trace:
+        name, kind = entry.get("name", ""), entry.get("cat")
+        if entry.get("ph") != "X":
+            continue
+        start, end = entry["ts"], entry["ts"] + entry["dur"]
+        if kind == "user_annotation" and not on_gpu and _COMMUNICATION.search(name):
+            events.append(Event(name, start, end, end - start))
+        elif kind in kinds:
+            threads.setdefault((entry["pid"], entry["tid"]), []).append([name, start, end, end - start])
+    for operations in threads.values():
+        around: list[list[Any]] = []
+        for operation in sorted(operations, key=lambda operation: (operation[1], -operation[2])):
+            while around and around[-1][2] <= operation[1]:
+                around.pop()
+            if around:
+                around[-1][3] -= operation[2] - operation[1]
+            around.append(operation)
+        events += [Event(*operation) for operation in operations]
+    return events
 
 
 def summarise(events: Iterable[Event], seconds: float, steps: int) -> Summary:

@@ -12,7 +12,7 @@ from loop_cases import pulses_config, stop_at, weights_of
 from fastsep import signals
 from fastsep.errors import UserError
 from fastsep.training.loop import resume, train
-from fastsep.training.profiling import Event, summarise, to_text
+from fastsep.training.profiling import Event, read_events, summarise, to_text
 
 
 @pytest.fixture
@@ -25,14 +25,15 @@ def config(monkeypatch):
 def test_a_traced_run_holds_the_trace_and_computes_the_same(config, tmp_path, capsys):
     traced, plain = tmp_path / "traced", tmp_path / "plain"
     train(config, traced)
-    assert f"profile: {traced}/profile holds rank0.md" in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert f"profile: {traced}/profile holds rank0.md" in told.out and "profiler_st" not in told.err
     train(replace(config, run=replace(config.run, profile=False)), plain, False)
     assert sorted(path.name for path in (traced / "profile").iterdir()) == ["rank0.md", "rank0.pt.trace.json.gz"]
     assert not (plain / "profile").exists()
     with gzip.open(traced / "profile" / "rank0.pt.trace.json.gz") as file:
         events = json.load(file)["traceEvents"]
     adam = [event for event in events if event.get("name", "").startswith("Optimizer.step#")]
-    assert len(adam) == 8  # as many as traced steps
+    assert len(adam) == 5  # as many as traced steps
     page = (traced / "profile" / "rank0.md").read_text()
     assert "aten::" in page and page.count("\n| `") == 10 and "| in communication | 0.0% |" in page
     for ours, theirs in zip(weights_of(traced).values(), weights_of(plain).values(), strict=True):
@@ -40,8 +41,8 @@ def test_a_traced_run_holds_the_trace_and_computes_the_same(config, tmp_path, ca
 
 
 def test_a_run_too_short_to_trace_is_refused_before_anything_is_written(config, tmp_path):
-    with pytest.raises(UserError, match="traces 8 steps after 10 others: set --steps to 18 or more"):
-        train(replace(config, optim=replace(config.optim, steps=17)), tmp_path / "run", False)
+    with pytest.raises(UserError, match="traces 5 steps after 10 others: set --steps to 15 or more"):
+        train(replace(config, optim=replace(config.optim, steps=14)), tmp_path / "run", False)
     assert not (tmp_path / "run").exists()
 
 
@@ -57,7 +58,7 @@ def test_a_trace_that_is_interrupted_leaves_nothing_and_is_taken_on_resuming(con
     with pytest.raises(UserError, match="is complete"):
         resume(run)
     resume(run, config=replace(config, optim=replace(config.optim, steps=42), run=replace(config.run, out=run)))
-    assert "profile: nothing was traced, the training ended within 18 steps" in capsys.readouterr().out
+    assert "profile: nothing was traced, the training ended within 15 steps" in capsys.readouterr().out
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(config, tmp_path, monkeypatch):
@@ -83,6 +84,22 @@ def test_shares_are_of_time_and_not_of_sums():
     page = to_text(summary, torch.device("cpu"))
     assert "| in communication | 30.0% |" in page
     assert "| `aten::mm` | 1 | 0.020 | 50.0% |" in page
+
+
+def test_own_time_leaves_out_what_runs_within():
+    def entry(name, start, end, thread=1, kind="cpu_op"):
+        return {"ph": "X", "cat": kind, "name": name, "ts": start, "dur": end - start, "pid": 1, "tid": thread}
+
+    trace = [
+        entry("inner", 20, 30), entry("outer", 0, 100), entry("innermost", 22, 24), entry("inner", 30, 50),
+        entry("beside", 10, 90, thread=2), entry("gloo:all_reduce", 40, 60, 3, "user_annotation"),
+        entry("Optimizer.step", 0, 100, 1, "user_annotation"), entry("kernel", 0, 5, 7, "kernel"), {"ph": "M"},
+    ]  # fmt: skip
+    own = sorted((event.name, event.own) for event in read_events(trace, on_gpu=False))
+    assert own == [
+        ("beside", 80), ("gloo:all_reduce", 20), ("inner", 8), ("inner", 20), ("innermost", 2), ("outer", 70),
+    ]  # fmt: skip
+    assert [event.name for event in read_events(trace, on_gpu=True)] == ["kernel"]
 
 
 def test_nothing_at_all_is_idle_time():
