@@ -103,39 +103,40 @@ def _lay_out(
     axes: Mapping[str, Sequence[str]],
     notes: Mapping[str, Mapping[str, Any]],
 ) -> _Layout:
-    image = _Image()
+    image = Image()
     options = {"libver": ("v110", "v110"), "alignment_threshold": _PAGE, "alignment_interval": _PAGE}
     # HDF5 calls the image from C, where an exception of a signal would be lost.
     with signals.held(), h5py.File(image, "w", **options) as file:
-        _note(file, attributes)
+        note(file, attributes)
         for other, values in arrays.items():
             file[other] = values
             file[other].attrs["crc32"] = np.uint32(checksum(values))
-        rows_at = _reserve(file, name, rows)
-        sums_at = _reserve(file, f"{name}_crc32", Rows(rows.shape[:1], _SUM))
-        file[name].attrs["crc32"] = _fixed(f"{name}_crc32")
+        rows_at = reserve(file, name, rows)
+        sums_at = reserve(file, f"{name}_crc32", Rows(rows.shape[:1], _SUM))
+        file[name].attrs["crc32"] = _fixed_text(f"{name}_crc32")
         for coordinate in {coordinate: None for names in axes.values() for coordinate in names}:
             file[coordinate].make_scale(coordinate)
         for other, coordinates in axes.items():
             for axis, coordinate in enumerate(coordinates):
                 file[other].dims[axis].attach_scale(file[coordinate])
         for other, values in notes.items():
-            _note(file[other], values)
+            note(file[other], values)
     return _Layout(image.pieces, rows_at, sums_at, image.size)
 
 
-def _note(holder: h5py.File | h5py.Dataset, attributes: Mapping[str, Any]) -> None:
+def note(holder: h5py.File | h5py.Dataset, attributes: Mapping[str, Any]) -> None:
+    """Give a file or an array attributes, texts or numbers."""
     for key, value in attributes.items():
-        holder.attrs[key] = _fixed(value) if isinstance(value, str) else value
+        holder.attrs[key] = _fixed_text(value) if isinstance(value, str) else value
 
 
-def _fixed(text: str) -> np.ndarray:
+def _fixed_text(text: str) -> np.ndarray:
     """A text of fixed length: others lie in a part of the file that has no checksums."""
     data = text.encode()
     return np.array(data, h5py.string_dtype("utf-8", max(1, len(data))))
 
 
-def _reserve(file: h5py.File, name: str, rows: Rows) -> int:
+def reserve(file: h5py.File, name: str, rows: Rows) -> int:
     """Give an array its place in the file without writing it; the place's offset."""
     options = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     options.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
@@ -146,7 +147,7 @@ def _reserve(file: h5py.File, name: str, rows: Rows) -> int:
     return made.get_offset()
 
 
-class _Image:
+class Image:
     """What HDF5 writes, kept without the gaps; a file object as h5py wants it."""
 
     def __init__(self) -> None:
