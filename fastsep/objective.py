@@ -38,6 +38,20 @@ class Outputs(NamedTuple):
     """(N, B, *shape)."""
 
 
+class Cells(NamedTuple):
+    """The cells of a frame that losses and scores count, where not all do."""
+
+    mask: Tensor
+    """*space bool."""
+    share: float
+    """That of all cells."""
+
+    @classmethod
+    def of(cls, mask: Tensor | None) -> Cells | None:
+        """Those of a mask of windows (waits for the device)."""
+        return None if mask is None else cls(mask, mask.float().mean().item())
+
+
 def window_ends(model: ModelConfig, objective: ObjectiveConfig) -> tuple[int, int]:
     """Smallest and largest r, the exclusive end of the random window."""
     return model.nt_cond, model.nt_cond + objective.nt_pred - (model.offset == 0)
@@ -66,13 +80,20 @@ def objective(model: SeparableModel, video: Tensor, end: Tensor, config: Objecti
     return losses(outputs, video, end, model.config, config)
 
 
-def losses(outputs: Outputs, video: Tensor, end: Tensor, model: ModelConfig, config: ObjectiveConfig) -> Losses:
-    """The four terms for what the networks computed."""
+def losses(
+    outputs: Outputs,
+    video: Tensor,
+    end: Tensor,
+    model: ModelConfig,
+    config: ObjectiveConfig,
+    cells: Cells | None = None,
+) -> Losses:
+    """The four terms for what the networks computed; those of frames are means over ``cells``, by default all."""
     offset = model.offset
     target = video.index_select(1, (end - offset).reshape(1))[:, 0]  # (B, *shape)
-    ae = F.mse_loss(outputs.reconstruction, target)
+    ae = mean_square(outputs.reconstruction, target, cells)
     future = video if offset else video[:, model.nt_cond :]
-    prediction = F.mse_loss(outputs.forecast, future.transpose(0, 1))
+    prediction = mean_square(outputs.forecast, future.transpose(0, 1), cells)
     t0 = outputs.dynamic[0]
     # The spatial codes of the SST networks are averaged, vectors are summed.
     squared = t0.square().mean() if t0.dim() > 2 else t0.square().sum(1).mean()
@@ -85,6 +106,13 @@ def losses(outputs: Outputs, video: Tensor, end: Tensor, model: ModelConfig, con
         + (0.0 if model.no_s else config.lamb_t) * t_regularisation
     )
     return Losses(ae, s_invariance, prediction, t_regularisation, total)
+
+
+def mean_square(output: Tensor, target: Tensor, cells: Cells | None = None) -> Tensor:
+    """Mean squared difference of frames (..., *space) over the cells that count, whatever ``output`` has in others."""
+    if cells is None:
+        return F.mse_loss(output, target)
+    return F.mse_loss(torch.where(cells.mask, output, target), target) / cells.share
 
 
 def _invariance(first: Static, last: Static) -> Tensor:

@@ -15,7 +15,7 @@ from fastsep.config import Config, Switch, Tune
 from fastsep.data.windows import Windows
 from fastsep.errors import UserError
 from fastsep.model import SeparableModel
-from fastsep.objective import Losses, losses, run_networks, window_ends
+from fastsep.objective import Cells, Losses, losses, run_networks, window_ends
 from fastsep.training import draws
 from fastsep.training.adam import Adam
 from fastsep.training.average import Average
@@ -103,6 +103,7 @@ class TrainStep:
         self.done = 0
         self._seed = config.run.seed
         self._ends = window_ends(model.config, config.objective)
+        self._cells = Cells.of(windows.mask)
         self._end = torch.zeros((), dtype=torch.int64, device=self.device)
         limit = config.optim.clip_norm
         self._clip_norm = None if limit is None else torch.tensor(limit, device=self.device)
@@ -210,7 +211,7 @@ class TrainStep:
     def _compute_losses(self, video: Tensor, end: Tensor) -> Losses:
         with autocast(self.device, self.dtype):
             outputs = run_networks(self.model, video, end, self.objective_config)
-        return losses(outputs, video, end, self.model.config, self.objective_config)
+        return losses(outputs, video, end, self.model.config, self.objective_config, self._cells)
 
     def _run(self) -> None:
         video = self.windows.batch(self._index) if self.windows.resident else self._video
