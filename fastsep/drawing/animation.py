@@ -19,7 +19,9 @@ from fastsep.drawing.style import (
     FORECAST,
     TRUTH,
     Appearance,
+    colour_map,
     error_picture,
+    largest,
     limits_of,
     new_figure,
     picture,
@@ -33,13 +35,13 @@ def animate_images(cond: Tensor, truth: Tensor, forecast: Tensor, appearance: Ap
     """Truth, forecast and error side by side over time: (n, C, H, W), then (h, C, H, W) twice. Writes a GIF."""
     n = len(cond)
     low, high = limits_of(truth, appearance)
-    worst = float((forecast - truth).abs().max()) or 1.0
+    worst = largest((forecast - truth).abs().cpu())
     figure = new_figure(7.6, 3.0)
     axes = figure.subplots(1, 3)
-    show = {"cmap": appearance.colours, "vmin": low, "vmax": high}
+    show = {"cmap": colour_map(appearance.colours), "vmin": low, "vmax": high}
     blank = np.zeros(truth.shape[-2:])
     shown = [axes[0].imshow(picture(cond[0]), **show), axes[1].imshow(picture(cond[0]), **show)]
-    error = axes[2].imshow(blank, cmap=ERROR_MAP, vmin=0, vmax=worst)
+    error = axes[2].imshow(blank, cmap=colour_map(ERROR_MAP), vmin=0, vmax=worst)
     for axis, name in zip(axes, ("truth", "forecast", "absolute error"), strict=True):
         axis.set_title(name)
         axis.set_xticks([])

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fastsep.drawing.style import PREDICTOR_COLOURS, Appearance, new_figure
 
+_COLUMNS, _PANELS = 4, 8
 _TERMS = {
     "total": ("total", "#222222"),
     "prediction": ("prediction", "#c8442b"),
@@ -22,11 +23,14 @@ _TERMS = {
 def error_figure(
     curves: dict[str, dict[str, list[float]]], labels: dict[str, str], windows: int, appearance: Appearance
 ) -> Figure:
-    """Each score against the horizon, one panel a score, every predictor that has it."""
-    names = list(curves["model"])
-    figure = new_figure(min(3.8 * len(names) + 1.6, 11.5), 3.5)
-    axes = figure.subplots(1, len(names), squeeze=False)[0]
-    for axis, name in zip(axes, names, strict=True):
+    """Each score against the horizon, one panel a score (the first eight), every predictor that has it."""
+    names = list(curves["model"])[:_PANELS]
+    rows = -(-len(names) // _COLUMNS)
+    figure = new_figure(min(3.8 * len(names) + 1.6, 11.5), 3.0 * rows + 0.5)
+    axes = figure.subplots(rows, min(len(names), _COLUMNS), squeeze=False).ravel()
+    for axis in axes[len(names) :]:
+        axis.set_visible(False)
+    for axis, name in zip(axes, names, strict=False):
         for predictor, scores in curves.items():
             if name not in scores:
                 continue

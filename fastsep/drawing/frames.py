@@ -5,6 +5,7 @@ Letters: S sequences, n conditioning frames, h forecast horizon; a frame is (C, 
 
 from __future__ import annotations
 
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from torch import Tensor
@@ -15,6 +16,7 @@ from fastsep.drawing.style import (
     Appearance,
     chosen_horizons,
     error_picture,
+    largest,
     limits_of,
     new_figure,
     picture,
@@ -28,16 +30,16 @@ _CONTENT, _MOTION = "#3b6ea5", "#5f8a1f"
 def forecast_figure(truth: Tensor, forecast: Tensor, appearance: Appearance) -> Figure:
     """Truth, forecast and absolute error (h, C, H, W) of one sequence at a handful of horizons."""
     horizons = chosen_horizons(len(truth))
-    frames, errors = Mosaic(2, len(horizons)), Mosaic(1, len(horizons))
+    frames, errors = (Mosaic(rows, len(horizons), shape=truth.shape) for rows in (2, 1))
     low, high = limits_of(truth, appearance)
     for column, k in enumerate(horizons):
         frames.put(0, column, picture(truth[k - 1]))
         frames.put(1, column, picture(forecast[k - 1]))
         errors.put(0, column, error_picture(forecast[k - 1], truth[k - 1]))
-    worst = float(max(error.max() for error in errors.frames())) or 1.0
+    worst = largest(np.stack(errors.frames()))
     width, height = frames.size
-    figure = new_figure(_INCH * width + 1.5, _INCH * (height + 1) + 0.9)
-    above, below = figure.subplots(2, 1, height_ratios=(height, 1))
+    figure = new_figure(_INCH * width + 1.5, _INCH * (height + errors.size[1]) + 0.9)
+    above, below = figure.subplots(2, 1, height_ratios=(height, errors.size[1]))
     shown = frames.draw(above, appearance.colours, low, high)
     frames.label_columns(above, {column: f"t+{k}" for column, k in enumerate(horizons)})
     frames.label(above, 0, 0, "truth")
@@ -55,7 +57,7 @@ def strips_figure(cond: Tensor, truth: Tensor, forecast: Tensor, appearance: App
     """Several sequences, truth above forecast: (S, n, C, H, W) conditioning frames and (S, h, C, H, W) twice."""
     sequences, n = cond.shape[:2]
     horizons = chosen_horizons(truth.shape[1])
-    mosaic = Mosaic(2 * sequences, n + len(horizons), tuple(range(2, 2 * sequences, 2)), (n,))
+    mosaic = Mosaic(2 * sequences, n + len(horizons), tuple(range(2, 2 * sequences, 2)), (n,), truth.shape)
     for s in range(sequences):
         for j in range(n):
             mosaic.put(2 * s, j, picture(cond[s, j]))
@@ -85,7 +87,7 @@ def swap_figure(content: Tensor, motion: Tensor, swapped: Tensor, times: list[in
     """
     rows, columns, count = swapped.shape[:3]
     firsts = [1 + j * count for j in range(columns)]
-    mosaic = Mosaic(rows + 1, 1 + columns * count, (1,), tuple(firsts))
+    mosaic = Mosaic(rows + 1, 1 + columns * count, (1,), tuple(firsts), swapped.shape)
     for i in range(rows):
         mosaic.put(i + 1, 0, picture(content[i]))
     for j, first in enumerate(firsts):

@@ -18,6 +18,7 @@ from fastsep.data.windows import Windows
 from fastsep.drawing.animation import animate_images, animate_points
 from fastsep.drawing.curves import error_figure, latent_figure, training_figure
 from fastsep.drawing.frames import forecast_figure, strips_figure, swap_figure
+from fastsep.drawing.own import View, own_appearance, view_of
 from fastsep.drawing.points import heatmap_figure, series_figure
 from fastsep.drawing.style import Appearance, chosen_horizons, save, styled
 from fastsep.errors import warn
@@ -26,7 +27,7 @@ from fastsep.model import SeparableModel
 _SEQUENCES = 4
 _SWAP_TIMES = 3
 _SWAP_HORIZON = 20
-APPEARANCES = {
+APPEARANCES = {  # those of other data sets are made of what their windows say
     "wave": Appearance("WaveEq", "displacement, scaled to 0..1", "viridis", None, "frames of 2 ms"),
     "wave100": Appearance("WaveEq-100", "displacement, scaled to 0..1", "viridis", None, "frames of 2 ms"),
     "mnist": Appearance("Moving MNIST", "brightness, 0..1", "gray", (0.0, 1.0)),
@@ -64,11 +65,12 @@ def draw_figures(
     Raises:
         UserError: a figure cannot be written.
     """
-    appearance = APPEARANCES[config.data.name]
+    appearance = APPEARANCES.get(config.data.name) or own_appearance(config.data, windows)
     folder = run / "figures"
     batch = _examples(model, windows, config.model.nt_cond)
     horizon = batch.truth.shape[1]
-    cond, truth, forecast = batch.cond.cpu(), batch.truth.cpu(), batch.forecast.cpu()
+    view = view_of(windows, batch.truth)
+    cond, truth, forecast = view(batch.cond), view(batch.truth), view(batch.forecast)
     is_image = truth.ndim == 5
     paths: list[Path] = []
 
@@ -86,7 +88,7 @@ def draw_figures(
             draw("forecast", lambda: forecast_figure(truth[0], forecast[0], appearance))
             draw("strips", lambda: strips_figure(cond, truth, forecast, appearance))
             if not config.model.no_s:
-                draw("swap", lambda: _swap(model, batch, appearance))
+                draw("swap", lambda: _swap(model, batch, view, appearance))
         else:
             draw("forecast", lambda: heatmap_figure(cond[0], truth[0], forecast[0], appearance))
             draw("series", lambda: series_figure(cond[0], truth[0], forecast[0], appearance))
@@ -111,12 +113,13 @@ def _examples(model: SeparableModel, windows: Windows, n: int) -> _Examples:
     return _Examples(cond, truth, model.forecast(cond, truth.shape[1]))
 
 
-def _swap(model: SeparableModel, batch: _Examples, appearance: Appearance) -> Figure:
+def _swap(model: SeparableModel, batch: _Examples, view: View, appearance: Appearance) -> Figure:
     rows = min(3, len(batch.cond))
     columns = min(2, rows)
     horizons = chosen_horizons(min(batch.truth.shape[1], _SWAP_HORIZON))[-_SWAP_TIMES:]
     times = [k - 1 for k in horizons]
     content = batch.cond[:rows].repeat_interleave(columns, 0)  # (rows * columns, n, *shape)
     motion = batch.cond[:columns].repeat(rows, *[1] * (batch.cond.ndim - 1))
-    swapped = model.swap(content, motion, horizons[-1])[:, times].unflatten(0, (rows, columns)).cpu()
-    return swap_figure(batch.cond[:rows, -1].cpu(), batch.truth[:columns, times].cpu(), swapped, horizons, appearance)
+    swapped = view(model.swap(content, motion, horizons[-1])[:, times]).unflatten(0, (rows, columns))
+    content, motion = view(batch.cond[:rows, -1]), view(batch.truth[:columns, times])
+    return swap_figure(content, motion, swapped, horizons, appearance)

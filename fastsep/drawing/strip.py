@@ -8,25 +8,31 @@ from torch import Tensor
 _COLUMNS = 10
 _GAP = 2
 _LEAST_HEIGHT = 100
+_GREY = 0.5
 
 
-def forecast_strip(truth: Tensor, forecast: Tensor) -> Tensor:
+def forecast_strip(truth: Tensor, forecast: Tensor, mask: Tensor | None = None) -> Tensor:
     """Truth above forecast above absolute error.
 
     Args:
         truth: (N, C, H, W) or (N, C, points) of one sequence. Of images up to ten frames are shown side by side, of
             lists of points all frames, one column each. Two channels show the first.
         forecast: as ``truth``.
+        mask: the cells that count, (H, W) or (points,) bool; the others are grey. By default all do.
 
     Returns:
         (3, height, width) float32 of 0 to 1 on the CPU; all three rows share the truth's range.
     """
     truth, forecast = truth.detach().float().cpu(), forecast.detach().float().cpu()
-    low, high = truth.min(), truth.max()
+    counted = truth if mask is None else truth[..., mask.cpu()]
+    low, high = counted.min(), counted.max()
     span = (high - low).clamp_min(1e-8)
     rows = [(truth - low) / span, (forecast - low) / span, (forecast - truth).abs() / span]
     draw = _images if truth.ndim == 4 else _points
-    drawn = [draw(row.nan_to_num(0).clamp(0, 1)) for row in rows]
+    rows = [row.nan_to_num(0).clamp(0, 1) for row in rows]
+    if mask is not None:
+        rows = [row.masked_fill(~mask.cpu(), _GREY) for row in rows]
+    drawn = [draw(row) for row in rows]
     gap = torch.ones(3, _GAP, drawn[0].shape[-1])
     return torch.cat([drawn[0], gap, drawn[1], gap, drawn[2]], dim=1)
 

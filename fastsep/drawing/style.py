@@ -10,6 +10,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.colors import Colormap, to_rgb
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -20,6 +21,8 @@ _PATIENCE = 60.0
 TRUTH, FORECAST = "#222222", "#c8442b"
 PREDICTOR_COLOURS = {"model": FORECAST, "persistence": "#3b6ea5", "mean frame": "#7a9a3a"}
 ERROR_MAP = "inferno"
+MISSING = "#b4b4b4"
+"""Cells that are never measured."""
 
 _STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",
@@ -98,14 +101,30 @@ def chosen_horizons(horizon: int) -> list[int]:
 
 
 def limits_of(truth: Tensor, appearance: Appearance) -> tuple[float, float]:
-    """Range of the colour map for frames like ``truth``."""
-    return appearance.limits or (float(truth.min()), float(truth.max()))
+    """Range of the colour map for frames like ``truth``; cells that are not finite are missing."""
+    values = truth[truth.isfinite()] if appearance.limits is None else truth
+    return appearance.limits or (float(values.min()), float(values.max()))
+
+
+def largest(error: np.ndarray | Tensor) -> float:
+    """The upper end of a colour map of errors; what is not finite is missing. ``ValueError`` where all is."""
+    values = np.asarray(error)
+    return float(values[np.isfinite(values)].max()) or 1.0
+
+
+def colour_map(name: str) -> Colormap:
+    """A colour map that shows missing cells in a colour of their own."""
+    return matplotlib.colormaps[name].with_extremes(bad=MISSING)
 
 
 def picture(frame: Tensor) -> np.ndarray:
-    """(C, H, W) -> what ``imshow`` takes: colours for three channels, else the first channel."""
+    """(C, H, W) -> what ``imshow`` takes: colours for three channels, else the first channel. Missing cells are NaN,
+    or their own colour among colours."""
     array = frame.detach().float().cpu().numpy()
-    return np.clip(array.transpose(1, 2, 0), 0, 1) if len(array) == 3 else array[0]
+    if len(array) != 3:
+        return array[0]
+    colours = np.clip(array.transpose(1, 2, 0), 0, 1)
+    return np.where(np.isfinite(colours), colours, to_rgb(MISSING)).astype(np.float32)
 
 
 def error_picture(forecast: Tensor, truth: Tensor) -> np.ndarray:

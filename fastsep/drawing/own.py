@@ -1,0 +1,53 @@
+"""How data are shown that nobody published pictures of: in their own units, named after their file.
+
+Letters: C channels; ``*space`` the other axes of a frame, ``*padded`` the same with padding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from fastsep.data.base import DataConfig
+from fastsep.data.windows import Windows
+from fastsep.drawing.style import Appearance
+
+View = Callable[[Tensor], Tensor]
+"""Frames (..., C, *padded) as a model sees them -> (..., C', *space) as they are drawn, on the CPU."""
+
+
+def own_appearance(settings: DataConfig, windows: Windows) -> Appearance:
+    """Title and units of a data set without an appearance of its own."""
+    scaling = windows.scaling
+    name, unit = (values[0] if values else "" for values in ((scaling.names, scaling.units) if scaling else ((), ())))
+    quantity = f"{name or 'value'} [{unit}]" if unit else name or "value"
+    every = getattr(settings, "every", 1)
+    title = settings.data.stem if settings.data else settings.name
+    return Appearance(title, quantity, step="frames" if every == 1 else f"steps of {every} frames")
+
+
+def view_of(windows: Windows, truth: Tensor) -> View:
+    """What to draw of frames like ``truth``: padding taken off, missing cells NaN, or left out of a list of points.
+
+    Three channels without names of their own are colours, spread over the range of ``truth``; of others the first is
+    drawn.
+    """
+    scaling = windows.scaling
+    if scaling is None:
+        return Tensor.cpu
+    is_image = len(scaling.space) == 2
+    is_colour = is_image and len(scaling.shift) == 3 and len(set(scaling.names)) <= 1
+    values = scaling.unscale(truth.cpu())
+    values = values[values.isfinite()]
+    low, span = values.min(), (values.max() - values.min()).clamp_min(1e-30)
+
+    def view(frames: Tensor) -> Tensor:
+        own = scaling.unscale(frames.cpu())
+        if is_colour:
+            return (own - low) / span
+        own = own[(..., slice(0, 1), *(slice(None) for _ in scaling.space))]
+        return own if is_image or scaling.present is None else own[..., torch.from_numpy(scaling.present)]
+
+    return view
