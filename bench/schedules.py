@@ -185,7 +185,7 @@ class Search:
             if checkpoint is not None:
                 trainer.restore(checkpoint)
         else:
-            create_run(run, trainer.config)
+            create_run(run, trainer.config, trainer.windows.scaling)
         if trainer.done < trainer.total_steps:
             with training_lock(run):
                 trainer.fit()
@@ -197,7 +197,7 @@ class Search:
         from fastsep.training.run_directory import create_run
 
         if not run.exists():
-            create_run(run, trainer.config)
+            create_run(run, trainer.config, trainer.windows.scaling)
         save_checkpoint(run, trainer.done, trainer.model)
         return run
 

@@ -53,15 +53,15 @@ class OptimConfig(Settings):
     ema: Decay | None = None
     """Decay of an average of the weights over the steps, which is validated, scored and loaded in place of the last
     weights; none keeps no average. It climbs as (1 + t) / (10 + t) with step t, up to this value."""
-    batch_size: Annotated[int, Range(1, 10_000_000)] = 128
-    """Sequences a step, over all processes."""
+    batch_size: Annotated[int | None, Range(1, 10_000_000)] = 128
+    """Sequences a step, over all processes; none takes what suits memory and the number of windows, at most 128."""
     accumulate: Annotated[int, Range(1, 10_000_000)] = 1
     """Micro-batches that a step's sequences are split into: less memory, the same gradient (each micro-batch has its
     own batch-norm statistics, though)."""
-    epochs: Annotated[int, Range(1, MAX_STEPS), AT_RESUME] = 100
+    epochs: Annotated[int | None, Range(1, MAX_STEPS), AT_RESUME] = 100
     """Passes over the training windows."""
     steps: Annotated[int | None, Range(1, MAX_STEPS), AT_RESUME] = None
-    """Optimiser steps; overrides epochs."""
+    """Optimiser steps; overrides epochs. Where both are none: 25 passes, no less than 1,500 steps, at most 20,000."""
     schedule: Literal["constant", "milestones", "one_cycle"] = "constant"
     """Course of the learning rate."""
     warm_up: Annotated[float, Range(0, 1)] = 0.3
@@ -75,7 +75,7 @@ class OptimConfig(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.batch_size % self.accumulate:
+        if self.batch_size is not None and self.batch_size % self.accumulate:
             sizes = _nearest(self.batch_size, 2 * self.batch_size + self.accumulate, lambda n: n % self.accumulate == 0)
             parts = _nearest(self.accumulate, self.batch_size, lambda n: self.batch_size % n == 0)
             raise UserError(
@@ -85,7 +85,7 @@ class OptimConfig(Settings):
 
     @property
     def micro_batch(self) -> int:
-        """Sequences that go through the networks at once."""
+        """Sequences that go through the networks at once, once the batch size is settled."""
         return self.batch_size // self.accumulate
 
 

@@ -1,4 +1,4 @@
-"""The published settings, one function a preset (paper, appendix; the authors' commands)."""
+"""The published settings, one function a preset (paper, appendix; the authors' commands), and those for other data."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from fastsep.config import Config, ModelConfig, ObjectiveConfig, OptimConfig, RunConfig
+from fastsep.data import DATASETS, DataConfig
 from fastsep.data.chairs.settings import Chairs
 from fastsep.data.mnist.settings import MovingMNIST
 from fastsep.data.sst.settings import SST
 from fastsep.data.taxibj.settings import TaxiBJ
 from fastsep.data.wave.settings import Wave, Wave100
+from fastsep.model_config import LEFT_OPEN
 
 
 def _into(name: str) -> RunConfig:
@@ -115,6 +117,29 @@ def sst() -> Config:
     )  # fmt: skip
 
 
+def suited(kind: type[DataConfig]) -> Config:
+    """Settings for data that nobody published settings for: they follow the frames and the number of windows."""
+    return Config(
+        run=_into(kind.name),
+        data=kind(),
+        model=ModelConfig(**LEFT_OPEN),
+        objective=ObjectiveConfig(lamb_ae=1.0),
+        optim=OptimConfig(lr=1e-3, schedule="one_cycle", clip_norm=1.0, batch_size=None, epochs=None, steps=None),
+    )
+
+
 PRESETS: dict[str, Callable[[], Config]] = {
     preset.__name__: preset for preset in (wave, wave_onecycle, wave100, wave100_onecycle, mnist, chairs, taxibj, sst)
 }
+"""The published ones."""
+
+
+def all_presets() -> dict[str, tuple[Config, str]]:
+    """Every preset with a line about it; data sets without a published one have that which suits their frames."""
+    known = {name: (preset(), (preset.__doc__ or "").strip()) for name, preset in PRESETS.items()}
+    others = {name: kind for name, kind in DATASETS.items() if name not in PRESETS}
+    return known | {name: (suited(kind), _first_line(kind)) for name, kind in others.items()}
+
+
+def _first_line(kind: type[DataConfig]) -> str:
+    return (kind.__doc__ or kind.name).strip().splitlines()[0]

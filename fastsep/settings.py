@@ -131,7 +131,8 @@ class Setting:
     def _holds(self, value: Any) -> bool:
         if self.range:
             return all(item in self.range for item in (value if self.several else (value,)))
-        return self.pattern is None or re.fullmatch(self.pattern.expression, value) is not None
+        texts = (value if self.several else (value,)) if self.pattern else ()
+        return all(re.fullmatch(self.pattern.expression, text) for text in texts)
 
 
 class Settings:

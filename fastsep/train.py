@@ -13,7 +13,7 @@ import tyro
 from fastsep import cli, signals
 from fastsep.config import Config, at_resume, check_resumable
 from fastsep.errors import UserError
-from fastsep.presets import PRESETS
+from fastsep.presets import all_presets
 
 _DESCRIPTION = """Train a preset into a run directory: settings, log, checkpoints, scores and figures.
 
@@ -87,10 +87,11 @@ def _of_length(config: Config, arguments: list[str]) -> Config:
 
 
 def _parse_preset(arguments: list[str]) -> Config:
-    defaults = {_dashed(name): preset() for name, preset in PRESETS.items()}
-    descriptions = {_dashed(name): (preset.__doc__ or "").strip() for name, preset in PRESETS.items()}
-    presets = tyro.extras.subcommand_type_from_defaults(defaults, descriptions)
-    kind = Annotated[presets, tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes]
+    presets = all_presets()
+    defaults = {_dashed(name): config for name, (config, _) in presets.items()}
+    descriptions = {_dashed(name): text for name, (_, text) in presets.items()}
+    commands = tyro.extras.subcommand_type_from_defaults(defaults, descriptions)
+    kind = Annotated[commands, tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes]
     config = _of_length(cli.parse(kind, "train", arguments, description=_DESCRIPTION), arguments)
     preset = next((defaults[word] for word in map(_dashed, arguments) if word in defaults), config)
     if config.model.encoder == "auto" != preset.model.encoder:  # what suits the preset's network may not suit another
@@ -103,7 +104,8 @@ def _parse_resume(run: Path, arguments: list[str]) -> Config:
     from fastsep.training.run_directory import load_config
 
     command = f"python -m fastsep.train --resume {shlex.quote(str(run))}"
-    if arguments and arguments[0] in {*PRESETS, *map(_dashed, PRESETS)}:
+    presets = all_presets()
+    if arguments and arguments[0] in {*presets, *map(_dashed, presets)}:
         raise UserError(f"a run that goes on keeps its preset: leave out {arguments[0]}, as in {command}")
     before = load_config(run)
     kind: Any = Annotated[Config, tyro.conf.OmitArgPrefixes]

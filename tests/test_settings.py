@@ -18,9 +18,10 @@ from fastsep.config import EvaluateConfig
 from fastsep.config_file import from_json, to_json
 from fastsep.data.sst.settings import Region
 from fastsep.errors import UserError
-from fastsep.presets import PRESETS
+from fastsep.presets import all_presets
 from fastsep.settings import Setting, Settings, settings_of
 
+PRESETS = {name: lambda config=config: config for name, (config, _) in all_presets().items()}
 PARTS = ("data", "model", "objective", "optim", "run")
 COMMANDS = {
     "gen_wave": (gen_wave.Arguments, ["--out", "o"]),
@@ -84,7 +85,7 @@ def of_other_types(setting: Setting) -> list[Any]:
 
 def words(setting: Setting, value: Any) -> list[str] | None:
     """The value as a command line gives it, if one can and it then is another than a good one."""
-    if setting.several != isinstance(value, list):
+    if setting.several != isinstance(value, list) or (setting.several and setting.kind is str):  # any word is a name
         return None
     items = value if setting.several else [value]
     if not items or not all(isinstance(item, int | float | str) for item in items):
@@ -189,7 +190,7 @@ def test_messages_name_value_and_remedy() -> None:
     optim = PRESETS["wave"]().optim
     for change, message in (
         ({"lr": 0}, "lr is 0: set --lr to a number above 0, up to 1e+30"),
-        ({"batch_size": 0}, "batch_size is 0: set --batch-size to a whole number from 1 to 10,000,000"),
+        ({"batch_size": 0}, "batch_size is 0: set --batch-size to a whole number from 1 to 10,000,000, or none"),
         ({"schedule": "linear"}, "schedule is 'linear': set --schedule to constant, milestones or one_cycle"),
         ({"milestones": "3"}, "milestones is '3': set --milestones to whole numbers from 1 to 99,999,999"),
         ({"steps": -1}, "steps is -1: set --steps to a whole number from 1 to 99,999,999, or none"),

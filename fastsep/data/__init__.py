@@ -6,6 +6,7 @@ the reader that they name is imported when the data set is opened.
 
 from fastsep.data.base import DataConfig
 from fastsep.data.chairs.settings import Chairs
+from fastsep.data.frames.settings import Frames
 from fastsep.data.mnist.settings import MovingMNIST
 from fastsep.data.sst.settings import SST
 from fastsep.data.taxibj.settings import TaxiBJ
@@ -13,4 +14,6 @@ from fastsep.data.wave.settings import Wave, Wave100
 
 __all__ = ["DATASETS", "DataConfig"]
 
-DATASETS: dict[str, type[DataConfig]] = {cls.name: cls for cls in (Wave, Wave100, MovingMNIST, SST, TaxiBJ, Chairs)}
+DATASETS: dict[str, type[DataConfig]] = {
+    cls.name: cls for cls in (Wave, Wave100, MovingMNIST, SST, TaxiBJ, Chairs, Frames)
+}

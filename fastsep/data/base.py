@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
@@ -12,8 +13,11 @@ from fastsep.settings import AT_RESUME, Settings
 if TYPE_CHECKING:  # settings are read without PyTorch, so that --help is there at once
     import torch
 
+    from fastsep.data.scaling import Scaling
     from fastsep.data.windows import Windows
 
+Padding = Callable[[tuple[int, ...]], tuple[int, ...]]
+"""The cells that networks want added at the end of each axis of a frame (C, *space)."""
 Split = Literal["train", "test"]
 
 
@@ -46,3 +50,20 @@ class DataConfig(Settings):
             UserError: the data are missing, damaged or too short; the message names the file and the remedy.
         """
         return importlib.import_module(self.module).open_windows(self, split, cond, pred, device)
+
+    def open_for(
+        self,
+        split: Split,
+        cond: int,
+        pred: int,
+        device: torch.device,
+        scaling: Scaling | None = None,
+        padding: Padding | None = None,
+    ) -> Windows:
+        """``open`` for a run. Data sets whose frames are always of one size and scale have no use for what is added.
+
+        Args:
+            scaling: what the run's frames were scaled by from its start; none yet for a new run.
+            padding: of a new run.
+        """
+        return self.open(split, cond, pred, device)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -141,6 +142,11 @@ class Scaling:
             return cls.identity(shape)
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(f"{run / NAME} is damaged ({error}): take the run from a copy, or train anew") from None
+
+    @classmethod
+    def kept(cls, run: Path, shape: tuple[int, ...]) -> Scaling | None:
+        """That of a run; None where it kept none. Raises UserError as ``read``."""
+        return cls.read(run, shape) if os.path.lexists(run / NAME) else None
 
     def _factors(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """Shift and factor (C, 1, ...) on the device of ``like``."""

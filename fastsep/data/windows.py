@@ -27,6 +27,10 @@ class Windows:
     """What the frames are, where scores have to say so; one line."""
     layout: str = ""
     """Where the numbers of a frame lie, if its shape does not say."""
+    notes: tuple[str, ...] = ()
+    """What to know about the data before training on them, a line each."""
+    limits: tuple[float, float] | None = None
+    """Least and largest value of the frames, where that was measured."""
     mask: Tensor | None = None
     """The cells of a frame that count, *space bool on ``device``; None where all do."""
     scaling: Scaling | None = None

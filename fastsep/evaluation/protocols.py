@@ -31,6 +31,8 @@ class Metric:
     label: str
     """Name and unit."""
     lower_is_better: bool = True
+    root: bool = False
+    """The root of a mean: what is scored of each frame are squares."""
 
 
 MSE = Metric("MSE")
@@ -180,7 +182,7 @@ PROTOCOLS: dict[str, type[Protocol]] = {
     "taxibj": TaxiBJProtocol,
     "sst": SSTProtocol,
 }
-"""The protocol of each data set."""
+"""The protocol of each data set that has published scores."""
 
 
 def image_scores(forecast: Tensor, truth: Tensor) -> dict[str, Tensor]:

@@ -14,10 +14,12 @@ import torch
 from fastsep import __version__
 from fastsep.config import Config, EvaluateConfig
 from fastsep.data.base import DataConfig
+from fastsep.data.scaling import Scaling
 from fastsep.data.windows import Windows
 from fastsep.drawing.gallery import draw_figures
 from fastsep.errors import UserError, warn
 from fastsep.evaluation.forecasting import exact_float32
+from fastsep.evaluation.own_data import OwnData
 from fastsep.evaluation.protocols import PROTOCOLS, Protocol
 from fastsep.evaluation.scoring import Stopwatch, mean_up_to, score_forecasts, score_swaps
 from fastsep.files import write_problem, write_text
@@ -74,11 +76,12 @@ def evaluate_run(
     model = SeparableModel(config.model)
     load_weights(model, checkpoint)
     model = fold_norms(model.to(target).eval()).lay_out()
-    kind = PROTOCOLS[config.data.name]
+    kind = PROTOCOLS.get(config.data.name, OwnData)
     if swap and not kind.swap_metrics:
         raise UserError(f"{config.data.name} has no ground truth for swapped sequences: evaluate without --swap")
     wanted = [horizon] if horizon else [*sorted(kind.horizons, reverse=True), config.objective.nt_pred]
-    horizon, windows = _open_longest(config, wanted, target, data)
+    scaling = Scaling.kept(run, config.model.shape)
+    horizon, windows = _open_longest(config, wanted, target, data, scaling)
     with exact_float32():
         result = _describe(checkpoint, config, windows, target, horizon)
         result["trained_on_these_data"] = same_data(run, _settings(config, data), windows)
@@ -113,12 +116,14 @@ def _strict(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _open_longest(config: Config, horizons: list[int], device: torch.device, data: Path | None) -> tuple[int, Windows]:
+def _open_longest(
+    config: Config, horizons: list[int], device: torch.device, data: Path | None, scaling: Scaling | None
+) -> tuple[int, Windows]:
     """The first horizon that the data allow; the first one's error where they allow none."""
     errors = []
     for horizon in horizons:
         try:
-            return horizon, _open(config, horizon, device, data)
+            return horizon, _open(config, horizon, device, data, scaling)
         except UserError as error:
             errors.append(error)
     raise errors[0]
@@ -128,8 +133,8 @@ def _settings(config: Config, data: Path | None) -> DataConfig:
     return config.data if data is None else dataclasses.replace(config.data, data=data)
 
 
-def _open(config: Config, horizon: int, device: torch.device, data: Path | None) -> Windows:
-    windows = _settings(config, data).open("test", config.model.nt_cond, horizon, device)
+def _open(config: Config, horizon: int, device: torch.device, data: Path | None, scaling: Scaling | None) -> Windows:
+    windows = _settings(config, data).open_for("test", config.model.nt_cond, horizon, device, scaling)
     if len(windows) == 0 or windows.length < config.model.nt_cond + horizon:
         raise UserError(f"the test sequences are too short for --horizon {horizon}: give a shorter one")
     require_shape(config.model, windows.shape)
@@ -166,7 +171,10 @@ def _score(
     curves = score_forecasts(model, windows, protocol, horizon, batch_size, progress, watch)
     horizons = sorted({k for k in protocol.horizons if k <= horizon} | {horizon})
     scores = {
-        predictor: {name: {str(k): mean_up_to(curve, k) for k in horizons} for name, curve in values.items()}
+        predictor: {
+            name: {str(k): mean_up_to(curve, k, protocol.metrics[name].root) for k in horizons}
+            for name, curve in values.items()
+        }
         for predictor, values in curves.items()
     }
     result: dict[str, Any] = {"scores": scores, "curves": curves, "labels": protocol.labels()}

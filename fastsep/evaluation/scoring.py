@@ -5,6 +5,7 @@ Letters: B batch, P permutations of objects, n conditioning frames, h forecast h
 
 from __future__ import annotations
 
+import math
 import time
 from collections import defaultdict
 
@@ -73,7 +74,8 @@ def score_forecasts(
         watch.lap("scores")
     curves: Curves = defaultdict(dict)
     for (predictor, name), total in sums.items():
-        curves[predictor][name] = (total / len(windows)).tolist()
+        mean = total / len(windows)
+        curves[predictor][name] = (mean.sqrt() if protocol.metrics[name].root else mean).tolist()
     return dict(curves)
 
 
@@ -114,8 +116,10 @@ def score_swaps(
     return dict(result)
 
 
-def mean_up_to(curve: list[float], horizon: int) -> float:
-    """The score at t+horizon as published: the mean over the predicted frames 1..horizon."""
+def mean_up_to(curve: list[float], horizon: int, root: bool = False) -> float:
+    """The score at t+horizon as published: the mean over the predicted frames 1..horizon; of squares for a ``root``."""
+    if root:
+        return math.sqrt(sum(value * value for value in curve[:horizon]) / horizon)
     return sum(curve[:horizon]) / horizon
 
 

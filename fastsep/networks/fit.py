@@ -66,7 +66,7 @@ def fit(config: ModelConfig, shape: tuple[int, ...]) -> tuple[ModelConfig, str]:
         raise UserError(
             f"the data's frames are {written(shape)}, the model takes {written(config.shape)}: {_remedy(config, shape)}"
         )
-    encoder, decoder, why = _networks(config, shape)
+    encoder, decoder, why = networks_for(config, shape)
     for role, kind in (("encoder", encoder), ("decoder", decoder)):
         require_fit(role, kind, shape[1:])
     if not config.left_open:
@@ -90,7 +90,7 @@ def require_shape(config: ModelConfig, shape: tuple[int, ...]) -> None:
         )
 
 
-def _networks(config: ModelConfig, shape: tuple[int, ...]) -> tuple[str, str, str]:
+def networks_for(config: ModelConfig, shape: tuple[int, ...]) -> tuple[str, str, str]:
     """Encoder, decoder, and why if one was picked."""
     encoder, decoder = config.encoder, config.decoder
     if encoder != "auto" and decoder != "auto":

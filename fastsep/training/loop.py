@@ -7,6 +7,7 @@ import shlex
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,6 +19,7 @@ from fastsep.data.windows import Windows
 from fastsep.drawing.strip import forecast_strip
 from fastsep.errors import UserError, first_line, is_memory_problem
 from fastsep.model import SeparableModel
+from fastsep.objective import Cells, mean_square
 from fastsep.training import distributed, draws, profiling
 from fastsep.training.agreement import same_data, same_machine, same_run, same_settings
 from fastsep.training.checkpoint import Checkpoint, find_checkpoint, last_good, load_weights, save_checkpoint
@@ -26,6 +28,7 @@ from fastsep.training.data_record import record_data
 from fastsep.training.distributed import World
 from fastsep.training.log import Log, Silence
 from fastsep.training.opening import open_data
+from fastsep.training.pace import settle_pace
 from fastsep.training.precision import resolve_device, resolve_precision
 from fastsep.training.room import TRAINING, require_room
 from fastsep.training.run_directory import check_new, create_run, identity, load_config, training_lock, update_config
@@ -51,7 +54,7 @@ def train(config: Config, run: Path, show_progress: bool = True) -> None:
     trainer = Trainer(config, run, show_progress)
     with signals.held(), _alone_in(run, world, make=True):  # a signal now would leave a run without a checkpoint
         if world.is_first:
-            create_run(run, trainer.config, world.agents)
+            create_run(run, trainer.config, trainer.windows.scaling, world.agents)
         world.barrier()
         same_run(world, run)
         trainer.fit()
@@ -103,7 +106,8 @@ def _alone_in(run: Path, world: World, make: bool = False) -> AbstractContextMan
 class Trainer:
     """A model in training: made from a config, moved by ``fit``.
 
-    Its own ``config`` is that with all that it left to the data settled.
+    Its own ``config`` is that with all that it left to the data settled. A run that is ``resumed`` keeps its networks and
+    what its frames are scaled by.
     """
 
     def __init__(self, config: Config, run: Path, show_progress: bool = True, resumed: bool = False):
@@ -119,9 +123,13 @@ class Trainer:
         if not config.model.left_open:  # not only after minutes of preparing data
             require_room(config.model, self.device, copies)
         with world.one_first():
-            self.windows, self.test_windows, self.config = open_data(config, self.device, self._say, resumed)
-        config = self.config
+            kept = run if resumed else None
+            self.windows, self.test_windows, config = open_data(config, self.device, self._say, kept)
         same_data(world, config, self.windows)
+        optim, line = settle_pace(config, len(self.windows), self.device, world.size)
+        if line:
+            self._say(line)
+        config = self.config = replace(config, optim=world.of_first(optim))  # who has less memory, too
         self.windows.share = world.rank, world.size
         require_room(config.model, self.device, copies)
         torch.manual_seed(config.run.seed)
@@ -272,7 +280,7 @@ class Trainer:
         index = torch.linspace(0, len(self.test_windows) - 1, count, device=self.device).long()
         with self.take_step.scored_weights():
             error, first = _forecast_error(self.model, self.test_windows, index)
-        return error, forecast_strip(*first)
+        return error, forecast_strip(*first, self.test_windows.mask)
 
     def _say(self, line: str) -> None:
         if self.show_progress:
@@ -304,4 +312,5 @@ def _forecast_error(model: SeparableModel, windows: Windows, index: Tensor) -> t
     forecast = model.forecast(video[:, :n], video.shape[1] - n)
     model.train()
     truth = video[:, n:]
-    return (forecast - truth).square().mean().item(), (truth[0].cpu(), forecast[0].cpu())
+    error = mean_square(forecast, truth, Cells.of(windows.mask))
+    return error.item(), (truth[0].cpu(), forecast[0].cpu())

@@ -1,8 +1,8 @@
 """Run directories: whose they are, what settings they were started with, and who trains in them now.
 
 ``run.json`` names the run; a checkpoint belongs to it when its manifest carries the same name. Nothing in a run
-directory but ``run.json``, ``config.json``, ``data.json``, ``choices.json``, the run's own checkpoints, log, scores and
-figures is ever counted, loaded, deleted or written over.
+directory but ``run.json``, ``config.json``, ``data.json``, ``scaling.json``, ``choices.json``, the run's own
+checkpoints, log, scores and figures is ever counted, loaded, deleted or written over.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from pathlib import Path
 
 from fastsep.config import Config
 from fastsep.config_file import from_json, to_json
+from fastsep.data.scaling import NAME as SCALING
+from fastsep.data.scaling import Scaling
 from fastsep.errors import UserError
 from fastsep.files import make_directory, write_problem, write_text
 from fastsep.locks import holder, lock
@@ -56,8 +58,8 @@ def check_new(run: Path) -> None:
         raise UserError(f"{run} already holds a run: continue it with --resume {run}, or {_OTHER_OUT}")
 
 
-def create_run(run: Path, config: Config, launchers: Iterable[str] = ()) -> None:
-    """Start a run in ``run``: its identity and its ``config.json``.
+def create_run(run: Path, config: Config, scaling: Scaling | None = None, launchers: Iterable[str] = ()) -> None:
+    """Start a run in ``run``: its identity, what its frames are scaled by, and its ``config.json``.
 
     Args:
         launchers: the torchruns of all ranks, if any.
@@ -68,8 +70,11 @@ def create_run(run: Path, config: Config, launchers: Iterable[str] = ()) -> None
     check_new(run)
     try:
         make_directory(run)
-        (run / _DATA).unlink(missing_ok=True)  # of a start that came to no checkpoint
+        for name in (_DATA, SCALING):  # of a start that came to no checkpoint
+            (run / name).unlink(missing_ok=True)
         _write_identity(run, Identity(uuid.uuid4().hex, launchers=tuple(sorted(launchers))))
+        if scaling is not None:
+            scaling.write(run)
         write_text(run / _SETTINGS, to_json(config, run))
     except OSError as error:
         raise write_problem(run / _SETTINGS, error, _OTHER_OUT) from None

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from fastsep.data import DATASETS
 from fastsep.data.chairs.settings import Chairs
 from fastsep.data.mnist.settings import MovingMNIST
 from fastsep.data.sst.files import write_zone
@@ -15,13 +14,14 @@ from fastsep.drawing.gallery import APPEARANCES
 from fastsep.evaluation.forecasting import Batch
 from fastsep.evaluation.metrics import ssim
 from fastsep.evaluation.protocols import PROTOCOLS
+from fastsep.presets import PRESETS
 
 CPU = torch.device("cpu")
 ZONES = (17, 20)
 
 
-def test_every_data_set_has_a_protocol_and_an_appearance():
-    assert set(PROTOCOLS) == set(DATASETS) == set(APPEARANCES)
+def test_every_published_data_set_has_a_protocol_and_an_appearance():
+    assert set(PROTOCOLS) == {preset().data.name for preset in PRESETS.values()} == set(APPEARANCES)
 
 
 def test_horizons_are_the_papers():

@@ -1,0 +1,73 @@
+"""Settings of your own frames."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from fastsep.data.base import DataConfig, Padding, Split
+from fastsep.settings import AT_RESUME, Pattern, Range
+
+if TYPE_CHECKING:
+    import torch
+
+    from fastsep.data.scaling import Scaling
+    from fastsep.data.windows import Windows
+
+_MOST_FILES = 256
+"""That tell data apart; of more, so many are taken evenly."""
+
+
+@dataclass(frozen=True)
+class Frames(DataConfig):
+    """Your own frames: HDF5, NetCDF, Zarr, .npy, .npz, a folder of .npy, or the HDF5 layout of The Well."""
+
+    name: ClassVar[str] = "frames"
+    module: ClassVar[str] = "fastsep.data.frames.reader"
+
+    data: Annotated[Path | None, AT_RESUME] = None
+    """File or folder of the frames."""
+    variable: Annotated[tuple[str, ...], Pattern(r"[^\0]+", "names of variables")] = ()
+    """Variables of the file, stacked as channels [the only one that can be frames]."""
+    layout: Annotated[str | None, Pattern(r"[ntchwp]{2,5}", "axes in order, of n, t, c, h, w and p, such as nthw")] = (
+        None
+    )
+    """Axes in order: n sequences, t time, c channels, h height, w width, p points [by their number]."""
+    scale: Literal["minmax", "standard", "none"] = "minmax"
+    """Each channel, by the training part alone: to 0..1, to mean 0 and deviation 1, or not at all."""
+    fill: Literal["none", "linear"] = "none"
+    """What takes the place of values that are missing now and then: nothing, or the line between their neighbours in
+    time (at the ends the nearest). Cells that are missing at all times are left out by themselves."""
+    split: Literal["auto", "sequences", "time"] = "auto"
+    """What tests: the last sequences, or the last frames of each; auto takes sequences if there are several."""
+    test_share: Annotated[float, Range(0.0001, 0.9)] = 0.2
+    """Share of the sequences, or of the frames of each, that tests."""
+    test_windows: Annotated[int, Range(1, 10_000_000)] = 2_000
+    """Test windows that are scored at most, spread evenly over all that there are."""
+    every: Annotated[int, Range(1, 1_000_000)] = 1
+    """Keep every K-th frame."""
+
+    def files(self) -> list[Path]:
+        if self.data is None or not self.data.is_dir():
+            return [self.data] if self.data else []
+        found = sorted(Path(folder) / name for folder, _, names in os.walk(self.data) for name in names)
+        count = min(len(found), _MOST_FILES)
+        return [found[i * len(found) // count] for i in range(count)]
+
+    def open(self, split: Split, cond: int, pred: int, device: torch.device, seed: int = 0) -> Windows:
+        return self.open_for(split, cond, pred, device)
+
+    def open_for(
+        self,
+        split: Split,
+        cond: int,
+        pred: int,
+        device: torch.device,
+        scaling: Scaling | None = None,
+        padding: Padding | None = None,
+    ) -> Windows:
+        from fastsep.data.frames.reader import open_windows
+
+        return open_windows(self, split, cond, pred, device, scaling, padding)
