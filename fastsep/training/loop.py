@@ -106,8 +106,8 @@ def _alone_in(run: Path, world: World, make: bool = False) -> AbstractContextMan
 class Trainer:
     """A model in training: made from a config, moved by ``fit``.
 
-    Its own ``config`` is that with all that it left to the data settled. A run that is ``resumed`` keeps its networks and
-    what its frames are scaled by.
+    Its own ``config`` is that with all that it left to the data settled. A run that is ``resumed`` keeps its networks
+    and what its frames are scaled by.
     """
 
     def __init__(self, config: Config, run: Path, show_progress: bool = True, resumed: bool = False):
