@@ -58,6 +58,9 @@ class OptimConfig(Settings):
     accumulate: Annotated[int, Range(1, 10_000_000)] = 1
     """Micro-batches that a step's sequences are split into: less memory, the same gradient (each micro-batch has its
     own batch-norm statistics, though)."""
+    norm_over: Literal["rank", "all"] = "rank"
+    """What batch norm takes statistics of where several processes train: each one's own rows of a batch, which is
+    faster, or the whole batch, which gives what one process would."""
     epochs: Annotated[int | None, Range(1, MAX_STEPS), AT_RESUME] = 100
     """Passes over the training windows."""
     steps: Annotated[int | None, Range(1, MAX_STEPS), AT_RESUME] = None

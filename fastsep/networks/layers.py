@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fastsep.networks.convolutions import DoublingConv2d, EntryConv2d, ExitConv2d, JoinConv2d, Pending, conv3
-from kernels.call_norm import call_norm
+from kernels.call_norm import Gather, call_norm
 
 LEAKY_SLOPE = 0.2
 
@@ -26,6 +26,9 @@ class CallBatchNorm2d(nn.BatchNorm2d):
     came in order. Evaluation: plain batch norm with the running statistics. Parameters and buffers are those of
     ``nn.BatchNorm2d``.
     """
+
+    gather: Gather | None = None
+    """Where several processes share a batch: what collects their statistics (see ``call_norm``)."""
 
     def forward(self, x: Tensor, calls: int = 1, slope: float = 1.0, conv_bias: Tensor | None = None) -> Tensor:
         """Normalise and activate ``x``.
@@ -44,7 +47,14 @@ class CallBatchNorm2d(nn.BatchNorm2d):
             return activate(F.batch_norm(x, *statistics, self.weight, self.bias, False, 0.0, self.eps), slope)
         self.num_batches_tracked.add_(calls)
         settings = {"momentum": self.momentum, "eps": self.eps, "slope": slope, "conv_bias": conv_bias}
-        return call_norm(x, self.weight, self.bias, *statistics, calls, **settings)
+        return call_norm(x, self.weight, self.bias, *statistics, calls, gather=self.gather, **settings)
+
+
+def share_norms(model: nn.Module, gather: Gather) -> None:
+    """Let the batch norms of ``model`` take the statistics of all processes together."""
+    for module in model.modules():
+        if isinstance(module, CallBatchNorm2d):
+            module.gather = gather
 
 
 class Block(nn.Module):

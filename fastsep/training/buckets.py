@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from fastsep.training.distributed import World, lost_others
+from fastsep.training.distributed import World
 
 _BYTES = 25 << 20
 """Large enough for the full speed of a link, small enough that the first one leaves early."""
@@ -43,11 +43,7 @@ class Buckets:
             bucket.missing = len(bucket.parameters)
 
     def finish(self) -> None:
-        """Put the averages into ``grad``. On a GPU the stream waits for them, the host does not.
-
-        Raises:
-            LostError: another rank is gone.
-        """
+        """Put the averages into ``grad``. On a GPU the stream waits for them, the host does not."""
         self._begun = False
         if not self._buckets:
             self._make()
@@ -105,12 +101,10 @@ class _Bucket:
 
     def send(self) -> None:
         torch._foreach_copy_(self._views, [parameter.grad for parameter in self.parameters])
-        with lost_others():
-            self.work = dist.all_reduce(self._flat, async_op=True)
+        self.work = dist.all_reduce(self._flat, async_op=True)
 
     def finish(self, ranks: int) -> None:
-        with lost_others():
-            self.work.wait()
+        self.work.wait()
         self.work = None
         self._flat /= ranks
         for parameter, view in zip(self.parameters, self._views, strict=True):

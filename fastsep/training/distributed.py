@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed._functional_collectives import all_gather_tensor, wait_tensor
 
 from fastsep.errors import ToldElsewhere, UserError, first_line, speak
 from fastsep.signals import Request, Stopped
@@ -77,15 +78,20 @@ class World:
     def average(self, values: Tensor) -> Tensor:
         """The mean of ``values`` over the ranks, in place."""
         if self.joined:
-            with lost_others():
-                dist.all_reduce(values)
+            dist.all_reduce(values)
             values /= self.size
         return values
+
+    def stack(self, values: Tensor) -> Tensor:
+        """``values`` of every rank, (...) -> (size, ...); compilers and CUDA graphs can trace it."""
+        if not self.joined:
+            return values[None]
+        return wait_tensor(all_gather_tensor(values[None].contiguous(), 0, dist.group.WORLD))
 
     def spread(self, tensors: Sequence[Tensor]) -> None:
         """Overwrite ``tensors`` by those of rank 0."""
         if self.joined:
-            with lost_others(), torch.no_grad():
+            with torch.no_grad():
                 for tensor in tensors:
                     dist.broadcast(tensor, 0)
 
@@ -94,8 +100,7 @@ class World:
         if not self.joined:
             return value
         values = [value]
-        with lost_others():
-            dist.broadcast_object_list(values, 0)
+        dist.broadcast_object_list(values, 0)
         return values[0]
 
     def gather(self, value: T) -> list[T]:
@@ -103,8 +108,7 @@ class World:
         if not self.joined:
             return [value]
         values: list[Any] = [None] * self.size
-        with lost_others():
-            dist.all_gather_object(values, value)
+        dist.all_gather_object(values, value)
         return values
 
     def same(self, value: T, difference: Callable[[int, T, T], str]) -> None:
@@ -135,12 +139,10 @@ class World:
         if not self.joined:
             return lambda: request.signum
         signum = torch.tensor(request.signum)
-        with lost_others():
-            work = dist.all_reduce(signum, dist.ReduceOp.MAX, async_op=True)
+        work = dist.all_reduce(signum, dist.ReduceOp.MAX, async_op=True)
 
         def outcome() -> int:
-            with lost_others():
-                work.wait()
+            work.wait()
             return int(signum)
 
         return outcome
@@ -182,9 +184,15 @@ def joined(patience: float) -> Iterator[World]:
         _world.barrier()  # whoever keeps the store must not be the first to go
         dist.destroy_process_group()
     except Exception as error:
+        lost = _is_lost(error)
         if not _is_first_to_fail(store):
-            raise ToldElsewhere(2 if isinstance(error, UserError) else 1) from None
-        raise
+            raise ToldElsewhere(2 if lost or isinstance(error, UserError) else 1) from None
+        if not lost:
+            raise
+        raise LostError(
+            f"rank {rank} lost another one, which died or hangs ({_reason(error)}): continue from the last checkpoint "
+            "with --resume"
+        ) from None
     except Stopped as stop:
         if not _is_first_to_fail(store):
             raise ToldElsewhere(stop.status) from None
@@ -218,16 +226,9 @@ def _meet(world: World, patience: timedelta) -> dist.Store:
     return own
 
 
-@contextmanager
-def lost_others() -> Iterator[None]:
-    """Say in one line that another rank is gone, whatever the libraries say."""
-    try:
-        yield
-    except RuntimeError as error:
-        raise LostError(
-            f"rank {dist.get_rank()} lost another one, which died or hangs ({_reason(error)}): continue from the last "
-            "checkpoint with --resume"
-        ) from None
+def _is_lost(error: Exception) -> bool:
+    """Whether a library says that another process does not answer any more."""
+    return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "/gloo/" in str(error))
 
 
 def _reason(error: Exception) -> str:

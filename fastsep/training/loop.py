@@ -138,7 +138,8 @@ class Trainer:
         if len(self.windows) < batch:
             raise UserError(f"a batch of {batch} does not fit {len(self.windows)} training windows: lower --batch-size")
         has_norm = any(isinstance(module, nn.BatchNorm2d) for module in self.model.modules())
-        if rows == config.optim.accumulate and has_norm:
+        counted = batch if config.optim.norm_over == "all" else rows
+        if counted == config.optim.accumulate and has_norm:
             raise UserError(
                 "batch norm cannot learn from one sequence at a time: set --batch-size to 2 or more, and to twice "
                 "--accumulate or more, in each process"

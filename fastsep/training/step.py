@@ -15,6 +15,7 @@ from fastsep.config import Config, Switch, Tune
 from fastsep.data.windows import Windows
 from fastsep.errors import UserError
 from fastsep.model import SeparableModel
+from fastsep.networks.layers import share_norms
 from fastsep.objective import Cells, Losses, losses, run_networks, window_ends
 from fastsep.training import draws
 from fastsep.training.adam import Adam
@@ -109,6 +110,8 @@ class TrainStep:
         self._clip_norm = None if limit is None else torch.tensor(limit, device=self.device)
         self.world = world
         self._buckets = Buckets(model.parameters(), world) if world.joined else None
+        if world.joined and config.optim.norm_over == "all":
+            share_norms(model, world.stack)
         self._micro_batches = config.optim.accumulate
         rows = world.share(config.optim.batch_size, self._micro_batches)
         self._index = torch.zeros(rows, dtype=torch.int64, device=self.device)

@@ -1,5 +1,6 @@
 """Batch norm per network call with LeakyReLU."""
 
 from kernels.call_norm.op import call_norm
+from kernels.call_norm.shared import Gather
 
-__all__ = ["call_norm"]
+__all__ = ["Gather", "call_norm"]

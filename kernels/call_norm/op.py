@@ -8,6 +8,7 @@ from torch import Tensor, library
 import kernels
 from kernels.call_norm.native import NativeCallNorm
 from kernels.call_norm.reference import call_by_call, grouped
+from kernels.call_norm.shared import Gather, SharedCallNorm
 
 BACKENDS = ("auto", "native", "call by call", "grouped", "triton")
 
@@ -26,6 +27,7 @@ def call_norm(
     eps: float = 1e-5,
     slope: float = 1.0,
     conv_bias: Tensor | None = None,
+    gather: Gather | None = None,
     backend: str = "auto",
 ) -> Tensor:
     """Batch norm of K network calls at once, each with its own statistics, then LeakyReLU.
@@ -43,6 +45,8 @@ def call_norm(
         slope: of the activation below zero; 1 is none, 0 is ReLU.
         conv_bias: like ``running_mean``: what the convolution in front left out. The norm takes any constant away
             again, so ``y`` and all derivatives are the same without it; only the running mean must have it.
+        gather: where several processes hold the images of each call, equally many: what collects a tensor of all of
+            them, (...) -> (R, ...). Statistics are then those of all images, and ``backend`` has no say.
         backend: ``auto`` (``triton`` on a GPU where it is installed, ``native`` on a CPU, ``grouped`` elsewhere),
             ``call by call`` or ``grouped`` (plain PyTorch), ``native`` (the former in place; a compiler gets the
             former) or ``triton``. ``FASTSEP_KERNELS=torch``, read at import, keeps ``auto`` off ``triton``.
@@ -57,7 +61,7 @@ def call_norm(
         raise ValueError(f"backend {backend!r}: choose one of {', '.join(BACKENDS)}")
     if x.dim() != 4 or calls < 1 or x.shape[0] % calls:
         raise ValueError(f"x has shape {tuple(x.shape)}: (calls * batch, C, H, W) with {calls} calls is needed")
-    if x.shape[0] // calls * x.shape[2] * x.shape[3] < 2:
+    if gather is None and x.shape[0] // calls * x.shape[2] * x.shape[3] < 2:
         raise ValueError(f"x has shape {tuple(x.shape)}: more than one value a channel and call is needed")
     wanted = torch.float64 if x.dtype == torch.float64 else torch.float32
     for tensor in (weight, bias, running_mean, running_var, *([] if conv_bias is None else [conv_bias])):
@@ -67,6 +71,8 @@ def call_norm(
         raise ValueError(f"momentum is {momentum}: it must lie in [0, 1)")
     conv_bias = None if conv_bias is None else conv_bias.detach()
     arguments = x, weight, bias, running_mean, running_var, conv_bias, calls, momentum, eps, slope
+    if gather is not None:
+        return SharedCallNorm.apply(*arguments, gather)
     if backend == "auto":
         on_gpu = x.device.type == "cuda"
         plain = "native" if x.device.type == "cpu" else "grouped"

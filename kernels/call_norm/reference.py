@@ -20,7 +20,7 @@ def call_by_call(
     rest = moved, running_var, weight, bias, True, momentum, eps
     parts = [F.batch_norm(call, *rest) for call in x.chunk(calls)]
     if conv_bias is not None:
-        _add_bias(running_mean.copy_(moved), conv_bias, calls, momentum)
+        add_bias(running_mean.copy_(moved), conv_bias, calls, momentum)
     y = torch.cat(parts) if calls > 1 else parts[0]
     return y if slope == 1.0 else F.leaky_relu(y, slope, inplace=True)
 
@@ -37,15 +37,15 @@ def grouped(
     var, mean = torch.var_mean(parts, dim=(1, 3, 4), correction=0)  # (K, C)
     scale = weight * torch.rsqrt(var + eps)
     shift = bias - mean * scale
-    z = parts * _spread(scale) + _spread(shift)
-    _move_running(running_mean, running_var, mean, var, parts[0, :, 0].numel(), momentum)
+    z = parts * spread(scale) + spread(shift)
+    move_running(running_mean, running_var, mean, var, parts[0, :, 0].numel(), momentum)
     if conv_bias is not None:
-        _add_bias(running_mean, conv_bias, calls, momentum)
+        add_bias(running_mean, conv_bias, calls, momentum)
     return torch.where(z > 0, z, slope * z).to(x.dtype).flatten(0, 1)
 
 
 @torch.no_grad()
-def _move_running(
+def move_running(
     running_mean: Tensor, running_var: Tensor, mean: Tensor, var: Tensor, count: int, momentum: float
 ) -> None:
     """Move the running statistics as K updates in order would, from per-call ``mean`` and biased ``var`` (K, C).
@@ -60,11 +60,11 @@ def _move_running(
 
 
 @torch.no_grad()
-def _add_bias(running_mean: Tensor, conv_bias: Tensor, calls: int, momentum: float) -> None:
+def add_bias(running_mean: Tensor, conv_bias: Tensor, calls: int, momentum: float) -> None:
     """What the mean of each call, and so the running mean, lacks where a convolution left out its bias."""
     running_mean.add_(conv_bias, alpha=1.0 - (1.0 - momentum) ** calls)
 
 
-def _spread(per_call: Tensor) -> Tensor:
+def spread(per_call: Tensor) -> Tensor:
     """(K, C) -> (K, 1, C, 1, 1)."""
     return per_call[:, None, :, None, None]

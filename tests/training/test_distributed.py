@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from rank_cases import losses_of_steps, run_training, wave100
+from rank_cases import losses_of_steps, mnist, run_training, wave100
 from ranks import run_ranks
 
 from fastsep.data.wave.files import WaveSettings
@@ -36,6 +36,14 @@ def test_losses_do_not_depend_on_the_number_of_processes(data, size, clip_norm):
         assert relative(terms, alone) < 1e-12
         assert terms == results[0][0]
         assert all(map(torch.equal, weights, results[0][1]))
+
+
+def test_shared_norms_give_what_one_process_does_and_others_do_not():
+    alone, _ = losses_of_steps(mnist(), 6)
+    (shared, _), _ = run_ranks(2, losses_of_steps, mnist(norm_over="all"), 6)
+    (own, _), _ = run_ranks(2, losses_of_steps, mnist(norm_over="rank"), 6)
+    assert relative(shared, alone) < 1e-10
+    assert relative(own, alone) > 1e-4
 
 
 def test_two_processes_leave_the_run_that_one_leaves(data, tmp_path):
