@@ -86,11 +86,6 @@ class OptimConfig(Settings):
                 f"--batch-size to {sizes}, or --accumulate to {parts}"
             )
 
-    @property
-    def micro_batch(self) -> int:
-        """Sequences that go through the networks at once, once the batch size is settled."""
-        return self.batch_size // self.accumulate
-
 
 @dataclass(frozen=True)
 class RunConfig(Settings):

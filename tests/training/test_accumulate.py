@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from rank_cases import losses_of_steps, wave100
+from ranks import run_ranks
 from step_cases import CONFIG, EAGER, make_step
 from torch.autograd.graph import saved_tensors_hooks
 
@@ -40,6 +42,13 @@ def test_micro_batches_make_the_step_of_the_large_batch(parts, optim, tolerance)
     assert losses[1] == pytest.approx(losses[0], rel=1e-6)  # sums of losses are kept in float32
     for ours, theirs in zip(steps[1].model.parameters(), steps[0].model.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
+
+
+def test_ranks_split_their_rows_too():
+    whole, _ = losses_of_steps(wave100(batch_size=8), 5)
+    for terms, _ in run_ranks(2, losses_of_steps, wave100(batch_size=8, accumulate=2), 5):
+        for ours, theirs in zip(terms, whole, strict=True):
+            assert ours == pytest.approx(theirs, rel=1e-10)
 
 
 def test_the_loss_scale_is_no_part_of_it():

@@ -8,8 +8,12 @@ from dataclasses import replace
 import pytest
 import torch
 from loop_cases import pulses_config, stop_at, weights_of
+from rank_cases import run_training, wave100
+from ranks import run_ranks
 
 from fastsep import signals
+from fastsep.data.wave.files import WaveSettings
+from fastsep.data.wave.generate import generate
 from fastsep.errors import UserError
 from fastsep.training.loop import resume, train
 from fastsep.training.profiling import Event, read_events, summarise, to_text
@@ -38,6 +42,20 @@ def test_a_traced_run_holds_the_trace_and_computes_the_same(config, tmp_path, ca
     assert "aten::" in page and page.count("\n| `") == 10 and "| in communication | 0.0% |" in page
     for ours, theirs in zip(weights_of(traced).values(), weights_of(plain).values(), strict=True):
         assert torch.equal(ours, theirs)
+
+
+def test_each_rank_traces_itself_and_averages_are_those_of_one_process(tmp_path):
+    data = generate(tmp_path, WaveSettings(10, 80), torch.device("cpu"))
+    settings = wave100(data, steps=15, ema=0.9)
+    settings = replace(settings, run=replace(settings.run, profile=True))
+    train(replace(settings, run=replace(settings.run, profile=False)), tmp_path / "one", False)
+    assert run_ranks(2, run_training, settings, tmp_path / "two") == [None, None]
+    for ours, theirs in zip(*(weights_of(tmp_path / run).values() for run in ("two", "one")), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-6)
+    for rank in (0, 1):
+        assert (tmp_path / "two" / "profile" / f"rank{rank}.pt.trace.json.gz").exists()
+        page = (tmp_path / "two" / "profile" / f"rank{rank}.md").read_text()
+        assert "| in communication | 0.0% |" not in page and "| in communication | " in page
 
 
 def test_a_run_too_short_to_trace_is_refused_before_anything_is_written(config, tmp_path):
