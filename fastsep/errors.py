@@ -19,7 +19,7 @@ class ToldElsewhere(Exception):  # noqa: N818 - no error of this process
         self.status = status
 
 
-_speaks = os.environ.get("LOCAL_RANK", "0") == "0"
+_speaks = _warns = os.environ.get("LOCAL_RANK", "0") == "0"
 
 
 def speaks() -> bool:
@@ -27,10 +27,10 @@ def speaks() -> bool:
     return _speaks
 
 
-def speak() -> None:
-    """From now on this process does."""
-    global _speaks
-    _speaks = True
+def speak(warnings: bool) -> None:
+    """From now on this process does, and gives warnings or leaves them to another."""
+    global _speaks, _warns
+    _speaks, _warns = True, warnings
 
 
 def tell(text: str) -> None:
@@ -56,5 +56,7 @@ def warn(text: str) -> None:
     """Say in one line on stderr what went wrong without ending anything; above a progress bar where there is one."""
     from tqdm import tqdm
 
+    if not _warns:
+        return
     with suppress(OSError, ValueError):  # nobody reads it
         tqdm.write(f"warning: {text}", file=sys.stderr)

@@ -29,8 +29,12 @@ def main() -> None:
     # Imported only now: --help should not wait for PyTorch.
     from fastsep.evaluation import evaluate_run
     from fastsep.evaluation.report import print_files, print_scores
+    from fastsep.training import distributed
 
-    print_files(arguments.run, evaluate_run(arguments.run, **vars(arguments.how), report=print_scores))
+    with distributed.joined() as world:
+        result = evaluate_run(arguments.run, **vars(arguments.how), report=print_scores)
+        if world.is_first:
+            print_files(arguments.run, result)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import dataclasses
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -14,6 +14,9 @@ from fastsep import cli, signals
 from fastsep.config import Config, at_resume, check_resumable
 from fastsep.errors import UserError
 from fastsep.presets import all_presets
+
+if TYPE_CHECKING:  # PyTorch is imported when it is needed
+    from fastsep.training.distributed import World
 
 _DESCRIPTION = """Train a preset into a run directory: settings, log, checkpoints, scores and figures.
 
@@ -38,18 +41,20 @@ def main() -> None:
             loop.train(config, run)
         else:
             loop.resume(run, config=config)
-        if config.run.score and world.is_first:
-            _score(config, run)
+        if config.run.score:
+            _score(config, run, world)
         if world.is_first:
             print(f"run: {run}")
 
 
-def _score(config: Config, run: Path) -> None:
+def _score(config: Config, run: Path, world: World) -> None:
     from fastsep.evaluation import evaluate_run
     from fastsep.evaluation.report import print_files, print_scores
 
     try:
-        print_files(run, evaluate_run(run, device=config.run.device, report=print_scores))
+        result = evaluate_run(run, device=config.run.device, report=print_scores)
+        if world.is_first:
+            print_files(run, result)
     except signals.Stopped as stop:
         note = f"the training is complete, score it with python -m fastsep.evaluate {shlex.quote(str(run))}"
         raise signals.Stopped(stop.signum, note) from None

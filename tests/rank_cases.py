@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -12,6 +13,7 @@ from fastsep.config import Config
 from fastsep.data.mnist.settings import MovingMNIST
 from fastsep.data.wave.settings import Wave100
 from fastsep.data.windows import TensorWindows
+from fastsep.evaluation import evaluate_run
 from fastsep.model import SeparableModel
 from fastsep.training import distributed
 from fastsep.training.loop import resume, train
@@ -70,3 +72,9 @@ def run_training(config: Config, run: Path, go_on: bool = False) -> None:
         resume(run, False, config)
     else:
         train(replace(config, run=replace(config.run, out=run)), run, False)
+
+
+def score(run: Path, batch_size: int, swap: bool = False) -> dict[str, Any]:
+    """The scores of a run, without what differs from time to time."""
+    result = evaluate_run(run, device="cpu", batch_size=batch_size, swap=swap, figures=False, progress=False)
+    return {name: value for name, value in result.items() if name != "seconds"}

@@ -15,6 +15,7 @@ from torch import Tensor
 from fastsep.data.windows import Windows
 from fastsep.model import SeparableModel
 from fastsep.progress import progress_bar
+from fastsep.training import distributed
 from fastsep.training.precision import exact_products
 from fastsep.training.room import frames_at_once
 
@@ -45,13 +46,14 @@ def forecasts(
 def batches(
     model: SeparableModel, windows: Windows, horizon: int, batch_size: int | None, label: str, progress: bool
 ) -> Iterator[Tensor]:
-    """Window numbers (B,) on the windows' device, under a progress bar."""
+    """Window numbers (B,) on the windows' device, of the batches that fall to this rank, under a progress bar."""
+    world = distributed.current()
     step = batch_size or default_batch_size(model, horizon, windows.device)
-    with progress_bar(total=len(windows), desc=label, unit="seq", disable=not progress) as bar:
-        for first in range(0, len(windows), step):
+    with progress_bar(total=len(windows), desc=label, unit="seq", disable=not progress or not world.is_first) as bar:
+        for first in range(world.rank * step, len(windows), world.size * step):
             index = torch.arange(first, min(first + step, len(windows)), device=windows.device)
             yield index
-            bar.update(len(index))
+            bar.update(min(world.size * step, len(windows) - first))
 
 
 def default_batch_size(model: SeparableModel, horizon: int, device: torch.device) -> int:

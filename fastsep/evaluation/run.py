@@ -26,6 +26,7 @@ from fastsep.files import write_problem, write_text
 from fastsep.model import SeparableModel
 from fastsep.networks import fold_norms
 from fastsep.networks.fit import require_shape
+from fastsep.training import distributed
 from fastsep.training.checkpoint import Checkpoint, load_weights, newest_checkpoint
 from fastsep.training.data_record import same_data
 from fastsep.training.log_file import read_log
@@ -47,6 +48,9 @@ def evaluate_run(
     report: Callable[[dict[str, Any]], None] | None = None,
 ) -> dict[str, Any]:
     """Score the newest checkpoint of ``run`` on the test set of its data set, in float32.
+
+    Several processes (see ``training/distributed.py``) share the windows and come to the same digits; the first one
+    reports, writes and draws.
 
     Args:
         run: run directory.
@@ -81,12 +85,15 @@ def evaluate_run(
         raise UserError(f"{config.data.name} has no ground truth for swapped sequences: evaluate without --swap")
     wanted = [horizon] if horizon else [*sorted(kind.horizons, reverse=True), config.objective.nt_pred]
     scaling = Scaling.kept(run, config.model.shape)
-    horizon, windows = _open_longest(config, wanted, target, data, scaling)
+    with distributed.current().one_first():
+        horizon, windows = _open_longest(config, wanted, target, data, scaling)
     with exact_float32():
         result = _describe(checkpoint, config, windows, target, horizon)
         result["trained_on_these_data"] = same_data(run, _settings(config, data), windows)
         protocol = kind(_settings(config, data), windows)
         result |= _score(model, windows, protocol, horizon, swap, batch_size, progress)
+        if not distributed.current().is_first:  # who writes and speaks
+            return result
         if report:
             report(result)
         _write(run, result)  # before anything is drawn, which is not what took so long

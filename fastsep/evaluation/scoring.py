@@ -15,7 +15,9 @@ from torch import Tensor
 from fastsep.data.windows import Windows
 from fastsep.evaluation.forecasting import batches, forecasts
 from fastsep.evaluation.protocols import Protocol, image_scores
+from fastsep.evaluation.sums import Sums
 from fastsep.model import SeparableModel
+from fastsep.training import distributed
 
 MODEL = "model"
 PERSISTENCE = "persistence"
@@ -57,7 +59,7 @@ def score_forecasts(
     where it has one. ``watch`` takes the times of ``forecasts`` and ``scores``.
     """
     watch = watch or Stopwatch(windows.device)
-    sums: dict[tuple[str, str], Tensor] = {}
+    sums = Sums(distributed.current())
     for batch in forecasts(model, windows, horizon, batch_size, progress):
         watch.lap("forecasts")
         scores = {
@@ -69,11 +71,10 @@ def score_forecasts(
             scores[MEAN_FRAME] = protocol.score_baseline(constant, batch)
         for predictor, values in scores.items():
             for name, score in values.items():
-                total = score.double().sum(0)  # (h,)
-                sums[predictor, name] = sums[predictor, name] + total if (predictor, name) in sums else total
+                sums.add((predictor, name), score.double().sum(0))  # (h,)
         watch.lap("scores")
     curves: Curves = defaultdict(dict)
-    for (predictor, name), total in sums.items():
+    for (predictor, name), total in sums.totals().items():
         mean = total / len(windows)
         curves[predictor][name] = (mean.sqrt() if protocol.metrics[name].root else mean).tolist()
     return dict(curves)
@@ -96,7 +97,7 @@ def score_swaps(
     """
     watch = watch or Stopwatch(windows.device)
     n, horizon = model.config.nt_cond, max(horizons)
-    sums: dict[tuple[str, int], Tensor] = {}
+    sums = Sums(distributed.current())
     for motion in batches(model, windows, horizon, batch_size, "swaps", progress):
         content = len(windows) - 1 - motion
         forecast = model.swap(windows.batch(content)[:, :n], windows.batch(motion)[:, :n], horizon)
@@ -108,10 +109,10 @@ def score_swaps(
             for k in horizons:
                 of_window = values[..., :k].mean(-1)  # (P, B)
                 best = of_window.amin(0) if metric.lower_is_better else of_window.amax(0)
-                sums[name, k] = sums[name, k] + best.sum() if (name, k) in sums else best.sum()
+                sums.add((name, k), best.sum())
         watch.lap("scores")
     result: dict[str, dict[int, float]] = defaultdict(dict)
-    for (name, k), total in sums.items():
+    for (name, k), total in sums.totals().items():
         result[name][k] = (total / len(windows)).item()
     return dict(result)
 

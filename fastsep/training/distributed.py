@@ -158,7 +158,7 @@ def current() -> World:
 
 
 @contextmanager
-def joined(patience: float) -> Iterator[World]:
+def joined(patience: float = 600.0) -> Iterator[World]:
     """Be one of the ranks within the block, if the environment says that there are some.
 
     Args:
@@ -177,7 +177,7 @@ def joined(patience: float) -> Iterator[World]:
     restarts = _number("TORCHELASTIC_RESTART_COUNT")
     world = World(rank, size, local_rank, local_size, True, restarts)
     store = _meet(world, timedelta(seconds=patience))
-    speak()  # of those that fail from here on the store knows the first
+    speak(warnings=world.is_first)  # of those that fail from here on the store knows the first
     try:
         _world = replace(world, agents=frozenset(filter(None, world.gather(_agent()))))
         yield _world

@@ -1,0 +1,32 @@
+"""Several processes share an evaluation and come to the digits of one."""
+
+import json
+
+import torch
+from rank_cases import mnist, score, wave100
+from ranks import run_ranks
+
+from fastsep.data.wave.files import WaveSettings
+from fastsep.data.wave.generate import generate
+from fastsep.training.loop import train
+
+
+def test_scores_are_the_same_to_the_last_digit(tmp_path):
+    data = generate(tmp_path / "waves", WaveSettings(20, 100), torch.device("cpu"))
+    run = tmp_path / "run"
+    train(wave100(data), run, False)
+    alone = score(run, batch_size=3)
+    (run / "metrics.json").unlink()
+    for size in (2, 4):
+        for result in run_ranks(size, score, run, 3):
+            assert result == alone
+        kept = json.loads((run / "metrics.json").read_text())
+        assert kept["scores"] == alone["scores"] and kept["curves"] == alone["curves"]
+
+
+def test_swapped_scores_are_the_same_where_ranks_are_left_without_windows(tmp_path):
+    run = tmp_path / "run"
+    train(mnist(steps=1), run, False)
+    alone = score(run, batch_size=2, swap=True)
+    for result in run_ranks(3, score, run, 2, True):  # four windows
+        assert result == alone
