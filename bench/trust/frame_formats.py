@@ -115,13 +115,13 @@ def _read(folder: Path) -> Arrays:
 # A chunk in the place of another fits its own checksum: one file is changed, with nothing of the others.
 FRAME_FORMATS = {
     "frames .npy": Format(_npy, "x.npy", _read, share=0.5),
-    "frames .npz": Format(_npz, "x.npz", _read, checked=True),
-    "frames .npz, compressed": Format(_npz_packed, "x.npz", _read, checked=True),
-    "frames HDF5, checksums of chunks": Format(_hdf5, "x.h5", _read, checked=True, share=0.3),
-    "frames HDF5, checksums of rows": Format(_hdf5_with_sums, "x.h5", _read, checked=True, share=0.3),
-    "frames HDF5 of others": Format(_hdf5_of_others, "x.h5", _read, share=0.3),
-    "frames of The Well": Format(_well, "x.h5", _read, share=0.3),
-    "frames NetCDF-4": Format(_netcdf4, "x.nc", _read, share=0.3),
+    "frames .npz": Format(_npz, "x.npz", _read, checked=True, share=0.5),
+    "frames .npz, compressed": Format(_npz_packed, "x.npz", _read, checked=True, share=0.5),
+    "frames HDF5, checksums of chunks": Format(_hdf5, "x.h5", _read, checked=True, share=0.15),
+    "frames HDF5, checksums of rows": Format(_hdf5_with_sums, "x.h5", _read, checked=True, share=0.15),
+    "frames HDF5 of others": Format(_hdf5_of_others, "x.h5", _read, share=0.15),
+    "frames of The Well": Format(_well, "x.h5", _read, share=0.15),
+    "frames NetCDF-4": Format(_netcdf4, "x.nc", _read, share=0.15),
     "frames NetCDF-3": Format(_netcdf3, "x.nc", _read, share=0.5),
     "frames Zarr 3": Format(_zarr(3), "x.zarr/zarr.json", _read, share=0.3),
     "frames Zarr 3, checksums of chunks": Format(

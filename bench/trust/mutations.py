@@ -3,7 +3,8 @@
 Whatever was changed, reading ends in one of two ways: one line that says what is wrong, or numbers that are finite and,
 where checksums cover them, those that were written. Never a traceback, a crash, a hang or a new file. Each mutation has
 a number, and is the same whenever it is tried. ``python -m bench.trust.mutations 3000`` tries as many and prints the
-counts, ``python -m bench.trust.mutations "wave.h5" 17`` a single one.
+counts, with names of kinds after it those of these kinds; ``python -m bench.trust.mutations "wave.h5" 17`` a single
+one.
 """
 
 from __future__ import annotations
@@ -191,8 +192,8 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "kind"
-        if len(sys.argv) == 2:
-            print(json.dumps(try_mutations(int(sys.argv[1]), Path(folder)), indent=1))
+        if sys.argv[1].isdigit():
+            print(json.dumps(try_mutations(int(sys.argv[1]), Path(folder), sys.argv[2:]), indent=1))
         else:
             name, number = sys.argv[1], int(sys.argv[2])
             good = prepare(FORMATS[name], place)

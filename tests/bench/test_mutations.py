@@ -21,18 +21,23 @@ import torch
 from bench.trust import mutations
 from bench.trust.format import Format
 from bench.trust.formats import FORMATS
+from bench.trust.frame_formats import FRAME_FORMATS
 from bench.trust.mutations import prepare, try_mutations
 from fastsep.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 
 
-def run_mutations(count: int) -> None:
-    """In a process of its own, which has no threads that the forks would lack."""
-    command = [sys.executable, "-m", "bench.trust.mutations", str(count)]
+def mutations_of(count: int, *names: str) -> dict[str, int]:
+    """Counts of what happened, in a process of its own, which has no threads that the forks would lack."""
+    command = [sys.executable, "-m", "bench.trust.mutations", str(count), *names]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr[-8000:]
-    counts = json.loads(done.stdout)
+    return json.loads(done.stdout)
+
+
+def run_mutations(count: int) -> None:
+    counts = mutations_of(count)
     assert abs(counts["mutations"] - count) < len(FORMATS) and counts["kinds"] == len(FORMATS)
     assert counts["refused"] > count / 4 and counts["read as written"] > count / 20
 
@@ -44,6 +49,13 @@ def test_a_few_thousand_changed_files():
 @pytest.mark.slow
 def test_a_hundred_thousand_changed_files():
     run_mutations(100_000)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FRAME_FORMATS)
+def test_two_thousand_changed_files_of_frames(name: str) -> None:
+    counts = mutations_of(2_000, name)
+    assert counts["mutations"] == 2_000 and counts["refused"] > 500
 
 
 def make(folder: Path) -> None:

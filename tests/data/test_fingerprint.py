@@ -50,3 +50,30 @@ def test_what_is_made_in_memory_has_none():
 
 def test_absent_files_are_left_to_the_reader(tmp_path):
     assert fingerprint(Chairs(data=tmp_path / "absent.npy")).startswith("sha256:")
+
+
+def test_files_of_a_folder_count_in_natural_order(tmp_path):
+    for number in range(12):
+        write(tmp_path / "a" / f"x{number}.npy", 100, number)
+        write(tmp_path / "b" / f"run-{number}.npy", 100, number)
+        write(tmp_path / "c" / f"x{11 - number}.npy", 100, number)
+    a, b, c = (fingerprint(Chairs(data=tmp_path / name)) for name in "abc")
+    assert a == b != c
+
+
+@pytest.mark.parametrize("number", [0, 998, 999])
+def test_of_very_many_files_every_size_counts(number, tmp_path, monkeypatch):
+    from fastsep.data import fingerprint as module
+
+    monkeypatch.setattr(module, "_FILES", 100)
+    for k in range(1000):
+        write(tmp_path / "store" / str(k // 100) / str(k % 100), 10, k)
+    known = fingerprint(Chairs(data=tmp_path / "store"))
+    assert known == fingerprint(Chairs(data=tmp_path / "store"))
+    path = tmp_path / "store" / str(number // 100) / str(number % 100)
+    path.write_bytes(path.read_bytes() + b"x")
+    assert fingerprint(Chairs(data=tmp_path / "store")) != known
+
+
+def test_an_empty_folder_has_a_fingerprint(tmp_path):
+    assert fingerprint(Chairs(data=tmp_path)).startswith("sha256:")

@@ -14,7 +14,7 @@ from fastsep.data.frames.opening import open_source
 from fastsep.errors import UserError
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     writer=st.sampled_from(sorted(WRITERS)), layout=st.sampled_from(LAYOUTS), dtype=st.sampled_from(TYPES),
     part=st.tuples(st.integers(0, 2), st.integers(0, 6), st.integers(1, 7)), seed=st.integers(0, 9),

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from fastsep.data.formats.listing import natural_key
 from fastsep.data.formats.reading import reading
 from fastsep.data.frames.array import REMEDY, Contents
 from fastsep.data.frames.choice import choose
-from fastsep.data.frames.files import natural_key
 from fastsep.data.frames.hdf5 import open_hdf5
 from fastsep.data.frames.joined import JoinedSource
 from fastsep.data.frames.npy import open_npy

@@ -29,8 +29,11 @@ def open_netcdf3(path: Path) -> Contents:
             if start.read(4) == LONG:
                 raise UserError(f"{path} is NetCDF-5: convert it with nccopy -k nc4 {path.name} NEW")
         file = optional("scipy.io", "NetCDF-3").netcdf_file(path, mmap=True)
-        arrays = tuple(_array(path, name, variable) for name, variable in file.variables.items())
-    return Contents(path, _WHAT, arrays, lambda: _close(file))
+        variables = dict(file.variables)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # it stays mapped as long as its arrays are in use
+            file.close()
+        return Contents(path, _WHAT, tuple(_array(path, name, one) for name, one in variables.items()))
 
 
 def _array(path: Path, name: str, variable: Any) -> Array:
@@ -49,9 +52,3 @@ def _array(path: Path, name: str, variable: Any) -> Array:
 
 def _plain(value: Any) -> Any:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else np.asarray(value)
-
-
-def _close(file: Any) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # it stays mapped as long as its arrays are in use
-        file.close()

@@ -42,7 +42,7 @@ class Source:
     chunk: tuple[int, int] = (1, 1)
     """Sequences and frames that are cheap to read together, as the file is laid out; (1, 1) where all are."""
     files: tuple[Path, ...] = ()
-    """That it consists of, in a fixed order."""
+    """That it consists of, in a fixed order; of a Zarr store its folder."""
     layout: str = ""
     """The axes as they were read, such as ``nthw``."""
     dims: Mapping[str, str] = {}

@@ -21,10 +21,10 @@ from typing import Any
 
 import numpy as np
 
+from fastsep.data.formats.listing import natural_key
 from fastsep.data.formats.optional import optional
 from fastsep.data.formats.reading import reading
 from fastsep.data.frames.array import REMEDY, Array, Contents, Index
-from fastsep.data.frames.files import natural_key
 from fastsep.data.residency import require_memory
 
 MARKS = ("zarr.json", ".zarray", ".zgroup", ".zmetadata")
