@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+import tyro
+
 from fastsep import cli
 from fastsep.settings import Range, Settings
 
@@ -17,7 +19,7 @@ class Arguments(Settings):
     Load a .pt2 with torch.export.load(FILE).module(), a .onnx with ONNX Runtime. It takes as many frames as the run
     conditions on and says so, with names and units, in fastsep.json within the .pt2 or in the .onnx file's metadata."""
 
-    run: cli.Positional[Path]
+    run: Annotated[cli.Positional[Path], tyro.conf.arg(metavar="RUN")]
     """Run directory, as training wrote it."""
     out: Path
     """File to write, .pt2 or .onnx."""

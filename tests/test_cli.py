@@ -14,7 +14,7 @@ from command_line import run_command
 from fastsep import cli
 
 COMMANDS = (
-    "train", "evaluate", "export", "gen_wave", "gen_mnist", "gen_example", "prepare_chairs", "prepare_sst",
+    "train", "evaluate", "forecast", "export", "gen_wave", "gen_mnist", "gen_example", "prepare_chairs", "prepare_sst",
     "import_official",
 )  # fmt: skip
 ROOT = Path(__file__).parents[1]

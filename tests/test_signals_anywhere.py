@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import signal
 import sys
+import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 import xarray
 from command_line import run_command
 from PIL import Image
+from run_cases import HOLES, WITH_HOLES, lively_run
 from test_evaluate import make_run
 
 from fastsep.config import Config, ModelConfig, ObjectiveConfig
@@ -19,7 +22,8 @@ from fastsep.data.wave.settings import Wave100
 
 SOURCE = str(Path(__file__).parents[1] / "fastsep")
 Ended = tuple[int, str, str]  # exit status, stdout, stderr
-PLACES = [8, pytest.param(200, marks=pytest.mark.slow)]  # of each command, spread over all that it calls
+slow = partial(pytest.param, marks=pytest.mark.slow)
+PLACES = [8, slow(200)]  # of each command, spread over all that it calls
 
 
 def wave(home: Path) -> list[list]:
@@ -73,11 +77,32 @@ def evaluation(home: Path) -> list[list]:
     return [[*small, "--horizon", 3], [*small, "--horizon", 5]]
 
 
+def forecast(home: Path) -> list[list]:
+    run, out = lively_run(home / "run", WITH_HOLES, HOLES), home / "out"
+    np.save(home / "frames.npy", HOLES.unscale(np.random.RandomState(0).rand(5, 2, 2, 4, 5).astype(np.float32)))
+    small = ["forecast", run, home / "frames.npy", "--device", "cpu", "--out"]
+    return [[*small, out / "f.nc", "--horizon", 2], [*small, out / "f.nc", "--horizon", 3]]
+
+
+def forecast_npz(home: Path) -> list[list]:
+    return [[word if word != home / "out" / "f.nc" else home / "out" / "f.npz" for word in c] for c in forecast(home)]
+
+
+def export(home: Path) -> list[list]:
+    run = lively_run(home / "run", WITH_HOLES, HOLES)
+    return [["export", run, "--out", home / "out" / "m.pt2", "--horizon", horizon] for horizon in (2, 3)]
+
+
 def snapshot(folder: Path) -> dict[str, bytes | None]:
-    """Names and contents; scores without the seconds that they took."""
+    """Names and contents; scores without the seconds that they took, programs, whose bytes differ, as what they are."""
     files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     if "metrics.json" in files:
         files["metrics.json"] = files["metrics.json"].split(b'"seconds"')[0]
+    if "m.pt2" in files:
+        with zipfile.ZipFile(folder / "m.pt2") as program:
+            assert program.testzip() is None
+            (facts,) = (name for name in program.namelist() if name.endswith("fastsep.json"))
+            files["m.pt2"] = program.read(facts)
     return files
 
 
@@ -114,7 +139,10 @@ def _outside_of_the_command():
 
 @pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("places", PLACES)
-@pytest.mark.parametrize("command", [wave, wave_pt, mnist, example, chairs, sst, evaluation])
+@pytest.mark.parametrize(
+    "command",
+    [wave, wave_pt, mnist, example, chairs, sst, evaluation, forecast, *(slow(c) for c in (forecast_npz, export))],
+)
 def test_a_signal_leaves_the_old_files_or_the_new_ones(command, places: int, tmp_path: Path, capsys) -> None:
     first, second = command(tmp_path)
     assert run_command(*second, capsys=capsys)[0] == 0

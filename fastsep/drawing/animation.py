@@ -95,6 +95,41 @@ def animate_points(cond: Tensor, truth: Tensor, forecast: Tensor, appearance: Ap
     return path
 
 
+def animate_future(cond: Tensor, forecast: Tensor, appearance: Appearance, path: Path) -> Path:
+    """A forecast that nothing is compared with: frames (n, C, *space), then (h, C, *space), images or points alike.
+    Writes a GIF."""
+    n, frames = len(cond), torch.cat([cond, forecast]).float().cpu()
+    low, high = limits_of(frames, appearance)
+    is_image = frames.ndim == 4
+    figure = new_figure(*((3.9, 3.4) if is_image else (7.6, 3.0)))
+    axis = figure.subplots()
+    if is_image:
+        shown = axis.imshow(picture(frames[0]), cmap=colour_map(appearance.colours), vmin=low, vmax=high)
+        axis.set_xticks([])
+        axis.set_yticks([])
+        if frames.shape[1] != 3:
+            figure.colorbar(shown, ax=axis, aspect=20, pad=0.02, shrink=0.8).set_label(appearance.quantity)
+    else:
+        (line,) = axis.plot(frames[0, 0], ".-", linewidth=0.6, markersize=4)
+        pad = 0.05 * (high - low) + 1e-6
+        axis.set_ylim(low - pad, high + pad)
+        axis.set_xlabel("points")
+        axis.set_ylabel(appearance.quantity)
+    _freeze(figure)
+    title = figure.suptitle("")
+    writer = PillowWriter(fps=_rate(len(frames)))
+    with whole(path) as part, writer.saving(figure, part, _DPI):
+        for t, frame in enumerate(frames):
+            if is_image:
+                shown.set_data(picture(frame))
+            else:
+                line.set_ydata(frame[0])
+                line.set_color(TRUTH if t < n else FORECAST)
+            title.set_text(f"{appearance.title}: {_when(t, n)}")
+            writer.grab_frame()
+    return path
+
+
 def _freeze(figure: Figure) -> None:
     """Lay out once: repeating it would take most of the time, and axes would move."""
     figure.suptitle("t+1")

@@ -1,0 +1,129 @@
+"""Forecasts every sequence of a file into another, a few at a time.
+
+Letters: N sequences, n conditioning frames, h forecast horizon, C channels; ``*space`` the other axes of a frame.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+
+from fastsep import __version__
+from fastsep.data.disk_space import require_space
+from fastsep.data.residency import require_memory
+from fastsep.errors import UserError
+from fastsep.files import make_directory, write_problem
+from fastsep.inference.forecaster import Forecaster, load
+from fastsep.inference.given import Given, open_given
+from fastsep.inference.outputs import Plan, output_of
+from fastsep.progress import progress_bar
+from fastsep.training.room import frames_at_once
+
+_OTHER_OUT = "choose another --out"
+
+
+def forecast_file(
+    run: Path,
+    data: Path,
+    out: Path,
+    horizon: int,
+    motion: Path | None = None,
+    animate: Path | None = None,
+    variable: tuple[str, ...] = (),
+    layout: str | None = None,
+    every: int | None = None,
+    device: str = "auto",
+    progress: bool = True,
+) -> list[str]:
+    """Forecast ``horizon`` frames after each sequence of ``data``, in the data's units, into ``out``.
+
+    Args:
+        run: run directory.
+        data: file or folder of frames, whose last n of each sequence count.
+        out: ``.h5``, ``.npy``, ``.npz`` or ``.nc``.
+        motion: frames whose motion the forecasts take on: as many sequences as ``data`` has, or one for all.
+        animate: a ``.gif`` to draw the first sequence's forecast into.
+        variable: variables of the files, stacked as channels; by default as the run was trained.
+        layout: axes of the files; by default as the run was trained.
+        every: keep every K-th frame; by default as the run was trained.
+        device: auto, cpu, cuda or cuda:N.
+        progress: show a bar.
+
+    Returns:
+        What was done, in lines.
+
+    Raises:
+        UserError: no run, files that do not fit it, an output that cannot be written.
+    """
+    output = output_of(out)
+    if animate is not None and animate.suffix != ".gif":
+        raise UserError(f"{animate} does not end in .gif: name such a file with --animate")
+    for path in filter(None, (out, animate)):
+        for taken in filter(None, (data, motion)):
+            if path.exists() and taken.exists() and os.path.samefile(path, taken):
+                raise UserError(f"{path} is what the forecast is made from: {_OTHER_OUT}")
+    model = load(run, device)
+    with ExitStack() as stack:
+        how = variable, layout, every
+        content = _open(stack, data, model, *how)
+        other = None if motion is None else _open(stack, motion, model, *how)
+        if other is not None and other.source.sequences not in (1, content.source.sequences):
+            raise UserError(
+                f"{motion} holds {other.source.sequences} sequences, {data} {content.source.sequences}: --motion takes "
+                "as many, or one for all"
+            )
+        plan = _plan(model, content, motion, horizon, run)
+        require_memory(3 * plan.size // plan.shape[0], f"a forecast of {horizon:,} frames", "give a shorter --horizon")
+        require_space(out.parent, plan.size)
+        shown = None
+        try:
+            make_directory(out.parent)
+            with output(out, plan) as write:
+                for first, frames, future in _forecasts(model, content, other, horizon, progress):
+                    write(future)
+                    shown = (frames[0], future[0]) if first == 0 else shown
+        except OSError as error:
+            raise write_problem(out, error, _OTHER_OUT) from None
+    lines = [content.source.description, f"{out}: {plan.shape} float32, step {model.step} of {run}"]
+    if animate is not None:
+        from fastsep.inference.animate import animate_forecast
+
+        lines.append(str(animate_forecast(model.config.data.name, data, *shown, plan, animate)))
+    return lines
+
+
+def _open(stack: ExitStack, path: Path, model: Forecaster, *how) -> Given:
+    given = open_given(path, model, *how)
+    stack.callback(given.source.close)
+    return given
+
+
+def _plan(model: Forecaster, content: Given, motion: Path | None, horizon: int, run: Path) -> Plan:
+    source = content.source
+    facts = {
+        "source": f"fastsep {__version__}", "run": str(run), "step": model.step, "input": str(content.path),
+        "horizon": horizon, "nt_cond": model.nt_cond, "every": content.every,
+    }  # fmt: skip
+    facts |= {} if motion is None else {"motion": str(motion)}
+    names, units = source.names or model.scaling.names, source.units or model.scaling.units
+    return Plan((source.sequences, horizon, *model.shape), names, units, facts, source, content.every)
+
+
+def _forecasts(
+    model: Forecaster, content: Given, motion: Given | None, horizon: int, progress: bool
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Some sequences at a time: the first one's number, what they are forecast from, (b, n, C, *space), and how they
+    go on, (b, h, C, *space)."""
+    total = content.source.sequences
+    step = max(1, frames_at_once(model.config.model, model.device) // (horizon + model.nt_cond))
+    with progress_bar(total=total, desc="forecasts", unit="seq", disable=not progress) as bar:
+        for first in range(0, total, step):
+            rows = range(first, min(first + step, total))
+            frames = np.stack([content.read(row) for row in rows])
+            moving = frames if motion is None else np.stack([motion.read(row) for row in rows])
+            yield first, frames, model.swap(frames, moving, horizon)
+            bar.update(len(rows))

@@ -1,0 +1,92 @@
+"""Files of frames that are forecast: opened as the run was trained, checked against it.
+
+Letters: N sequences, n conditioning frames, C channels; ``*space`` the other axes of a frame.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fastsep.data.frames.gaps import fill_linear
+from fastsep.data.frames.kept import Kept
+from fastsep.data.frames.opening import open_source
+from fastsep.data.frames.settings import Frames
+from fastsep.data.frames.source import Source
+from fastsep.errors import UserError
+from fastsep.inference.forecaster import Forecaster
+
+_AROUND = 8
+"""Times n frames that gaps are filled from."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """A file of frames, and the last n of each sequence."""
+
+    path: Path
+    source: Source
+    count: int
+    """n."""
+    every: int
+    present: np.ndarray | None
+    """*space, bool: the cells that must hold numbers; None where all must."""
+    fills: bool
+    """Gaps become the line in time between the values around them, as in training."""
+
+    def read(self, sequence: int) -> np.ndarray:
+        """The last n frames (n, C, *space), every ``every``-th; of the only sequence, whichever is asked for.
+
+        Raises:
+            UserError: a value is missing, or the file is damaged.
+        """
+        sequence = min(sequence, self.source.sequences - 1)
+        frames = self._last(sequence, self.count)
+        present = np.ones(frames.shape[2:], bool) if self.present is None else self.present
+        broken = ~np.isfinite(frames) & present
+        if not broken.any():
+            return frames
+        if self.fills:
+            frames = self._last(sequence, min(_AROUND * self.count, -(-self.source.frames // self.every)))
+            fill_linear(Kept(self.source, self.every), sequence, frames, present)
+            return frames[-self.count :]
+        frame, channel, *cell = np.argwhere(broken)[0]
+        number = self.source.frames - 1 - (self.count - 1 - frame) * self.every
+        raise UserError(
+            f"{self.path}: {broken.sum():,} values of sequence {sequence} are missing or not finite, first in frame "
+            f"{number}, channel {channel}, at {tuple(map(int, cell))}: fill them, or leave the sequence out"
+        )
+
+    def _last(self, sequence: int, count: int) -> np.ndarray:
+        span = (count - 1) * self.every + 1
+        return np.ascontiguousarray(self.source.read(sequence, self.source.frames - span, span)[:: self.every])
+
+
+def open_given(
+    path: Path, model: Forecaster, variable: tuple[str, ...], layout: str | None, every: int | None
+) -> Given:
+    """A file or folder of frames that fits the model, read as the run was trained where the other arguments do not say.
+
+    Raises:
+        UserError: there is none, it cannot be read, or its frames do not fit.
+    """
+    trained = model.config.data
+    if isinstance(trained, Frames):
+        variable, layout, every = variable or trained.variable, layout or trained.layout, every or trained.every
+    every = every or 1
+    source = open_source(path, variable, layout)
+    needed = (model.nt_cond - 1) * every + 1
+    if source.shape != model.shape:
+        has, wants = ("x".join(map(str, shape)) for shape in (source.shape, model.shape))
+        problem = f"{source.description}: frames of {has}, the run's model takes {wants}: give such frames"
+        if len(source.shape) != len(model.shape) or sorted(source.shape) == sorted(model.shape):
+            problem += ", or say with --layout what the axes are"
+    elif source.frames < needed:
+        problem = f"{path} has {source.frames} frames a sequence, the run takes {needed}: give longer sequences"
+    else:
+        fills = isinstance(trained, Frames) and trained.fill == "linear"
+        return Given(path, source, model.nt_cond, every, model.scaling.present, fills)
+    source.close()
+    raise UserError(problem)

@@ -1,0 +1,251 @@
+"""``python -m fastsep.forecast``: what is in the file, whatever its format, and one line for what cannot be."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import xarray
+from command_line import run_command
+from PIL import Image
+from run_cases import HOLES, WITH_HOLES, lively_run
+
+import fastsep
+from fastsep.config import Config
+from fastsep.data.frames.settings import Frames
+from fastsep.training.run_directory import load_config, update_config
+
+OLD_RUN = Path(__file__).parents[1] / "fixtures" / "run_0.1.0"
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def command(capsys):
+    return lambda *arguments: run_command("forecast", *arguments, "--device", "cpu", capsys=capsys)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """Of two channels t and s of 4x3 cells, one of which is missing."""
+    return lively_run(tmp_path_factory.mktemp("runs") / "run", WITH_HOLES, HOLES)
+
+
+@pytest.fixture(scope="module")
+def frames() -> np.ndarray:
+    """(5, 7, 2, 4, 3) in the data's units."""
+    values = HOLES.unscale(np.random.RandomState(0).rand(5, 7, 2, 4, 5).astype(np.float32))
+    return values
+
+
+def write_nc(path: Path, frames: np.ndarray) -> Path:
+    """As people write them: with names, dates and coordinates, two variables."""
+    dims = ("member", "time", "lat", "lon")
+    days = np.arange("2001-02-20", "2001-02-27", dtype="datetime64[D]").astype("datetime64[ns]")
+    coordinates = {
+        "time": days, "lat": np.array([50.0, 51, 52, 53]), "area": (("lat", "lon"), np.ones((4, 3)), {"units": "m2"}),
+    }  # fmt: skip
+    variables = {
+        name: (dims, frames[:, :, k], {"units": unit}) for k, (name, unit) in enumerate((("t", "degC"), ("s", "psu")))
+    }
+    xarray.Dataset(variables, coordinates).to_netcdf(path, engine="h5netcdf")
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".h5", ".nc"])
+def test_every_format_holds_what_the_model_forecasts(suffix: str, run, frames, command, tmp_path, monkeypatch) -> None:
+    np.save(tmp_path / "frames.npy", frames)
+    model = fastsep.load(run, "cpu")
+    expected = model.forecast(frames, 3)
+    out = tmp_path / "made" / f"out{suffix}"
+    for at_once in (8192, 11, 1):  # sequences at a time: all, 2, 1
+        monkeypatch.setattr("fastsep.inference.forecast_file.frames_at_once", lambda *_, n=at_once: n)
+        status, said, errors = command(run, tmp_path / "frames.npy", "--horizon", 3, "--out", out)
+        assert status == 0, errors
+        assert f"{out}: (5, 3, 2, 4, 3) float32, step 7 of {run}" in said and "read as ntchw" in said
+        if suffix == ".nc":
+            with xarray.open_dataset(out, engine="h5netcdf") as read:
+                found = read.forecast.values
+                assert read.forecast.dims == ("sequence", "time", "channel", "y", "x")
+        elif suffix == ".h5":
+            with h5py.File(out) as read:
+                found = read["forecast"][...]
+                assert json.loads(read.attrs["units"]) == ["degC", "psu"] and read.attrs["horizon"] == 3
+        else:
+            read = np.load(out)
+            found = read if suffix == ".npy" else read["forecast"]
+            assert suffix == ".npy" or read["units"].tolist() == ["degC", "psu"]
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+        assert np.isnan(found[..., 1, 2]).all() and found.dtype == np.float32
+
+
+def test_netcdf_goes_on_with_names_units_coordinates_and_times(run, frames, command, tmp_path) -> None:
+    data = write_nc(tmp_path / "frames.nc", frames)
+    out = tmp_path / "out.nc"
+    status, _, errors = command(run, data, "--horizon", 3, "--out", out, "--variable", "t", "s")
+    assert status == 0, errors
+    expected = fastsep.load(run, "cpu").forecast(frames, 3)
+    with xarray.open_dataset(out, engine="h5netcdf") as read, xarray.open_dataset(data, engine="h5netcdf") as before:
+        np.testing.assert_allclose(read.t, expected[:, :, 0], rtol=1e-5)
+        np.testing.assert_allclose(read.s, expected[:, :, 1], rtol=1e-5)
+        assert read.t.dims == before.t.dims and (read.t.units, read.s.units) == ("degC", "psu")
+        assert [str(day)[:10] for day in read.time.values] == ["2001-02-27", "2001-02-28", "2001-03-01"]
+        np.testing.assert_array_equal(read.lat, before.lat)
+        assert read.area.units == "m2" and "area" in read.t.coords and "lon" not in read.coords
+        assert read.attrs["input"] == str(data) and read.attrs["nt_cond"] == 2
+        joined = xarray.concat([before, read], "time")  # as one record
+        assert (np.diff(joined.time) == np.timedelta64(1, "D")).all() and joined.sizes["time"] == 10
+
+
+def test_every_kth_frame_counts_from_the_last(run, frames, command, tmp_path) -> None:
+    data = write_nc(tmp_path / "frames.nc", frames)
+    how = ["--horizon", 2, "--out", tmp_path / "out.nc", "--variable", "t", "s", "--every", 3]
+    assert command(run, data, *how)[0] == 0
+    expected = fastsep.load(run, "cpu").forecast(frames[:, [3, 6]], 2)
+    with xarray.open_dataset(tmp_path / "out.nc", engine="h5netcdf") as read:
+        np.testing.assert_allclose(read.t, expected[:, :, 0], rtol=1e-5)
+        assert [str(day)[:10] for day in read.time.values] == ["2001-03-01", "2001-03-04"]
+
+
+@pytest.mark.parametrize("count", [5, 1])
+def test_motion_of_other_frames(count: int, run, frames, command, tmp_path) -> None:
+    other = frames[::-1][:count] * np.float32(0.9)
+    np.save(tmp_path / "frames.npy", frames)
+    np.save(tmp_path / "other.npy", other)
+    how = ["--horizon", 2, "--out", tmp_path / "out.npy", "--motion", tmp_path / "other.npy"]
+    assert command(run, tmp_path / "frames.npy", *how)[0] == 0
+    moving = np.ascontiguousarray(np.broadcast_to(other, frames.shape))
+    model = fastsep.load(run, "cpu")
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), model.swap(frames, moving, 2), rtol=1e-5)
+    assert not np.allclose(model.swap(frames, moving, 2), model.forecast(frames, 2), equal_nan=True)
+
+
+def own(run: Path, path: Path, **how) -> Path:
+    """The run as if trained on frames that were read so."""
+    path = lively_run(path, WITH_HOLES, HOLES)
+    update_config(path, Config(data=Frames(data=path / "absent.npy", **how), model=load_config(run).model))
+    return path
+
+
+def test_files_are_read_as_in_training(run, frames, command, tmp_path) -> None:
+    trained = own(run, tmp_path / "own", variable=("t", "s"), layout="nhwt", every=2)
+    turned = {name: frames[:, :, k].transpose(0, 2, 3, 1) for k, name in enumerate(("t", "s"))}
+    np.savez(tmp_path / "frames.npz", **turned, other=frames[..., 0, 0])
+    assert command(trained, tmp_path / "frames.npz", "--horizon", 2, "--out", tmp_path / "out.npy")[0] == 0
+    expected = fastsep.load(run, "cpu").forecast(frames[:, [4, 6]], 2)
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), expected, rtol=1e-5)
+
+
+def test_gaps_are_filled_as_in_training_or_refused(run, frames, command, tmp_path) -> None:
+    broken = frames.copy()
+    broken[3, 5, 1, 2, 0] = np.nan  # between frames 4 and 6
+    np.save(tmp_path / "frames.npy", broken)
+    how = [tmp_path / "frames.npy", "--horizon", 2, "--out", tmp_path / "out.npy"]
+    status, _, errors = command(run, *how)
+    assert status == 2 and not (tmp_path / "out.npy").exists()
+    assert "1 values of sequence 3 are missing or not finite, first in frame 5, channel 1, at (2, 0)" in errors
+    assert command(own(run, tmp_path / "run", fill="linear"), *how)[0] == 0
+    broken[3, 5, 1, 2, 0] = (frames[3, 4, 1, 2, 0] + frames[3, 6, 1, 2, 0]) / 2
+    expected = fastsep.load(run, "cpu").forecast(broken, 2)
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), expected, rtol=1e-5)
+
+
+def test_animations(run, frames, command, tmp_path) -> None:
+    np.save(tmp_path / "frames.npy", frames)
+    np.save(tmp_path / "points.npy", np.random.RandomState(0).rand(2, 4, 100))
+    for of, data, options in ((run, "frames", []), (OLD_RUN, "points", ["--layout", "ntp"])):
+        how = ["--horizon", 3, "--out", tmp_path / "out.npy", "--animate", tmp_path / f"{data}.gif", *options]
+        status, said, errors = command(of, tmp_path / f"{data}.npy", *how)
+        assert status == 0 and f"{data}.gif" in said, errors
+        with Image.open(tmp_path / f"{data}.gif") as drawn:
+            assert drawn.n_frames == 2 + 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["absent", "good.npy", "--horizon", "2", "--out", "o.npy"], "absent holds no run"),
+        (["RUN", "absent.npy", "--horizon", "2", "--out", "o.npy"], "absent.npy does not exist"),
+        (
+            ["RUN", "good.npy", "--horizon", "0", "--out", "o.npy"],
+            "set --horizon to a whole number from 1 to 1,0",
+        ),
+        (["RUN", "good.npy", "--horizon", "2", "--out", "o.txt"], "o.txt ends in none of .h5, .hdf5, .npy, .npz, .nc"),
+        (["RUN", "good.npy", "--horizon", "2", "--out", "good.npy"], "good.npy is what the forecast is made from"),
+        (["RUN", "good.npy", "--horizon", "2", "--out", "o.npy", "--motion", "two.npy"], "two.npy holds 2 sequences"),
+        (["RUN", "good.npy", "--horizon", "2", "--out", "o.npy", "--animate", "o.png"], "o.png does not end in .gif"),
+        (["RUN", "wide.npy", "--horizon", "2", "--out", "o.npy"], "frames of 2x4x4, the run's model takes 2x4x3"),
+        (["RUN", "wide.npy", "--horizon", "2", "--out", "o.npy", "--layout", "nthw"], "names 4"),
+        (["RUN", "turned.npy", "--horizon", "2", "--out", "o.npy"], "say with --layout what the axes are"),
+        (
+            ["RUN", "short.npy", "--horizon", "2", "--out", "o.npy"],
+            "has 1 frames a sequence, the run takes 2",
+        ),
+        (
+            ["RUN", "good.npy", "--horizon", "2", "--every", "7", "--out", "o.npy"],
+            "has 7 frames a sequence, the run takes 8",
+        ),
+        (["RUN", "good.npy", "--horizon", "2", "--out", "/dev/null/o.npy"], "cannot write /dev/null/o.npy"),
+        (["RUN", "good.npy", "--horizon", "2", "--out", "folder.npy"], "cannot write folder.npy (Is a directory)"),
+    ],
+)
+def test_bad_input_is_one_line(arguments, words, run, frames, command, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, values in {
+        "good": frames, "two": frames[:2], "short": frames[:, :1], "turned": frames.swapaxes(3, 4),
+        "wide": np.zeros((5, 7, 2, 4, 4)),
+    }.items():  # fmt: skip
+        np.save(f"{name}.npy", values)
+    (tmp_path / "folder.npy").mkdir()
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    status, _, errors = command(*(run if word == "RUN" else word for word in arguments))
+    assert status == 2 and words in errors and "Traceback" not in errors
+    assert len([line for line in errors.splitlines() if line.startswith("error: ")]) == 1
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".h5", ".nc"])
+def test_what_fails_half_way_leaves_the_old_file(suffix: str, run, frames, command, tmp_path, monkeypatch) -> None:
+    np.save(tmp_path / "frames.npy", frames)
+    out = tmp_path / f"out{suffix}"
+    out.write_bytes(b"before")
+    real, calls = fastsep.inference.Forecaster.swap, []
+
+    def full_disk(self, *arguments):
+        calls.append(arguments)
+        if len(calls) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(self, *arguments)
+
+    monkeypatch.setattr(fastsep.inference.Forecaster, "swap", full_disk)
+    monkeypatch.setattr("fastsep.inference.forecast_file.frames_at_once", lambda *_: 1)
+    status, _, errors = command(run, tmp_path / "frames.npy", "--horizon", 2, "--out", out)
+    assert status == 2 and "No space left on device" in errors and len(calls) == 3
+    assert out.read_bytes() == b"before"
+    assert {path.name for path in tmp_path.iterdir()} == {"frames.npy", out.name}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".h5", ".nc"])
+def test_memory_is_bounded(suffix: str, tmp_path) -> None:
+    """Ten times as many sequences take a forecast of 400 MB and not 40 MB more of memory."""
+    script = (
+        "import resource, sys; from pathlib import Path; from fastsep.inference.forecast_file import forecast_file\n"
+        "forecast_file(*map(Path, sys.argv[1:4]), horizon=1000, layout='ntp', device='cpu', progress=False)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    peaks = []
+    for sequences in (100, 1000):
+        np.save(tmp_path / "frames.npy", np.random.RandomState(0).rand(sequences, 2, 100).astype(np.float32))
+        words = [OLD_RUN, tmp_path / "frames.npy", tmp_path / f"out{suffix}"]
+        done = subprocess.run([sys.executable, "-c", script, *words], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        peaks.append(int(done.stdout) / 1024)
+    assert os.stat(tmp_path / f"out{suffix}").st_size > 400e6
+    assert peaks[1] < peaks[0] + 40
