@@ -18,7 +18,7 @@ from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, Pri
 
 import kernels
 from fastsep import signals
-from fastsep.errors import ToldElsewhere, UserError, first_line, is_memory_problem, speaks, tell
+from fastsep.errors import ToldElsewhere, UserError, first_line, is_memory_problem, leave_word, speaks, tell
 from fastsep.output import lenient_output
 from fastsep.settings import bare
 
@@ -39,9 +39,10 @@ def run(main: Callable[[], None]) -> None:
                 _check_environment()
                 main()
         except UserError as error:
-            tell(f"error: {error}")
+            tell(f"error: {error}", error.seconds_after_cause)
             status = 2
         except ToldElsewhere as other:
+            leave_word("it ended because another process did", later=60)
             status = other.status
         except (MemoryError, RuntimeError) as error:
             if not is_memory_problem(error):

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+import time
 from contextlib import suppress
 
 
 class UserError(Exception):
     """Something the user can mend: the message names the cause and the remedy in one line."""
 
+    seconds_after_cause = 0
+    """More where it follows from what went wrong in another process."""
+
 
 class ToldElsewhere(Exception):  # noqa: N818 - no error of this process
     """This process ends because another one failed, which has told the user."""
 
     def __init__(self, status: int):
-        super().__init__()
+        super().__init__(status)
         self.status = status
 
 
@@ -33,10 +38,24 @@ def speak(warnings: bool) -> None:
     _speaks, _warns = True, warnings
 
 
-def tell(text: str) -> None:
-    """Say on stderr why this process ends."""
+def tell(text: str, later: int = 0) -> None:
+    """Say on stderr why this process ends, and to torchrun, whose own report comes last (see ``leave_word``)."""
     if _speaks:
         print(text, file=sys.stderr)
+    leave_word(text, later)
+
+
+def leave_word(text: str, later: int = 0) -> None:
+    """Tell torchrun, where it has started this process, why it ends: its report names the earliest as the cause.
+
+    Args:
+        later: seconds after the cause, of what follows from it.
+    """
+    path = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    if path:
+        extra = {"py_callstack": text, "timestamp": str(int(time.time()) + later)}
+        with suppress(OSError), open(path, "w", encoding="utf-8") as file:
+            json.dump({"message": {"message": text, "extraInfo": extra}}, file)
 
 
 def is_memory_problem(error: BaseException) -> bool:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +16,10 @@ from fastsep.config import Config
 from fastsep.data.mnist.settings import MovingMNIST
 from fastsep.data.wave.settings import Wave100
 from fastsep.data.windows import TensorWindows
+from fastsep.errors import UserError
 from fastsep.evaluation import evaluate_run
 from fastsep.model import SeparableModel
-from fastsep.training import distributed
+from fastsep.training import agreement, distributed
 from fastsep.training.loop import resume, train
 from fastsep.training.step import TrainStep, Ways
 
@@ -78,3 +82,31 @@ def score(run: Path, batch_size: int, swap: bool = False) -> dict[str, Any]:
     """The scores of a run, without what differs from time to time."""
     result = evaluate_run(run, device="cpu", batch_size=batch_size, swap=swap, figures=False, progress=False)
     return {name: value for name, value in result.items() if name != "seconds"}
+
+
+def fail(how: str, config: Config, run: Path) -> None:
+    """A training in which something befalls rank 1, mostly in its fifth step."""
+    rank = distributed.current().rank
+    config = replace(config, run=replace(config.run, out=run))
+    original = TrainStep.__call__
+
+    def befallen(self, index, lr):
+        if self.done == 4 and rank == 1:
+            if how == "dies":
+                os.kill(os.getpid(), signal.SIGKILL)
+            elif how == "raises":
+                raise UserError("rank 1 has had enough")
+            elif how == "hangs":
+                time.sleep(3600)
+            elif how == "is asked to stop":
+                signal.raise_signal(signal.SIGTERM)
+        original(self, index, lr)
+
+    TrainStep.__call__ = befallen
+    if rank == 1 and how == "has other settings":
+        config = replace(config, optim=replace(config.optim, lr=1.0, clip_norm=2.0))
+    if rank == 1 and how == "has other data":
+        agreement.fingerprint = lambda data: "another"
+    if rank == 1 and how == "sees no run":
+        agreement.identity = lambda run: None
+    train(config, run, False)

@@ -8,53 +8,60 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
-import socket
+import time
 from collections.abc import Callable
+from datetime import timedelta
 from multiprocessing.connection import Connection
 from typing import Any
 
+import torch
+from torch.distributed import TCPStore
+
+from fastsep.signals import Stopped
 from fastsep.training.distributed import joined
 
-_SECONDS = 60
+_START = 60.0  # seconds, on a busy machine
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["rank_cases", "fastsep.training.loop", "fastsep.evaluation", "numba"])
+_context.set_forkserver_preload(["rank_cases", "fastsep.training.loop", "fastsep.evaluation"])
 
 
-def run_ranks(size: int, function: Callable[..., Any], *arguments: Any) -> list[Any]:
-    """What ``function(*arguments)`` returned on each of ``size`` ranks; an exception in its place where it raised."""
+def run_ranks(size: int, function: Callable[..., Any], *arguments: Any, patience: float = 20.0) -> list[Any]:
+    """What ``function(*arguments)`` returned on each of ``size`` ranks; an exception in its place where it raised.
+
+    A signal that stopped it is a text, a rank that was killed an EOFError, one that hangs a TimeoutError.
+
+    Args:
+        patience: seconds that a rank waits for the others.
+    """
+    # Kept here as torchrun's agent does, so that it outlives any rank.
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False, timeout=timedelta(seconds=patience))
     pipes, processes = [], []
-    port = free_port()
     for rank in range(size):
         reader, writer = _context.Pipe(duplex=False)
-        process = _context.Process(target=_run, args=(writer, rank, size, port, function, arguments), daemon=True)
+        place = environment(rank, size, store.port)
+        process = _context.Process(target=_run, args=(writer, place, patience, function, arguments), daemon=True)
         process.start()
         writer.close()
         pipes.append(reader)
         processes.append(process)
+    deadline = time.monotonic() + 2 * patience + (_START if patience > 10 else 0)
     try:
-        return [_receive(pipe) for pipe in pipes]
+        return [_receive(pipe, deadline) for pipe in pipes]
     finally:
         for process in processes:
-            process.join(_SECONDS)
-            if process.is_alive():
-                process.kill()
-
-
-def free_port() -> int:
-    """A port of this machine that nobody listens at."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+            process.join(max(0.0, deadline - time.monotonic()))
+            process.kill()
 
 
 def environment(rank: int, size: int, port: int) -> dict[str, str]:
     """What torchrun tells a rank on one machine."""
     place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size, "MASTER_PORT": port}
-    return {"MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1", **{name: str(value) for name, value in place.items()}}
+    agent = {"MASTER_ADDR": "127.0.0.1", "TORCHELASTIC_USE_AGENT_STORE": "True"}
+    return agent | {name: str(value) for name, value in place.items()}
 
 
-def _receive(pipe: Connection) -> Any:
-    if not pipe.poll(_SECONDS):
+def _receive(pipe: Connection, deadline: float) -> Any:
+    if not pipe.poll(max(0.0, deadline - time.monotonic())):
         return TimeoutError("a rank hangs")
     try:
         return pickle.loads(pipe.recv_bytes())
@@ -62,14 +69,14 @@ def _receive(pipe: Connection) -> Any:
         return error
 
 
-def _run(pipe: Connection, rank: int, size: int, port: int, function: Callable[..., Any], arguments: tuple) -> None:
-    import torch
-
+def _run(pipe: Connection, place: dict[str, str], patience: float, function: Callable[..., Any], arguments: tuple):
     torch.set_num_threads(1)
-    os.environ.update(environment(rank, size, port))
+    os.environ.update(place)
     try:
-        with joined(_SECONDS / 3):
+        with joined(patience):
             value = function(*arguments)
+    except Stopped as stop:  # which cannot be pickled
+        value = str(stop)
     except BaseException as error:
         value = error
     pipe.send_bytes(pickle.dumps(value))

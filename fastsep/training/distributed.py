@@ -36,6 +36,8 @@ _GENERATION = "fastsep/generation"
 class LostError(UserError):
     """Another rank is gone, or did not answer in time."""
 
+    seconds_after_cause = 2  # until torchrun has noticed as well
+
 
 @dataclass(frozen=True)
 class World:

@@ -1,0 +1,106 @@
+"""What becomes of the others when one of several processes fails, and of the user, who is told once and why."""
+
+import re
+import socket
+
+import pytest
+import torch
+from rank_cases import fail, wave100
+from ranks import environment, run_ranks
+
+from fastsep.data.wave.files import WaveSettings
+from fastsep.data.wave.generate import generate
+from fastsep.errors import ToldElsewhere, UserError
+from fastsep.training.checkpoint import load_model, newest_checkpoint
+from fastsep.training.distributed import LostError, joined
+from fastsep.training.loop import resume, train
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return generate(tmp_path_factory.mktemp("waves"), WaveSettings(10, 80), torch.device("cpu"))
+
+
+def one_speaks(results, message, kind=UserError):
+    """One rank has the error, whichever was first; the others end without a word."""
+    errors = [error for error in results if isinstance(error, kind)]
+    assert len(errors) == 1, results
+    text = str(errors[0])
+    assert message in text and "\n" not in text
+    others = [error for error in results if error is not errors[0]]
+    assert all(isinstance(error, ToldElsewhere) for error in others), results
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("raises", "rank 1 has had enough"),
+        ("has other settings", "rank 1 was started with another --lr and --clip-norm than rank 0"),
+        ("has other data", "rank 1 sees other data than rank 0"),
+        ("sees no run", "put the run on a disk that all ranks share"),
+    ],
+)
+def test_one_rank_says_what_is_wrong(data, tmp_path, how, message):
+    one_speaks(run_ranks(2, fail, how, wave100(data), tmp_path / "run"), message)
+
+
+def test_a_rank_that_dies_ends_all_and_keeps_the_checkpoint(data, tmp_path):
+    first, *rest = run_ranks(3, fail, "dies", wave100(data, batch_size=9), tmp_path / "run")
+    assert isinstance(rest.pop(0), EOFError)
+    one_speaks([first, *rest], "lost another one, which died or hangs", LostError)
+    assert newest_checkpoint(tmp_path / "run").step == 4
+
+
+def test_a_rank_that_hangs_ends_all_in_time(data, tmp_path):
+    first, second = run_ranks(2, fail, "hangs", wave100(data), tmp_path / "run", patience=5.0)
+    assert isinstance(first, LostError) and "Timed out" in str(first)
+    assert isinstance(second, TimeoutError)
+
+
+def test_a_signal_to_one_rank_stops_all_at_one_step(data, tmp_path):
+    config, whole, run = wave100(data), tmp_path / "whole", tmp_path / "run"
+    results = run_ranks(2, fail, "is asked to stop", config, run)
+    (stop,) = [stop for stop in results if isinstance(stop, str)]
+    assert re.match(r"stopped by SIGTERM: step [56] is saved, continue with", stop)
+    (other,) = [other for other in results if other is not stop]
+    assert isinstance(other, ToldElsewhere) and other.status == 143
+    assert newest_checkpoint(run).step in (5, 6)
+    train(config, whole, False)
+    resume(run, False)
+    for ours, theirs in zip(*(load_model(run)[0].state_dict().values() for run in (run, whole)), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-6)
+
+
+def test_more_processes_than_sequences_of_a_batch(data, tmp_path):
+    one_speaks(run_ranks(4, fail, "", wave100(data, batch_size=3), tmp_path / "run"), "set --batch-size to 4, or start")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture
+def listener():
+    """A program that has taken a port, and is no store."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield listener
+
+
+def cannot_join(monkeypatch, match, rank, port, **others):
+    for name, value in {**environment(rank, 2, port), "TORCHELASTIC_USE_AGENT_STORE": "False", **others}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=match), joined(1.0):
+        raise AssertionError("it joined")
+
+
+def test_others_that_never_come(monkeypatch, listener):
+    port = listener.getsockname()[1]
+    listener.close()
+    cannot_join(monkeypatch, rf"rank 1 of 2 does not meet the others at 127\.0\.0\.1:{port} \(", 1, port)
+
+
+def test_a_port_that_is_taken(monkeypatch, listener):
+    cannot_join(monkeypatch, r"rank 0 of 2 does not meet .*address already in use", 0, listener.getsockname()[1])
+
+
+def test_an_environment_that_says_nonsense(monkeypatch):
+    cannot_join(monkeypatch, r"WORLD_SIZE is 'two'.*torchrun", 0, 1, WORLD_SIZE="two")
