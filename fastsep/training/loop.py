@@ -15,11 +15,9 @@ from torch import Tensor, nn
 
 from fastsep import signals
 from fastsep.config import MAX_STEPS, Config, check_resumable
-from fastsep.data.windows import Windows
 from fastsep.drawing.strip import forecast_strip
 from fastsep.errors import UserError, first_line, is_memory_problem
 from fastsep.model import SeparableModel
-from fastsep.objective import Cells, mean_square
 from fastsep.training import distributed, draws, profiling
 from fastsep.training.agreement import same_data, same_machine, same_run, same_settings
 from fastsep.training.checkpoint import Checkpoint, find_checkpoint, last_good, load_weights, save_checkpoint
@@ -35,8 +33,7 @@ from fastsep.training.run_directory import check_new, create_run, identity, load
 from fastsep.training.schedule import learning_rate
 from fastsep.training.step import TrainStep, resolve_ways
 from fastsep.training.tuning import tune
-
-_VALIDATION_WINDOWS = 64
+from fastsep.training.validation import validate
 
 
 def train(config: Config, run: Path, show_progress: bool = True) -> None:
@@ -277,10 +274,8 @@ class Trainer:
 
     def _validate(self) -> tuple[float, Tensor]:
         """Mean squared error of the forecast over windows spread across the test set, and a picture of the first."""
-        count = min(_VALIDATION_WINDOWS, len(self.test_windows))
-        index = torch.linspace(0, len(self.test_windows) - 1, count, device=self.device).long()
         with self.take_step.scored_weights():
-            error, first = _forecast_error(self.model, self.test_windows, index)
+            error, *first = validate(self.model, self.test_windows)
         return error, forecast_strip(*first, self.test_windows.mask)
 
     def _say(self, line: str) -> None:
@@ -303,15 +298,3 @@ def resume_command(run: Path) -> str:
 def build_model(config: Config, device: torch.device) -> SeparableModel:
     """A model with fresh weights on ``device``, laid out for its kind of network."""
     return SeparableModel(config.model).to(device).lay_out()
-
-
-@torch.no_grad()
-def _forecast_error(model: SeparableModel, windows: Windows, index: Tensor) -> tuple[float, tuple[Tensor, Tensor]]:
-    video = windows.batch(index)
-    n = model.config.nt_cond
-    model.eval()
-    forecast = model.forecast(video[:, :n], video.shape[1] - n)
-    model.train()
-    truth = video[:, n:]
-    error = mean_square(forecast, truth, Cells.of(windows.mask))
-    return error.item(), (truth[0].cpu(), forecast[0].cpu())
