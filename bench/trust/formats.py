@@ -28,6 +28,7 @@ from fastsep.data.mnist.files import read_idx
 from fastsep.data.mnist.reader import draw_test_scene
 from fastsep.data.mnist.settings import MovingMNIST
 from fastsep.data.mnist.videos import read_scene, write_videos
+from fastsep.data.scaling import Scaling
 from fastsep.data.sst.copernicus_files import open_sources
 from fastsep.data.sst.files import read_zone, write_zone
 from fastsep.data.sst.settings import Region
@@ -35,6 +36,7 @@ from fastsep.data.taxibj.reader import load_year
 from fastsep.data.wave.files import WaveSettings
 from fastsep.data.wave.generate import generate
 from fastsep.data.wave.reader import _view as view_sequences
+from fastsep.inference import load
 from fastsep.model import SeparableModel
 from fastsep.presets import PRESETS
 from fastsep.training.checkpoint import load_model, save_checkpoint
@@ -246,6 +248,19 @@ def _read_log(folder: Path) -> Arrays:
         yield from (np.nan_to_num(value) if isinstance(value, float) else value for value in row.values())
 
 
+def _own_run(folder: Path) -> None:
+    """A run whose frames have units, and a cell that is missing."""
+    _run(folder)
+    present = np.arange(100) != 7
+    Scaling((100,), np.array([3.0], np.float32), np.array([0.5], np.float32), present, (), ("t",), ("K",)).write(folder)
+
+
+def _read_forecast(folder: Path) -> Arrays:
+    model = load(folder, "cpu")
+    yield from (*model.scaling.names, *model.scaling.units)
+    yield np.nan_to_num(model.forecast(np.full((model.nt_cond, *model.shape), 3.2), 2), posinf=1, neginf=1)
+
+
 FORMATS = {
     "wave.h5": Format(_wave, "wave.h5", _read_wave, checked=True),
     "wave.h5 of others": Format(_wave_of_others, "wave.h5", _read_wave),
@@ -266,6 +281,7 @@ FORMATS = {
     "official network before archives": Format(_network_before_archives, "decoder.pt", _read_network),
     "official settings": Format(_their_settings, "params.json", _read_their_settings),
     "config.json": Format(_run, "config.json", _read_settings),
+    "scaling.json": Format(_own_run, "scaling.json", _read_forecast, share=0.3),
     "log.csv": Format(_run, "log.csv", _read_log),
     "run.json": Format(_run, "run.json", _read_weights, checked=True, share=0.5),
     "checkpoint": Format(_run, "checkpoints/step-*/*", _read_weights, checked=True, share=0.7),

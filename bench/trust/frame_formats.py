@@ -13,6 +13,7 @@ import zarr
 
 from bench.trust.format import Arrays, Format
 from fastsep.data.formats.hdf5_stream import Rows, hdf5_stream
+from fastsep.data.formats.netcdf_stream import Variable, netcdf_stream
 from fastsep.data.frames.opening import open_source
 
 _SHAPE = (3, 6, 8, 8)  # (N, T, H, W)
@@ -51,6 +52,14 @@ def _hdf5_with_sums(folder: Path) -> None:
     """As this program writes it."""
     with hdf5_stream(folder / "x.h5", {}, {}, "u", Rows(_SHAPE, np.dtype("<f4"))) as rows:
         rows.write(_values())
+
+
+def _forecast(folder: Path) -> None:
+    """NetCDF as this program writes it."""
+    sizes = dict(zip(("sample", "time", "lat", "lon"), _SHAPE, strict=True))
+    variables = {"time": Variable(("time",), np.arange(_SHAPE[1])), "u": Variable(tuple(sizes), None, {"units": "K"})}
+    with netcdf_stream(folder / "x.nc", {"horizon": _SHAPE[1]}, sizes, variables) as file:
+        file.write("u", _values())
 
 
 def _well(folder: Path) -> None:
@@ -120,6 +129,7 @@ FRAME_FORMATS = {
     "frames HDF5, checksums of chunks": Format(_hdf5, "x.h5", _read, checked=True, share=0.15),
     "frames HDF5, checksums of rows": Format(_hdf5_with_sums, "x.h5", _read, checked=True, share=0.15),
     "frames HDF5 of others": Format(_hdf5_of_others, "x.h5", _read, share=0.15),
+    "frames NetCDF-4, checksums of variables": Format(_forecast, "x.nc", _read, checked=True, share=0.15),
     "frames of The Well": Format(_well, "x.h5", _read, share=0.15),
     "frames NetCDF-4": Format(_netcdf4, "x.nc", _read, share=0.15),
     "frames NetCDF-3": Format(_netcdf3, "x.nc", _read, share=0.5),

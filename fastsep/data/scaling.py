@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -124,23 +125,24 @@ class Scaling:
         """
         try:
             value = json.loads((run / NAME).read_text())
-            space = tuple(int(size) for size in value["space"])
-            present = value["present"]
-            if present is not None:
-                bits = np.frombuffer(base64.b64decode(present, validate=True), np.uint8)
-                present = np.unpackbits(bits, count=int(np.prod(space))).astype(bool).reshape(space)
             scaling = cls(
-                space, np.array(value["shift"], np.float32), np.array(value["factor"], np.float32), present,
-                tuple(int(extra) for extra in value["padding"]), tuple(map(str, value["names"])),
-                tuple(map(str, value["units"])),
+                tuple(int(size) for size in value["space"]), np.array(value["shift"], np.float32),
+                np.array(value["factor"], np.float32), None, tuple(int(extra) for extra in value["padding"]),
+                tuple(map(str, value["names"])), tuple(map(str, value["units"])),
             )  # fmt: skip
             whole = np.isfinite(scaling.shift).all() and np.isfinite(scaling.factor).all() and scaling.factor.all()
             if not whole or scaling.shape != tuple(shape) or scaling.factor.shape != scaling.shift.shape:
                 raise ValueError("it does not fit the run's model")
-            return scaling
+            if value["present"] is None:
+                return scaling
+            bits = np.frombuffer(base64.b64decode(value["present"], validate=True), np.uint8)
+            cells = math.prod(scaling.space)
+            if len(bits) != -(-cells // 8):
+                raise ValueError("it does not fit the run's model")
+            return replace(scaling, present=np.unpackbits(bits, count=cells).astype(bool).reshape(scaling.space))
         except FileNotFoundError:
             return cls.identity(shape)
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        except (OSError, ValueError, KeyError, TypeError, ArithmeticError, RecursionError) as error:
             raise UserError(f"{run / NAME} is damaged ({error}): take the run from a copy, or train anew") from None
 
     @classmethod

@@ -15,7 +15,9 @@ import torch
 from torch import Tensor
 
 from fastsep.config import Config
-from fastsep.data.scaling import Scaling
+from fastsep.data.frames.settings import Frames
+from fastsep.data.scaling import NAME, Scaling
+from fastsep.errors import UserError
 from fastsep.inference.arrays import Array, Given, require_alike, whole_number
 from fastsep.model import SeparableModel, Static
 from fastsep.networks import fold_norms
@@ -42,7 +44,10 @@ def load(run: str | Path, device: str | torch.device = "auto") -> Forecaster:
         model = SeparableModel(config.model)
     load_weights(model, checkpoint)
     folded = fold_norms(model.float().to(target).eval()).lay_out()
-    return Forecaster(folded, config, Scaling.read(run, config.model.shape), target, checkpoint.step)
+    scaling = Scaling.kept(run, config.model.shape)
+    if scaling is None and isinstance(config.data, Frames):
+        raise UserError(f"{run} lacks its {NAME}, without which its units are unknown: take the run from a copy")
+    return Forecaster(folded, config, scaling or Scaling.identity(config.model.shape), target, checkpoint.step)
 
 
 class Forecaster:
