@@ -22,8 +22,8 @@ from bench.trust.format import Arrays, Format
 from bench.trust.frame_formats import FRAME_FORMATS
 from fastsep.config_file import to_json
 from fastsep.data.chairs.reader import load_views
-from fastsep.data.chairs.views import decode, pack_checksums, pack_header
-from fastsep.data.formats.checksum import checksum
+from fastsep.data.chairs.views import decode, pack_header
+from fastsep.data.formats.checksum import checksum, pack_checksums
 from fastsep.data.mnist.files import read_idx
 from fastsep.data.mnist.reader import draw_test_scene
 from fastsep.data.mnist.settings import MovingMNIST

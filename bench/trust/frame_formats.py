@@ -12,6 +12,7 @@ import xarray
 import zarr
 
 from bench.trust.format import Arrays, Format
+from fastsep.data.formats.checksum import checksum, pack_checksums
 from fastsep.data.formats.hdf5_stream import Rows, hdf5_stream
 from fastsep.data.formats.netcdf_stream import Variable, netcdf_stream
 from fastsep.data.frames.opening import open_source
@@ -26,6 +27,13 @@ def _values() -> np.ndarray:
 
 def _npy(folder: Path) -> None:
     np.save(folder / "x.npy", _values())
+
+
+def _npy_with_sums(folder: Path) -> None:
+    """As this program writes it."""
+    np.save(folder / "x.npy", _values())
+    with open(folder / "x.npy", "ab") as file:
+        file.write(pack_checksums([checksum(row) for row in _values()]))
 
 
 def _npz(folder: Path) -> None:
@@ -124,6 +132,7 @@ def _read(folder: Path) -> Arrays:
 # A chunk in the place of another fits its own checksum: one file is changed, with nothing of the others.
 FRAME_FORMATS = {
     "frames .npy": Format(_npy, "x.npy", _read, share=0.5),
+    "frames .npy, checksums of rows": Format(_npy_with_sums, "x.npy", _read, share=0.5),
     "frames .npz": Format(_npz, "x.npz", _read, checked=True, share=0.5),
     "frames .npz, compressed": Format(_npz_packed, "x.npz", _read, checked=True, share=0.5),
     "frames HDF5, checksums of chunks": Format(_hdf5, "x.h5", _read, checked=True, share=0.15),

@@ -12,7 +12,8 @@ from PIL import Image
 
 from fastsep.data.chairs.reader import load_views, split_chairs
 from fastsep.data.chairs.settings import Chairs
-from fastsep.data.chairs.views import decode, pack_checksums, pack_header
+from fastsep.data.chairs.views import decode, pack_header
+from fastsep.data.formats.checksum import pack_checksums
 from fastsep.errors import UserError
 
 CPU = torch.device("cpu")

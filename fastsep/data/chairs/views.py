@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from PIL import Image
 
 from fastsep import signals
 from fastsep.data.disk_space import require_space
-from fastsep.data.formats.checksum import checksum
+from fastsep.data.formats.checksum import PAGE, checksum, pack_checksums, unpack_checksums
 from fastsep.data.formats.reading import reading
 from fastsep.errors import UserError
 from fastsep.files import make_directory, whole_file, write_problem, write_text
@@ -24,8 +24,6 @@ VIEWS = 62
 SIZE = 64
 _CROP = (100, 100, 500, 500)  # left, upper, right, lower: the chair, without most of its white margin
 _RENDERED = (600, 600)
-_MARK = b"fastsep1"
-PAGE = 4096
 
 
 def find_chairs(source: Path) -> dict[str, list[Path]]:
@@ -127,12 +125,6 @@ def pack_header(chairs: int) -> bytes:
     return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
 
 
-def pack_checksums(sums: Sequence[int]) -> bytes:
-    """What follows the array in the file, where NumPy does not look: a CRC-32 of each chair, of them, and a mark."""
-    packed = np.array(sums, "<u4").tobytes()
-    return packed + zlib.crc32(packed).to_bytes(4, "little") + _MARK
-
-
 def verify_views(views: np.ndarray, offset: int, trailer: bytes) -> None:
     """Raise ``ValueError`` if chairs (chairs, 62, 3, 64, 64) do not fit the checksums that follow them in the file.
 
@@ -143,9 +135,7 @@ def verify_views(views: np.ndarray, offset: int, trailer: bytes) -> None:
         trailer: what follows it.
     """
     if trailer or offset == PAGE:
-        sums = np.frombuffer(trailer[: 4 * len(views)], "<u4")
-        if trailer != pack_checksums(sums.tolist()) or len(sums) != len(views):
-            raise ValueError("the checksums after its array are damaged")
+        sums = unpack_checksums(trailer, len(views))
         bad = [row for row, chair in enumerate(views) if checksum(chair) != sums[row]]
         if bad:
             raise ValueError(f"{len(bad)} of its chairs do not fit their checksums, chair {bad[0]} first")

@@ -10,8 +10,10 @@ from typing import BinaryIO
 import numpy as np
 from numpy.lib import format as npy_format
 
+from fastsep.data.formats.checksum import MARK, PAGE, unpack_checksums
 from fastsep.data.formats.reading import reading
 from fastsep.data.frames.array import REMEDY, Array, Contents, Index
+from fastsep.data.frames.checked import Checked
 
 MAGIC = npy_format.MAGIC_PREFIX
 _HEADERS = {
@@ -33,8 +35,24 @@ def open_npy(path: Path) -> Contents:
             offset = file.tell()
         if dtype.hasobject:
             return Contents(path, "NumPy file", (Array("", shape, dtype),))
-        values = Stored(path, offset, shape, dtype, fortran)
-        return Contents(path, "NumPy file", (Array("", shape, dtype, values.fetch),))
+        fetch = Stored(path, offset, shape, dtype, fortran).fetch
+        sums = _sums(path, offset, shape, dtype)
+        if sums is not None:
+            fetch = Checked("", shape, dtype, fetch, lambda: sums).fetch
+        return Contents(path, "NumPy file", (Array("", shape, dtype, fetch),))
+
+
+def _sums(path: Path, offset: int, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray | None:
+    """The checksums of rows that follow an array which this program wrote; None where there are none."""
+    if len(shape) < 2 or dtype.kind not in "fiub":
+        return None
+    with open(path, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - len(MARK)))
+        if offset != PAGE and file.read() != MARK:
+            return None
+        file.seek(offset + math.prod(shape) * dtype.itemsize)
+        return unpack_checksums(file.read(4 * shape[0] + PAGE), shape[0])
 
 
 def read_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
