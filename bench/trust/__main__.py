@@ -18,7 +18,7 @@ import torch
 
 from bench.environment import RESULTS, describe
 from bench.rows import write_json
-from bench.trust import faults, kills, mutations
+from bench.trust import faults, kills, mutations, ranks
 from bench.trust.runs import prepare
 
 FILE = RESULTS / "trust.json"
@@ -29,6 +29,10 @@ def _stop(signum: int) -> Callable[[int, Path], dict[str, Any]]:
     return lambda count, place: vars(kills.kill(kills.KINDS, count, signum, SEED, place))
 
 
+def _kill_ranks(count: int, place: Path) -> dict[str, Any]:
+    return vars(ranks.kill_ranks(count, SEED, place))
+
+
 def _strike(stride: int, place: Path) -> dict[str, Any]:
     return vars(faults.strike(faults.KINDS, stride, place))
 
@@ -36,6 +40,7 @@ def _strike(stride: int, place: Path) -> dict[str, Any]:
 PARTS: dict[str, tuple[int, int, str, Callable[[int, Path], dict[str, Any]]]] = {
     "kills": (200, 30, "how many SIGKILLs at random instants of trainings", _stop(signal.SIGKILL)),
     "terminations": (200, 6, "how many SIGTERMs likewise", _stop(signal.SIGTERM)),
+    "ranks": (20, 2, "how many SIGKILLs of one of two ranks under torchrun", _kill_ranks),
     "faults": (1, 250, "strike every N-th operation on files", _strike),
     "mutations": (100_000, 3_000, "how many changed input files", mutations.try_mutations),
 }

@@ -7,6 +7,7 @@ from typing import Any
 TITLES = {
     "kills": "SIGKILL at random instants of trainings, checkpoint writes included",
     "terminations": "SIGTERM at random instants of trainings",
+    "ranks": "SIGKILL of one of two processes at random instants; torchrun --max-restarts 3 starts them anew",
     "faults": "failing operations on files, each in turn (no space, I/O error, no right, half a write, kill)",
     "mutations": "changed files of every kind that is read: refused in one line, or, under checksums, as written",
 }

@@ -12,7 +12,9 @@ their connections closed, read that somebody has told, and end without a word.
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -26,7 +28,7 @@ from torch import Tensor
 from torch.distributed._functional_collectives import all_gather_tensor, wait_tensor
 
 from fastsep.errors import ToldElsewhere, UserError, first_line, speak
-from fastsep.signals import Request, Stopped
+from fastsep.signals import SIGNALS, Request, Stopped
 
 T = TypeVar("T")
 _REQUIRED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -178,7 +180,8 @@ def joined(patience: float = 600.0) -> Iterator[World]:
     local_rank, local_size = _number("LOCAL_RANK", rank), _number("LOCAL_WORLD_SIZE", size)
     restarts = _number("TORCHELASTIC_RESTART_COUNT")
     world = World(rank, size, local_rank, local_size, True, restarts)
-    store = _meet(world, timedelta(seconds=patience))
+    with _signals_that_end():
+        store = _meet(world, timedelta(seconds=patience))
     speak(warnings=world.is_first)  # of those that fail from here on the store knows the first
     try:
         _world = replace(world, agents=frozenset(filter(None, world.gather(_agent()))))
@@ -226,6 +229,19 @@ def _meet(world: World, patience: timedelta) -> dist.Store:
             "taken, is it closed, were fewer processes started?"
         ) from None
     return own
+
+
+@contextmanager
+def _signals_that_end() -> Iterator[None]:
+    """Signals end the process at once: nothing is to be saved yet, and who waits for others would not hear of them."""
+    heeded = threading.current_thread() is threading.main_thread()
+    taken = [signum for signum in SIGNALS if heeded and signal.getsignal(signum) != signal.SIG_IGN]
+    before = {signum: signal.signal(signum, signal.SIG_DFL) for signum in taken}
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
 
 
 def _is_lost(error: Exception) -> bool:

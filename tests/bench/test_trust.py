@@ -53,6 +53,12 @@ def test_trainings_survive_200_stops(part):
 
 
 @pytest.mark.slow
+def test_trainings_survive_20_kills_of_ranks():
+    counts = trust("--quick", "ranks", "--ranks", "20")["ranks"]
+    assert counts["kills"] == 20 and counts["runs"] >= 7
+
+
+@pytest.mark.slow
 def test_trainings_survive_faults_all_along():
     counts = trust("--quick", "faults", "--faults", "5")["faults"]
     assert counts["faults"] >= 200 and counts["ended_with_an_error"] >= 50
