@@ -39,6 +39,7 @@ def test_a_folder_of_many_files_keeps_few_open(tmp_path, monkeypatch):
     links = [str(link.resolve()) for link in descriptors if link.exists()]
     assert sum(str(tmp_path) in link for link in links) <= 2
     np.testing.assert_array_equal(read_all(source), frames)
+    np.testing.assert_array_equal(source.coordinates["x"].values, np.linspace(0, 1, 6, dtype=np.float32))
     source.close()
 
 

@@ -92,6 +92,7 @@ REFUSED = {
     "empty.npy": (lambda path: path.write_bytes(b""), "is empty"),
     "text.npy": (text, "holds text, not frames"),
     "text.h5": (text, "holds text, not frames"),
+    "five.nc": (lambda path: path.write_bytes(b"CDF\x05" + bytes(99)), "is NetCDF-5: convert it with nccopy"),
     "picture.h5": (lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\n\xff\xff"), "holds something else, not frames"),
     "pickle.npy": (lambda path: path.write_bytes(pickle.dumps(FRAMES)), "is a pickle, which can run code"),
     "object.npy": (npy(np.array([FRAMES, None], object)), "holds Python objects: .* never loaded"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import h5py
 import numpy as np
 import pytest
@@ -111,3 +113,22 @@ def test_only_what_is_asked_for_is_read(tmp_path):
     assert source.chunk == (1, 3) and source.read(3, 0, 6).shape == (6, 1, 8, 8)
     with pytest.raises(UserError, match="not a whole HDF5 file"):
         source.read(3, 5, 2)
+
+
+@pytest.mark.parametrize("name", ["x.dat", "x.npy", "x"])
+def test_what_a_file_holds_counts_and_not_its_name(name, tmp_path):
+    """HDF5 may begin after a block of its user's own."""
+    values, frames = made("nthw")
+    with h5py.File(tmp_path / name, "w", userblock_size=1024) as file:
+        file["u"] = values
+    np.testing.assert_array_equal(read_all(open_source(tmp_path / name)), frames)
+
+
+@pytest.mark.parametrize("writer", ["write_hdf5", "write_chunked", "write_npy", "write_npz_packed", "write_zarr"])
+def test_threads_may_read_at_once(writer, tmp_path):
+    values, frames = made("nthw")
+    source = open_source(WRITERS[writer](tmp_path, values))
+    with ThreadPoolExecutor(8) as pool:
+        places = [(k % 3, k % 5) for k in range(200)]
+        for (sequence, first), read in zip(places, pool.map(lambda place: source.read(*place, 3), places), strict=True):
+            np.testing.assert_array_equal(read, frames[sequence, first : first + 3])

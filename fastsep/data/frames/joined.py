@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
 
-from fastsep.data.frames.source import Source
+from fastsep.data.frames.source import Coordinate, Source
 from fastsep.errors import UserError
 
 _OPEN = 64  # files at a time; systems allow some hundreds
@@ -38,10 +38,15 @@ class JoinedSource(Source):
         self._lock = threading.Lock()
         self.sequences, self.frames, self.shape = self._stops[-1], first.frames, first.shape
         self.names, self.units, self.layout = first.names, first.units, first.layout
-        self.dims, self.coordinates = first.dims, {}
+        self.dims = first.dims
         self.chunk = first.chunk
         self.files = tuple(file for part in parts for file in part.files)
         self.description = f"{path.name}: {len(parts)} files such as {first.description}"
+
+    @property
+    def coordinates(self) -> Mapping[str, Coordinate]:
+        """Those of the first part."""
+        return self._parts[0].coordinates
 
     def read(self, sequence: int, first: int, count: int) -> np.ndarray:
         number = bisect_right(self._stops, sequence)
