@@ -70,7 +70,8 @@ def noise_for_seas(directory: Path) -> SST:
 def narrow(preset: str, data: DataConfig, steps: int, nt_pred: int) -> Config:
     """The preset with small networks, where their width is a setting, for a few steps of two sequences."""
     config = PRESETS[preset]()
-    small = {"enc_hidden_size": 4, "dec_hidden_size": 4, "res_hidden_size": 8, "code_size_s": 6, "code_size_t": 4}
+    small = {"enc_hidden_size": 4, "dec_hidden_size": 4, "sst_filters": 4, "res_hidden_size": 8}
+    small |= {"code_size_s": 6, "code_size_t": 4}
     return replace(
         config,
         data=data,
@@ -135,8 +136,7 @@ def test_taxibj_on_noise(tmp_path):
     check("taxibj", noise_for_taxis(tmp_path), tmp_path / "run", {"mse"}, nt_pred=4, horizon=4)
 
 
-@pytest.mark.parametrize("figures", DRAWN_ONLY_IF_SLOW)
-def test_sst_on_noise(tmp_path, figures):
+def test_sst_on_noise(tmp_path):
     pytest.importorskip("xarray")
     scores = {"mse_target", "ssim_target", "mse_last", "ssim_last"}
-    check("sst", noise_for_seas(tmp_path), tmp_path / "run", scores, figures=figures)
+    check("sst", noise_for_seas(tmp_path), tmp_path / "run", scores)

@@ -12,7 +12,9 @@ from fastsep.model import SeparableModel
 
 FORECASTING, TRAINING = 1, 4
 """Numbers that are kept for each weight: itself; with its gradient and Adam's two moments, at least."""
-_NARROWER = "lower the widths (--enc-hidden-size, --dec-hidden-size, --res-hidden-size) or the numbers of layers"
+_NARROWER = (
+    "lower the widths (--enc-hidden-size, --dec-hidden-size, --sst-filters, --res-hidden-size) or the numbers of layers"
+)
 
 # Decoded frames held at once: a convolutional decoder keeps up to 1 MB of features a frame of 64x64 pixels.
 _FRAMES = {"mlp": 8192}
