@@ -31,6 +31,11 @@ def opened(path: Path, part: str = "train", cond: int = 2, pred: int = 3, **sett
     return Frames(data=path, **settings).open(part, cond, pred, CPU)
 
 
+def without_memory(patch) -> None:
+    """Frames do not fit memory: they are streamed."""
+    patch.setattr("fastsep.data.frames.loading.fits", lambda size, device: False)
+
+
 def everything(windows: Windows) -> torch.Tensor:
     """All windows (W, L, C, *space)."""
     return windows.batch(torch.arange(len(windows)))

@@ -23,6 +23,8 @@ class Windows:
     device: torch.device
     resident: bool = True
     """The data lie on ``device``; if not, ``batch`` copies from the host and cannot be captured."""
+    streamed: bool = False
+    """The data are read while a model trains, in an order that suits their file."""
     description: str = ""
     """What the frames are, where scores have to say so; one line."""
     layout: str = ""

@@ -45,12 +45,19 @@ def same_machine(world: World, device: torch.device, dtype: torch.dtype, ways: W
 
 
 def same_data(world: World, config: Config, windows: Windows) -> None:
-    """Raise UserError where a rank sees other files than rank 0."""
+    """Raise UserError where a rank sees other files than rank 0, or sees them in another order."""
     world.same(
         (fingerprint(config.data), len(windows)),
         lambda rank, first, other: (
             f"rank {rank} sees other data than rank 0 ({other[1]:,} training windows, {first[1]:,} there) in "
             f"{config.data.path}: give all ranks the same files"
+        ),
+    )
+    world.same(
+        windows.streamed,
+        lambda rank, first, other: (
+            f"{config.data.path} fits the memory of rank {0 if other else rank} and not that of rank "
+            f"{rank if other else 0}, and both must see it in the same order: free some there"
         ),
     )
 

@@ -62,9 +62,11 @@ def _open(
     padding: Padding | None,
 ) -> Windows:
     parts = {which: part_of(which, config, kept.sequences, kept.frames) for which in ("train", "test")}
-    starts = windows_in(parts[split], split, config, cond, pred)  # (W, 2)
+    starts = windows_in(parts[split], split, config, cond, pred, kept.source.description)  # (W, 2)
     if split == "train":
-        windows_in(parts["test"], "test", config, cond, pred)  # at once, not after minutes of reading
+        windows_in(
+            parts["test"], "test", config, cond, pred, kept.source.description
+        )  # at once, not after minutes of reading
     elif scaling is None:
         scaling = load(config, kept, "train", parts["train"], padding=padding, keep=False).scaling
     part = load(config, kept, split, parts[split], scaling, padding)

@@ -35,7 +35,7 @@ class Frames(DataConfig):
         None
     )
     """Axes in order: n sequences, t time, c channels, h height, w width, p points [by their number]."""
-    scale: Literal["minmax", "standard", "none"] = "minmax"
+    scale: Literal["minmax", "standard", "none"] = "standard"
     """Each channel, by the training part alone: to 0..1, to mean 0 and deviation 1, or not at all."""
     fill: Literal["none", "linear"] = "none"
     """What takes the place of values that are missing now and then: nothing, or the line between their neighbours in

@@ -49,8 +49,11 @@ def kind_of(config: Frames, sequences: int) -> Literal["sequences", "time"]:
     return config.split
 
 
-def windows_in(part: Part, split: Split, config: Frames, cond: int, pred: int) -> Tensor:
+def windows_in(part: Part, split: Split, config: Frames, cond: int, pred: int, what: str) -> Tensor:
     """Starts of the windows of ``cond`` + ``pred`` frames in ``part``, of sequence and frame: (W, 2) int64.
+
+    Args:
+        what: the data and how their axes were understood, for a message.
 
     Raises:
         UserError: there is none.
@@ -62,6 +65,6 @@ def windows_in(part: Part, split: Split, config: Frames, cond: int, pred: int) -
     mend = "lower --nt-cond or --nt-pred" if split == "train" else "shorten the horizon, raise --test-share"
     fewer = ", lower --every" if config.every > 1 else ""
     raise UserError(
-        f"{config.data}: no {split} window of {cond} + {pred} frames{kept} fits into the {len(part.frames)} {split} "
+        f"{what}: no {split} window of {cond} + {pred} frames{kept} fits into the {len(part.frames)} {split} "
         f"frames of a sequence: {mend}{fewer}, or give longer sequences"
     )

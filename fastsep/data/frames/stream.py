@@ -58,6 +58,7 @@ class StreamedWindows(Windows):
     """
 
     resident = False
+    streamed = True
 
     def __init__(
         self,

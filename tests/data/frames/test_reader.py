@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from frames_cases import CPU, everything, opened, saved, waves
+from frames_cases import CPU, everything, opened, saved, waves, without_memory
 
 from fastsep.data.frames.settings import Frames
 from fastsep.errors import UserError
@@ -153,3 +153,33 @@ def test_no_data_and_other_data_are_one_line(tmp_path):
     other = Frames(data=saved(tmp_path, waves(shape=(6, 7)), "other.npy"))
     with pytest.raises(UserError, match="frames of 1x6x7, the run was trained on 1x6x8"):
         other.open_for("test", 2, 3, CPU, scaling)
+
+
+@pytest.mark.parametrize("settings", [{}, {"every": 2, "split": "time", "scale": "minmax"}], ids=["whole", "every"])
+def test_streamed_windows_are_those_in_memory(tmp_path, monkeypatch, settings):
+    frames = waves(5, 60)
+    frames[:, :, 1:3, 4] = np.nan
+    path = saved(tmp_path, frames)
+    config = Frames(data=path, **settings)
+
+    def both() -> list:
+        train = config.open_for("train", 2, 3, CPU, padding=lambda shape: (2, 0))
+        return [train, config.open_for("test", 2, 3, CPU, train.scaling)]
+
+    resident = both()
+    without_memory(monkeypatch)
+    for inside, outside in zip(resident, both(), strict=True):
+        assert outside.streamed and not inside.streamed
+        assert everything(outside).equal(everything(inside))
+        assert outside.mask.equal(inside.mask) and outside.shape == inside.shape
+        assert (outside.limits, outside.notes, outside.description) == (inside.limits, inside.notes, inside.description)
+
+
+def test_what_is_streamed_is_refused_as_in_memory(tmp_path, monkeypatch):
+    without_memory(monkeypatch)
+    frames = waves()
+    frames[1, 3, 2, 5] = np.nan
+    with pytest.raises(UserError, match="first sequence 1, frame 3, channel 0, row 2, column 5"):
+        opened(saved(tmp_path, frames))
+    with pytest.raises(UserError, match="fill them in the file, or take a machine with more memory"):
+        opened(tmp_path / "own.npy", fill="linear")

@@ -23,7 +23,7 @@ def test_parts_share_no_frame_and_windows_stay_within(sequences, frames, split, 
     seen = {}
     for part in ("train", "test"):
         try:
-            starts = windows_in(part_of(part, config, sequences, frames), part, config, cond, pred)
+            starts = windows_in(part_of(part, config, sequences, frames), part, config, cond, pred, "own.npy")
         except UserError:
             return
         seen[part] = {(s, f + k) for s, f in starts.tolist() for k in range(cond + pred)}
