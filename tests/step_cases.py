@@ -24,9 +24,12 @@ CONFIG = Config(
 EAGER = Ways(False, False)
 
 
-def make_step(dtype=torch.float32, ways=EAGER, config=CONFIG, device="cpu"):
+def make_step(dtype=torch.float32, ways=EAGER, config=CONFIG, device="cpu", masked=False):
     torch.manual_seed(0)
     model = SeparableModel(config.model).to(device)
     frames = torch.rand(3, 12, *config.model.shape).to(device)
     windows = TensorWindows(frames, all_starts(3, 12, config.window), config.window)
+    if masked:
+        windows.mask = torch.arange(config.model.shape[-1], device=device) % 3 > 0
+        windows.frames *= windows.mask
     return TrainStep(model, windows, config, dtype, ways)

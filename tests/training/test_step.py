@@ -45,6 +45,14 @@ def test_a_step_is_adam_on_the_objective(norm, tolerance):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=tolerance)
 
 
+def test_cells_that_do_not_count_teach_nothing():
+    step = make_step(masked=True)
+    before = [p.clone() for p in step.model.decoder.parameters()][-1]  # (9,), the bias of each cell
+    step(torch.arange(4), 1e-2)
+    moved = step.model.decoder.parameters()
+    assert ([p for p in moved][-1] != before).equal(step.windows.mask)
+
+
 def test_the_rate_can_change_every_step():
     step = make_step()
     before = [p.clone() for p in step.model.parameters()]
@@ -220,9 +228,10 @@ def test_what_a_cpu_cannot_do_is_refused():
     assert resolve_ways("auto", "auto", cpu) == Ways(False, False)
 
 
+@pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.slow
-def test_compiled_equals_eager():
-    eager, compiled = make_step(), make_step(ways=Ways(True, False))
+def test_compiled_equals_eager(masked):
+    eager, compiled = make_step(masked=masked), make_step(ways=Ways(True, False), masked=masked)
     for step in (eager, compiled):
         for _ in range(3):
             step(torch.arange(4), 1e-3)
@@ -245,6 +254,19 @@ def test_a_captured_step_equals_one_that_is_not(dtype, norm, compile):
     tolerance = 1e-3 if dtype == torch.float32 else 3e-2
     for ours, theirs in zip(captured.model.parameters(), eager.model.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("compile", [False, True])
+def test_a_captured_step_leaves_out_the_same_cells(compile):
+    eager, captured = (make_step(ways=way, device="cuda", masked=True) for way in (EAGER, Ways(compile, True)))
+    for step in (eager, captured):
+        for i in range(12):
+            step(torch.arange(4, device="cuda") + i % 5, 1e-3)
+    assert captured._graph is not None
+    assert captured.read_losses().total == pytest.approx(eager.read_losses().total, rel=1e-2)
+    for ours, theirs in zip(captured.model.parameters(), eager.model.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.gpu

@@ -62,11 +62,10 @@ def _open(
     padding: Padding | None,
 ) -> Windows:
     parts = {which: part_of(which, config, kept.sequences, kept.frames) for which in ("train", "test")}
-    starts = windows_in(parts[split], split, config, cond, pred, kept.source.description)  # (W, 2)
+    what = kept.source.description
+    starts = windows_in(parts[split], split, config, cond, pred, what)  # (W, 2)
     if split == "train":
-        windows_in(
-            parts["test"], "test", config, cond, pred, kept.source.description
-        )  # at once, not after minutes of reading
+        windows_in(parts["test"], "test", config, cond, pred, what)  # at once, not after minutes of reading
     elif scaling is None:
         scaling = load(config, kept, "train", parts["train"], padding=padding, keep=False).scaling
     part = load(config, kept, split, parts[split], scaling, padding)
@@ -84,7 +83,7 @@ def _open(
     windows.scaling = scaling
     windows.mask = None if scaling.mask is None else torch.from_numpy(scaling.mask).to(device)
     windows.limits = part.limits
-    windows.description = kept.source.description
+    windows.description = what
     if split == "train":
         windows.notes = _notes(config, kept, scaling, f"{count:,} windows of {cond} + {pred} frames")
     return windows
