@@ -26,7 +26,7 @@ class Buckets:
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], world: World, size: int = _BYTES):
-        self._parameters = list(parameters)
+        self._parameters = [parameter for parameter in parameters if parameter.requires_grad]
         self._world = world
         self._size = size
         self._buckets: list[_Bucket] = []
