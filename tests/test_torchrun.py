@@ -1,0 +1,61 @@
+"""torchrun as a user types it, on CPUs: two processes train, score and say so once; what torchrun's end leaves."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from fastsep.training.checkpoint import newest_checkpoint
+
+SMALL = (
+    "wave100", "--size=10", "--batch-size=8", "--enc-hidden-size=16", "--dec-hidden-size=16", "--res-hidden-size=16",
+    "--precision=fp32", "--device=cpu", "--log-every=5",
+)  # fmt: skip
+
+
+def torchrun(*arguments, restarts=0):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command += [f"--max-restarts={restarts}", "-m", "fastsep.train", *SMALL, *map(str, arguments)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.slow
+def test_two_processes_train_score_and_speak_once(tmp_path):
+    run = tmp_path / "run"
+    job = torchrun("--steps=10", f"--out={run}")
+    out, error = job.communicate(timeout=300)
+    assert job.returncode == 0, error
+    assert out.count("t+40") >= 1 and out.count("run: ") == 1 and out.count("evaluated in") == 1
+    assert (run / "metrics.json").exists() and (run / "figures").is_dir()
+
+
+@pytest.mark.slow
+def test_bad_input_is_one_line_and_the_cause_in_the_end(tmp_path):
+    job = torchrun("--batch-size=9", f"--out={tmp_path / 'run'}")
+    _, error = job.communicate(timeout=300)
+    line = "error: a batch of 9 cannot be divided among 2 processes: set --batch-size to 8 or 10, or start fewer"
+    assert job.returncode == 1
+    assert [text for text in error.splitlines() if text.startswith("error")] == [line]
+    assert error.splitlines()[-2].strip() == f"traceback : {line}"
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_the_end_of_torchrun_leaves_a_checkpoint_of_that_step(tmp_path):
+    run = tmp_path / "run"
+    job = torchrun("--steps=100000", "--checkpoint-every=100000", f"--out={run}")
+    deadline = time.monotonic() + 120
+    while not (run / "log.csv").exists() or (run / "log.csv").read_text().count("\n") < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    begin = time.monotonic()
+    job.send_signal(signal.SIGTERM)
+    _, error = job.communicate(timeout=100)
+    assert time.monotonic() - begin < 20
+    stopped = re.findall(r"stopped by SIGTERM: step (\d+) is saved", error)
+    assert len(stopped) == 1 and newest_checkpoint(run).step == int(stopped[0]) >= 10
