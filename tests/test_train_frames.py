@@ -120,6 +120,15 @@ def test_evaluation_takes_the_scaling_of_the_run(tmp_path, command, capsys):
     assert results[0] == results[1]
 
 
+def test_a_run_that_lost_its_scaling_is_refused(tmp_path, command, capsys):
+    run = tmp_path / "run"
+    train(command, saved(tmp_path, waves()), run, "--no-score")
+    (run / NAME).unlink()
+    for arguments in (["evaluate", run], ["train", "--resume", run, "--steps", "9"]):
+        status, _, err = run_command(*arguments, capsys=capsys)
+        assert status == 2 and err.count("\n") == 1 and "lacks its scaling.json" in err
+
+
 def test_left_open_pace_is_settled_and_kept(tmp_path, command, capsys):
     run = tmp_path / "run"
     arguments = [*SMALL, "--batch-size", "none", "--no-score"]

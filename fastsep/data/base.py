@@ -30,6 +30,8 @@ class DataConfig(Settings):
     """Where its readers are: a module with ``open_windows(config, split, cond, pred, device)``."""
     default_path: ClassVar[Path | None] = None
     """Where its data lie if ``data`` does not say."""
+    scaled: ClassVar[bool] = False
+    """Its frames are scaled by what the training part says; a run keeps that."""
 
     data: Annotated[Path | None, AT_RESUME] = None
     """Where the data lie (a file or a directory, as the data set says)."""

@@ -33,7 +33,7 @@ from fastsep.training.log_file import read_log
 from fastsep.training.memory import keep_freed_memory
 from fastsep.training.precision import resolve_device
 from fastsep.training.room import require_room
-from fastsep.training.run_directory import load_config
+from fastsep.training.run_directory import kept_scaling, load_config
 
 
 def evaluate_run(
@@ -84,7 +84,7 @@ def evaluate_run(
     if swap and not kind.swap_metrics:
         raise UserError(f"{config.data.name} has no ground truth for swapped sequences: evaluate without --swap")
     wanted = [horizon] if horizon else [*sorted(kind.horizons, reverse=True), config.objective.nt_pred]
-    scaling = Scaling.kept(run, config.model.shape)
+    scaling = kept_scaling(run, config)
     with distributed.current().one_first():
         horizon, windows = _open_longest(config, wanted, target, data, scaling)
     with exact_float32():

@@ -15,16 +15,14 @@ import torch
 from torch import Tensor
 
 from fastsep.config import Config
-from fastsep.data.frames.settings import Frames
-from fastsep.data.scaling import NAME, Scaling
-from fastsep.errors import UserError
+from fastsep.data.scaling import Scaling
 from fastsep.inference.arrays import Array, Given, require_alike, whole_number
 from fastsep.model import SeparableModel, Static
 from fastsep.networks import fold_norms
 from fastsep.training.checkpoint import load_weights, newest_checkpoint
 from fastsep.training.precision import exact_products, resolve_device
 from fastsep.training.room import frames_at_once, require_room
-from fastsep.training.run_directory import load_config
+from fastsep.training.run_directory import kept_scaling, load_config
 
 
 def load(run: str | Path, device: str | torch.device = "auto") -> Forecaster:
@@ -44,10 +42,8 @@ def load(run: str | Path, device: str | torch.device = "auto") -> Forecaster:
         model = SeparableModel(config.model)
     load_weights(model, checkpoint)
     folded = fold_norms(model.float().to(target).eval()).lay_out()
-    scaling = Scaling.kept(run, config.model.shape)
-    if scaling is None and isinstance(config.data, Frames):
-        raise UserError(f"{run} lacks its {NAME}, without which its units are unknown: take the run from a copy")
-    return Forecaster(folded, config, scaling or Scaling.identity(config.model.shape), target, checkpoint.step)
+    scaling = kept_scaling(run, config) or Scaling.identity(config.model.shape)
+    return Forecaster(folded, config, scaling, target, checkpoint.step)
 
 
 class Forecaster:

@@ -11,11 +11,11 @@ import torch
 
 from fastsep.config import Config, ModelConfig
 from fastsep.data.base import Padding
-from fastsep.data.scaling import Scaling
 from fastsep.data.windows import Windows
 from fastsep.errors import UserError
 from fastsep.networks.fit import fit, networks_for, padding_for, require_shape
 from fastsep.networks.sizes import written
+from fastsep.training.run_directory import kept_scaling
 
 _ROUNDING = 1e-5
 _MOST_PADDED = 4 / 3
@@ -35,7 +35,7 @@ def open_data(
         UserError: missing or damaged data; frames that the model does not take.
     """
     spans = config.model.nt_cond, config.objective.nt_pred
-    scaling = Scaling.kept(run, config.model.shape) if run else None
+    scaling = kept_scaling(run, config) if run else None
     windows = config.data.open_for("train", *spans, device, scaling, _padding(config.model))
     test_windows = config.data.open_for("test", *spans, device, windows.scaling)
     if tuple(windows.shape) != tuple(test_windows.shape):

@@ -93,6 +93,15 @@ def load_config(run: Path) -> Config:
         raise UserError(f"cannot read {path} ({error.strerror}): mend its rights or ask its owner") from None
 
 
+def kept_scaling(run: Path, config: Config) -> Scaling | None:
+    """What a run's frames are scaled by; None where they enter as they are. Raises UserError where it is damaged or
+    gone: the same weights mean nothing in other units."""
+    scaling = Scaling.kept(run, config.model.shape)
+    if scaling is None and config.data.scaled:
+        raise UserError(f"{run} lacks its {SCALING}, without which its units are unknown: take the run from a copy")
+    return scaling
+
+
 def update_config(run: Path, config: Config) -> None:
     """Keep the settings that a run goes on with. Raises UserError when they cannot be written."""
     try:

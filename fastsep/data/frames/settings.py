@@ -26,6 +26,7 @@ class Frames(DataConfig):
 
     name: ClassVar[str] = "frames"
     module: ClassVar[str] = "fastsep.data.frames.reader"
+    scaled: ClassVar[bool] = True
 
     data: Annotated[Path | None, AT_RESUME] = None
     """File or folder of the frames."""
