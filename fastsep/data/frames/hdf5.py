@@ -23,7 +23,7 @@ from fastsep.data.frames.checked import Checked
 from fastsep.data.frames.hdf5_list import list_file
 from fastsep.data.frames.npy import mark
 
-_CACHE = 32 << 20  # bytes of unpacked chunks that HDF5 keeps for an array
+_CACHE = 4 << 20  # bytes of unpacked chunks that HDF5 keeps for each array of each open file
 
 
 def open_hdf5(path: Path) -> Contents:

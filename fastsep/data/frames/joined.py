@@ -14,7 +14,7 @@ import numpy as np
 from fastsep.data.frames.source import Coordinate, Source
 from fastsep.errors import UserError
 
-_OPEN = 64  # files at a time; systems allow some hundreds
+_OPEN = 16  # files at a time: each keeps some memory, and systems allow some hundreds
 
 
 class JoinedSource(Source):

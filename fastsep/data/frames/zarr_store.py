@@ -139,8 +139,9 @@ class _Reader:
         keys = map(self._key, itertools.product(*map(range, grid)))
         absent = next((key for key in keys if key not in written), None)  # soon, where there are few of many
         if absent is not None and (not self._sparse or not self._any(written)):
+            value = "undefined numbers" if stored.fill_value is None else stored.fill_value
             self.problem = (
-                f"lacks chunk {absent} and reads as {stored.fill_value} there: copy it again, or, if it was left out "
+                f"lacks chunk {absent} and reads as {value} there: copy it again, or, if it was left out "
                 "as empty, write it with config={'write_empty_chunks': True}"
             )
 

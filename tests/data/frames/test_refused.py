@@ -120,7 +120,7 @@ REFUSED = {
     "half.h5": (lambda path: half_written(path, chunks=(1, 7, 8, 8)), "'u' has 2 of its 3 chunks"),
     "lost3.zarr": (store(3, "c/1/0/0/0"), "lacks chunk c/1/0/0/0 and reads as 0.0 there: copy it again, or"),
     "lost2.zarr": (store(2, "1.0.0.0"), "lacks chunk 1.0.0.0 and reads as 0.0 there"),
-    "undefined.zarr": (store(2, "1.0.0.0", fill_value=None), "lacks chunk 1.0.0.0"),
+    "undefined.zarr": (store(2, "1.0.0.0", fill_value=None), "lacks chunk 1.0.0.0 and reads as undefined numbers"),
     "harmful.zarr": (codec_that_runs_code, "is packed by 'pickle', which is not read"),
     "none.zarr": (lambda path: zarr.open_group(path, mode="w"), "not a whole Zarr store .it holds no array"),
     "nothing": (folder(), "holds neither a Zarr store nor .npy files nor those of The Well, but nothing"),

@@ -12,7 +12,10 @@ from frames_files import LAYOUTS, TYPES, WRITERS, made, read_all
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fastsep.data import residency
+from fastsep.data.frames import npz
 from fastsep.data.frames.opening import open_source
+from fastsep.data.residency import host_array
 from fastsep.errors import UserError
 
 
@@ -132,3 +135,14 @@ def test_threads_may_read_at_once(writer, tmp_path):
         places = [(k % 3, k % 5) for k in range(200)]
         for (sequence, first), read in zip(places, pool.map(lambda place: source.read(*place, 3), places), strict=True):
             np.testing.assert_array_equal(read, frames[sequence, first : first + 3])
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_compressed_member_that_does_not_fit_memory_is_unpacked_to_disk(order, tmp_path, monkeypatch):
+    values, frames = made("nthw")
+    np.savez_compressed(tmp_path / "x.npz", u=np.asarray(values, order=order))
+    source, made_arrays = open_source(tmp_path / "x.npz"), []
+    monkeypatch.setattr(residency, "fits", lambda size, device: False)
+    monkeypatch.setattr(npz, "host_array", lambda *given: made_arrays.append(host_array(*given)) or made_arrays[-1])
+    np.testing.assert_array_equal(read_all(source), frames)
+    assert [type(array) for array in made_arrays] == [np.memmap]  # and once
