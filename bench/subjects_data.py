@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,6 +19,8 @@ from bench.subjects import Subject, made_windows
 from fastsep.data.base import Split
 from fastsep.data.mnist.reader import single_digits
 from fastsep.data.mnist.settings import MovingMNIST
+from fastsep.data.wave.files import WaveSettings
+from fastsep.data.wave.generate import generate as generate_file
 from fastsep.evaluation import metrics as scores
 from fastsep.presets import PRESETS
 from kernels.wave import simulate
@@ -51,6 +55,24 @@ def generate(way: str, sequences: int, device: torch.device, frames: int = 300, 
         simulate(speeds, strengths, frames=frames, grid=grid, dt=1e-3, device=device, out=out)
 
     return Subject(row, call)
+
+
+def wave_file(way: str, sequences: int, device: torch.device, folder: Path) -> Subject:
+    """A file of sequences, simulated and on the disk of ``folder``; ``dd`` writes as many zeros there.
+
+    Args:
+        way: dd, ``fastsep``, or ``fastsep pt`` for the authors' layout.
+    """
+    settings = WaveSettings(size=sequences)
+    size = sequences * settings.sequence_bytes
+    row = Row(
+        "wave_file", way, device.type, "fp32", {"sequences": sequences}, items=sequences, bytes=size,
+        info={"frames": settings.frames, "grid": settings.grid},
+    )  # fmt: skip
+    if way == "dd":
+        options = [f"of={folder / 'zeros'}", "if=/dev/zero", "bs=1M", "iflag=count_bytes", f"count={size}"]
+        return Subject(row, lambda: subprocess.run(["dd", *options, "conv=fsync", "status=none"], check=True))
+    return Subject(row, lambda: generate_file(folder, settings, device, "pt" if way.endswith("pt") else "hdf5"))
 
 
 def metrics(way: str, batch: int, frames: int, device: torch.device) -> Subject:

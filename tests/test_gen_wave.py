@@ -21,7 +21,6 @@ pytest.importorskip("tyro")
 from fastsep import __version__, cli, gen_wave, signals
 from fastsep.data.formats.hdf5 import read_attribute
 from fastsep.data.wave import files as wave_files
-from fastsep.data.wave import generate as wave_generate
 
 SMALL = ["--size", "3", "--frames", "20", "--grid", "16"]
 
@@ -45,15 +44,6 @@ def test_hdf5_file_describes_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert file["pixel_rows"].shape == file["pixel_columns"].shape == (100,)
         given = {"size": 3, "frames": 20, "grid": 16, "dt": 5e-4, "seed": 7, "fastsep_version": __version__}
         assert {name: read_attribute(file, name) for name in given} == given
-
-
-def test_pieces_do_not_change_the_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    frames = []
-    for name, piece in (("one", 1 << 30), ("many", 1)):
-        monkeypatch.setattr(wave_generate, "_CHUNK_BYTES", piece)
-        assert call(monkeypatch, "--out", str(tmp_path / name), *SMALL) == 0
-        frames.append(wave_files.open_frames(tmp_path / name).read(0, 3))
-    assert torch.equal(*frames)
 
 
 def test_pt_layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

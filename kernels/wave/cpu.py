@@ -10,6 +10,7 @@ writes: it stays in the core's own cache.
 from __future__ import annotations
 
 import inspect
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
@@ -124,6 +125,9 @@ def _compiled():
         return _define(text, cache=False)
 
 
+_compiling = threading.Lock()  # of threads that call for the first time, one compiles
+
+
 def simulate_cpu(
     courant2: np.ndarray, source: np.ndarray, decay: np.ndarray, disc: np.ndarray, out: np.ndarray, threads: int
 ) -> None:
@@ -139,7 +143,9 @@ def simulate_cpu(
         disc: 1 where the source acts, (H, W).
         threads: how many to use.
     """
-    kernel = _compiled()
+    with _compiling:
+        kernel = _compiled()
+    threads = min(threads, len(out))
 
     def fill(s: int) -> None:
         kernel(courant2[s], source[s], decay, disc, out[s])
@@ -148,6 +154,6 @@ def simulate_cpu(
         for s in range(len(out)):
             fill(s)
         return
-    with ThreadPoolExecutor(min(threads, len(out))) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         for _ in pool.map(fill, range(len(out))):
             pass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import h5py
@@ -53,6 +54,29 @@ def test_another_number_of_rows_leaves_nothing(tmp_path):
         ):
             out.write(np.zeros((count, 3), np.uint8))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("missing", [None, 3])
+def test_rows_may_come_from_several_threads_in_any_order(missing, tmp_path):
+    values = np.random.RandomState(0).rand(40, 5000)
+    write(tmp_path / "one.h5", values)
+    numbers = [k for k in np.random.RandomState(1).permutation(40).tolist() if k != missing]
+    many = hdf5_stream(
+        tmp_path / "many.h5", {"text": "été", "number": 3}, SMALL, "rows", Rows((40, 5000), values.dtype)
+    )
+    if missing is not None:
+        with pytest.raises(ValueError, match="39 rows were written of 40"), many as out:
+            each(numbers, lambda k: out.write_at(k, values[k : k + 1]))
+        assert not (tmp_path / "many.h5").exists()
+        return
+    with many as out:
+        each(numbers, lambda k: out.write_at(k, values[k : k + 1]))
+    assert (tmp_path / "many.h5").read_bytes() == (tmp_path / "one.h5").read_bytes()
+
+
+def each(numbers, work):
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, numbers))
 
 
 def test_a_full_disk_is_an_ordinary_error(tmp_path):

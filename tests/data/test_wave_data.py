@@ -137,7 +137,7 @@ def test_interrupted_writing_keeps_what_was_there(writer, tmp_path: Path) -> Non
 
     def attempt(fail: bool, value: np.ndarray) -> None:
         with writer(tmp_path, settings, f0, c) as out:
-            out.write(value)
+            out.write_at(0, value)
             if fail:
                 raise KeyboardInterrupt
 

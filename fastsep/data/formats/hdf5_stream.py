@@ -10,11 +10,12 @@ values: small ones as the attribute ``crc32``, large ones as the data set that i
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -22,6 +23,7 @@ import numpy as np
 from fastsep import signals
 from fastsep.data.formats.checksum import checksum
 from fastsep.files import whole_path
+from fastsep.streams import write_at
 
 _SUM = np.dtype("<u4")
 _PAGE = 4096  # large arrays start at one, so that they can be mapped into memory
@@ -56,35 +58,47 @@ def hdf5_stream(
         ValueError: the block wrote another number of rows than ``rows`` has.
     """
     layout = _lay_out(attributes, arrays, name, rows, axes, notes)
-    with whole_path(path) as part, open(part, "r+b") as file:
+    with whole_path(path) as part, open(part, "r+b", buffering=0) as file:
         for offset, data in layout.pieces:
-            file.seek(offset)
-            file.write(data)
-        file.seek(layout.rows_at)
-        out = RowWriter(file, rows)
+            write_at(file.fileno(), memoryview(data), offset)
+        out = RowWriter(file.fileno(), rows, layout.rows_at)
         yield out
-        if len(out.sums) != rows.shape[0]:
-            raise ValueError(f"{len(out.sums)} rows were written of {rows.shape[0]}")
-        file.seek(layout.sums_at)
-        file.write(np.array(out.sums, _SUM).tobytes())
+        if out.written != rows.shape[0]:
+            raise ValueError(f"{out.written} rows were written of {rows.shape[0]}")
+        write_at(file.fileno(), memoryview(out.sums.tobytes()), layout.sums_at)
         file.truncate(layout.size)
 
 
 class RowWriter:
-    """Takes the rows of the large array, in their order."""
+    """Takes the rows of the large array: in their order, or each at its place from several threads at once."""
 
-    def __init__(self, file: BinaryIO, rows: Rows):
-        self._file = file
-        self._row = rows.dtype, rows.shape[1:]
-        self.sums: list[int] = []
+    def __init__(self, descriptor: int, rows: Rows, offset: int):
+        self._descriptor, self._offset = descriptor, offset
+        self._rows = rows
+        self._next = 0
+        self._lock = threading.Lock()
+        self.written = 0
+        self.sums = np.zeros(rows.shape[0], _SUM)
 
     def write(self, values: np.ndarray) -> None:
-        """Append rows (count, ...) of the array's own data type."""
-        if (values.dtype, values.shape[1:]) != self._row:
-            raise ValueError(f"rows of {values.dtype} {values.shape[1:]} do not fit {self._row}")
-        for row in values:
-            self.sums.append(checksum(row))
-            self._file.write(memoryview(np.ascontiguousarray(row)).cast("B"))
+        """Append rows (count, ...) of the array's own data type. Raises OSError."""
+        self.write_at(self._next, values)
+        self._next += len(values)
+
+    def write_at(self, first: int, values: np.ndarray) -> None:
+        """Write rows ``first`` and following, each of which is written once. Raises OSError."""
+        rows, end = self._rows, first + len(values)
+        if (values.dtype, values.shape[1:]) != (rows.dtype, rows.shape[1:]):
+            raise ValueError(f"rows of {values.dtype} {values.shape[1:]} do not fit {rows.dtype} {rows.shape[1:]}")
+        if end > rows.shape[0]:
+            raise ValueError(f"{end} rows were written of {rows.shape[0]}")
+        if not values.size:
+            return
+        values = np.ascontiguousarray(values)
+        self.sums[first:end] = [checksum(row) for row in values]
+        with self._lock:  # the system would let them wait one for the other too, busily
+            write_at(self._descriptor, memoryview(values).cast("B"), self._offset + first * values[0].nbytes)
+            self.written += len(values)
 
 
 class _Layout(NamedTuple):

@@ -1,8 +1,7 @@
-"""Generation of WaveEq files: simulate a piece while the piece before it is being written."""
+"""Generation of WaveEq files."""
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
@@ -10,15 +9,15 @@ import torch
 
 from fastsep.data.disk_space import require_space
 from fastsep.data.wave.files import C_RANGE, HDF5_NAME, PT_FOLDER, WaveSettings, draw
-from fastsep.data.wave.writers import Writer, write_hdf5, write_pt
+from fastsep.data.wave.pipeline import stream
+from fastsep.data.wave.writers import write_hdf5, write_pt
 from fastsep.errors import UserError
 from fastsep.files import make_directory, write_problem
 from fastsep.progress import progress_bar
-from kernels.wave import simulate, stability_limit
+from kernels.wave import stability_limit
 from kernels.wave.scheme import MIN_GRID
 
 Format = Literal["hdf5", "pt"]
-_CHUNK_BYTES = 128 << 20
 
 
 def check(settings: WaveSettings) -> None:
@@ -54,29 +53,11 @@ def generate(folder: Path, settings: WaveSettings, device: torch.device, format:
         require_space(folder, settings.size * (settings.sequence_bytes + 4096))
         f0, c = draw(settings.size, settings.seed)
         make_directory(folder)
-        with (write_hdf5 if format == "hdf5" else write_pt)(folder, settings, f0, c) as writer:
-            _stream(writer, settings, torch.from_numpy(f0), torch.from_numpy(c), device)
+        with (
+            (write_hdf5 if format == "hdf5" else write_pt)(folder, settings, f0, c) as writer,
+            progress_bar(total=settings.size, unit="sequence") as bar,
+        ):
+            stream(writer, settings, torch.from_numpy(f0), torch.from_numpy(c), device, bar)
     except OSError as error:
         raise write_problem(path, error, "choose another --out") from None
     return path
-
-
-def _stream(writer: Writer, settings: WaveSettings, f0: torch.Tensor, c: torch.Tensor, device: torch.device) -> None:
-    count = min(settings.size, max(1, _CHUNK_BYTES // settings.sequence_bytes))
-    shape = (count, settings.frames, settings.grid, settings.grid)
-    buffers = [torch.empty(shape, pin_memory=device.type == "cuda") for _ in range(2)]
-    pending = None
-    with ThreadPoolExecutor(1) as pool, progress_bar(total=settings.size, unit="sequence") as bar:
-        for step, first in enumerate(range(0, settings.size, count)):
-            part = slice(first, first + count)
-            chunk = buffers[step % 2][: len(c[part])]
-            options = {"frames": settings.frames, "grid": settings.grid, "dt": settings.dt}
-            if device.type == "cuda":
-                chunk.copy_(simulate(c[part], f0[part], **options, device=device))
-            else:
-                simulate(c[part], f0[part], **options, out=chunk)
-            if pending:
-                pending.result()
-            pending = pool.submit(writer.write, chunk.numpy())
-            bar.update(len(chunk))
-        pending.result()

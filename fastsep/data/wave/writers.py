@@ -5,14 +5,15 @@ Letters: T frames, H rows, W columns.
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import torch
@@ -20,14 +21,21 @@ import torch
 from fastsep import __version__, signals
 from fastsep.data.formats.hdf5_stream import Rows, hdf5_stream
 from fastsep.data.wave.files import C_RANGE, F0_RANGE, HDF5_NAME, PT_FOLDER, PT_PATTERN, WaveSettings, pixels
-from fastsep.files import make_directory, sync_directory, write_bytes
+from fastsep.files import make_directory, sync_directory
 from fastsep.locks import lock
+from fastsep.streams import stream_inside, sync_inside
+
+_FLUSHES = 16  # at a time
 
 
 class Writer(Protocol):
-    """Takes sequences (count, T, H, W) float32 in their order."""
+    """Takes sequences (count, T, H, W) float32 at their places, from several threads at once."""
 
-    def write(self, chunk: np.ndarray) -> None: ...
+    @property
+    def written(self) -> int:
+        """How many it has."""
+
+    def write_at(self, first: int, chunk: np.ndarray) -> None: ...
 
 
 @contextmanager
@@ -62,6 +70,9 @@ def write_pt(folder: Path, settings: WaveSettings, f0: np.ndarray, c: np.ndarray
             for name, index in zip(("rand_w", "rand_h"), pixels(settings.grid), strict=True):
                 _save(torch.from_numpy(index), part / f"{name}.pt")
             yield _PtWriter(part, f0, c)
+            with ThreadPoolExecutor(_FLUSHES) as pool:  # one after the other, each would wait for the disk's own cache
+                for _ in pool.map(sync_inside, part.iterdir()):
+                    pass
             with signals.held():
                 _replace_set(folder / PT_FOLDER, part)
         finally:
@@ -71,19 +82,42 @@ def write_pt(folder: Path, settings: WaveSettings, f0: np.ndarray, c: np.ndarray
 class _PtWriter:
     def __init__(self, part: Path, f0: np.ndarray, c: np.ndarray):
         self._part, self._f0, self._c = part, f0, c
-        self._done = 0
+        self._lock = threading.Lock()
+        self.written = 0
 
-    def write(self, chunk: np.ndarray) -> None:
-        for i, frames in enumerate(chunk, start=self._done):
-            sequence = {"simul": torch.from_numpy(frames.copy()), "c": float(self._c[i]), "f0": float(self._f0[i])}
+    def write_at(self, first: int, chunk: np.ndarray) -> None:
+        for i, frames in enumerate(chunk, start=first):
+            sequence = {"simul": torch.from_numpy(frames), "c": float(self._c[i]), "f0": float(self._f0[i])}
             _save(sequence, self._part / f"homogenous_wave{i}.pt")
-        self._done += len(chunk)
+        with self._lock:
+            self.written += len(chunk)
 
 
 def _save(value: Any, path: Path) -> None:
-    buffer = io.BytesIO()  # PyTorch itself would say neither why nor where a file cannot be written
-    torch.save(value, buffer)
-    write_bytes(path, buffer.getvalue())
+    with stream_inside(path) as file:
+        sink = _Sink(file)
+        torch.save(value, sink)
+        if sink.error:
+            raise sink.error
+
+
+class _Sink:
+    """What PyTorch writes to. It would say neither why nor where a file cannot be written, so it never hears of it."""
+
+    def __init__(self, file: BinaryIO):
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, data: memoryview) -> int:
+        if self.error is None:
+            try:
+                self._file.write(data)
+            except OSError as error:
+                self.error = error
+        return len(data)
+
+    def flush(self) -> None:
+        pass
 
 
 def _replace_set(folder: Path, part: Path) -> None:
