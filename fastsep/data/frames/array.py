@@ -40,6 +40,9 @@ class Array:
     channels: tuple[str, ...] = ()
     """Names along its axis c, where they have any."""
     problem: str = ""
+    """Why it cannot be frames, where that shows at once: "holds no numbers: give others"."""
+    look: Callable[[], str] = lambda: ""
+    """Finds out the same where it takes time."""
 
     @property
     def packing(self) -> Packing:

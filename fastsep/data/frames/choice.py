@@ -84,8 +84,8 @@ def _by_names(array: Array) -> str | None:
 
 def _check(contents: Contents, array: Array) -> None:
     where = f"{contents.path}: '{array.name}'" if array.name else str(contents.path)
-    if array.problem:
-        raise UserError(f"{where} {array.problem}")
+    if problem := array.problem or array.look():
+        raise UserError(f"{where} {problem}")
     if array.dtype.kind not in "fiub":
         remedy = {
             "O": "these can run code and are never loaded, save an array of numbers",

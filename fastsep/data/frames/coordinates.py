@@ -27,6 +27,8 @@ def read_coordinates(arrays: Sequence[Array], chosen: Sequence[Array]) -> dict[s
             continue
         if array.problem or array.dtype.kind not in "fiub" or not 0 < math.prod(array.shape) <= _LARGEST:
             continue
+        if array.look():
+            continue
         values = array.fetch(tuple(slice(0, size) for size in array.shape))
         found[name] = Coordinate(array.dims or (name,), values, array.attributes)
     return found

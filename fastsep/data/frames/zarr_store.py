@@ -99,8 +99,8 @@ def _array(zarr: Any, path: Path, folder: Path) -> Array:
     array = Array(name, shape, dtype, None, dims, tuple(stored.chunks), attributes)
     if dtype.kind not in "fiub" or 0 in shape:
         return array
-    reader = _Reader(folder, stored, array)
-    return replace(array, fetch=reader.fetch, problem=reader.problem)
+    reader = _Reader(path, folder, stored, array)
+    return replace(array, fetch=reader.fetch, look=reader.look)
 
 
 def _codecs(settings: Any) -> Iterator[str]:
@@ -126,24 +126,29 @@ def _plain(value: Any) -> Any:
 
 
 class _Reader:
-    def __init__(self, folder: Path, stored: Any, array: Array):
-        self._folder, self._stored = folder, stored
+    def __init__(self, store: Path, folder: Path, stored: Any, array: Array):
+        self._store, self._folder, self._stored, self._array = store, folder, stored, array
         self._files = tuple(stored.shards or stored.chunks)  # what of each axis lies in a file
-        grid = [-(-size // step) for size, step in zip(array.shape, self._files, strict=True)]
-        require_memory(math.prod(self._files) * array.dtype.itemsize, f"a chunk of {folder}", "write smaller ones")
-        self._expected = math.prod(grid)
-        self.problem = ""
-        self._sparse = self._absent_is_missing(array)
-        written = {Path(place, name).relative_to(folder).as_posix()
-                   for place, _, names in os.walk(folder) for name in names}  # fmt: skip
-        keys = map(self._key, itertools.product(*map(range, grid)))
-        absent = next((key for key in keys if key not in written), None)  # soon, where there are few of many
-        if absent is not None and (not self._sparse or not self._any(written)):
-            value = "undefined numbers" if stored.fill_value is None else stored.fill_value
-            self.problem = (
-                f"lacks chunk {absent} and reads as {value} there: copy it again, or, if it was left out "
-                "as empty, write it with config={'write_empty_chunks': True}"
-            )
+        self._sparse = False
+
+    def look(self) -> str:
+        """What to say of chunks that are not there, or too large. Raises UserError."""
+        with reading(self._store, _WHAT, REMEDY, folder=True):
+            size = math.prod(self._files) * self._array.dtype.itemsize
+            require_memory(size, f"a chunk of {self._folder}", "write smaller ones")
+            self._sparse = self._absent_is_missing()
+            written = {Path(place, name).relative_to(self._folder).as_posix()
+                       for place, _, names in os.walk(self._folder) for name in names}  # fmt: skip
+            grid = [range(-(-size // step)) for size, step in zip(self._array.shape, self._files, strict=True)]
+            keys = map(self._key, itertools.product(*grid))
+            absent = next((key for key in keys if key not in written), None)  # soon, where there are few of many
+        if absent is None or (self._sparse and written - {*MARKS, ".zattrs"}):
+            return ""
+        fill = self._stored.fill_value
+        return (
+            f"lacks chunk {absent} and reads as {'undefined numbers' if fill is None else fill} there: copy it again, "
+            "or, if it was left out as empty, write it with config={'write_empty_chunks': True}"
+        )
 
     def fetch(self, index: Index) -> np.ndarray:
         values = np.asarray(self._stored[index])
@@ -157,13 +162,10 @@ class _Reader:
     def _key(self, place: tuple[int, ...]) -> str:
         return self._stored.metadata.encode_chunk_key(place)
 
-    def _absent_is_missing(self, array: Array) -> bool:
+    def _absent_is_missing(self) -> bool:
         fill = self._stored.fill_value
         if fill is None:
             return False
         with suppress(ValueError):
-            return bool(np.isnan(array.packing.unpack(np.asarray(fill, array.dtype).reshape(1))).all())
+            return bool(np.isnan(self._array.packing.unpack(np.asarray(fill, self._array.dtype).reshape(1))).all())
         return False
-
-    def _any(self, written: set[str]) -> bool:
-        return len(written - {*MARKS, ".zattrs"}) > 0

@@ -209,3 +209,18 @@ def test_the_package_that_zarr_needs_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "zarr", None)
     with pytest.raises(UserError, match=r"needs zarr, which is not installed: pip install 'fastsep\[zarr\]'"):
         open_source(tmp_path / "x.zarr")
+
+
+def test_only_the_chosen_array_of_a_store_has_to_be_whole(tmp_path):
+    group = zarr.open_group(tmp_path / "x.zarr", mode="w")
+    group.create_array("u", data=FRAMES, dimension_names=["n", "t", "y", "x"])
+    group.create_array("v", data=FRAMES)
+    group.create_array("x", data=np.arange(1, 9), dimension_names=["x"])
+    group.create_array("y", data=np.arange(1, 9), dimension_names=["y"])
+    (tmp_path / "x.zarr" / "v" / "c" / "0" / "0" / "0" / "0").unlink()
+    (tmp_path / "x.zarr" / "y" / "c" / "0").unlink()
+    source = open_source(tmp_path / "x.zarr", ("u",))
+    np.testing.assert_array_equal(source.read(0, 0, 7)[:, 0], FRAMES[0])
+    assert set(source.coordinates) == {"x"}
+    with pytest.raises(UserError, match="'v' lacks chunk c/0/0/0/0"):
+        open_source(tmp_path / "x.zarr", ("v",))
