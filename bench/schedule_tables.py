@@ -25,8 +25,9 @@ def schedules_section(device: Device) -> str:
 
     for (preset, steps), rows in groupby(sorted(device.schedules, key=of_length), key=of_length):
         tried = _tried(list(rows))
-        lines += [f"{preset}, {steps:,} steps:\n", "| settings | seeds | time | MSE at t+40 | last weights |"]
-        lines += ["|---|---|---|---|---|", *(_line(rows) for rows in tried), ""]
+        time = "time" if device.is_gpu else "time (threads)"
+        lines += [f"{preset}, {steps:,} steps:\n", f"| settings | seeds | {time} | MSE at t+40 | last weights |"]
+        lines += ["|---|---|---|---|---|", *(_line(rows, device.is_gpu) for rows in tried), ""]
     return "\n".join([*lines, *_by_frame(device)]) + "\n"
 
 
@@ -48,9 +49,10 @@ def _error(rows: list[dict[str, Any]]) -> float:
     return min(means, default=float("inf"))
 
 
-def _line(rows: list[dict[str, Any]]) -> str:
+def _line(rows: list[dict[str, Any]], on_gpu: bool) -> str:
     seconds = [row["seconds"] for row in rows if row.get("seconds")]
     time = f"{statistics.median(seconds):.0f} s" if seconds else ""
+    time += f" ({rows[0]['threads']})" if seconds and not on_gpu else ""
     broke = next((row["broke"] for row in rows if row.get("broke")), None)
     score = broke or _spread([row["mse"] for row in rows])
     last = [row["mse_last"] for row in rows if row.get("mse_last") is not None]

@@ -151,7 +151,7 @@ class Search:
         config = replace(config, run=replace(config.run, out=run))
         row: dict[str, Any] = {
             "preset": self.preset, "steps": self.steps, "seed": self.seed, "choice": choice,
-            "date": describe(self.device)["date"], "commit": commit(),
+            "date": describe(self.device)["date"], "commit": commit(), "threads": torch.get_num_threads(),
         }  # fmt: skip
         try:
             trainer = self._fit(config, run)

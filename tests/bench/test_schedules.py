@@ -105,7 +105,7 @@ def test_a_dry_run_is_never_taken_for_a_result(monkeypatch: pytest.MonkeyPatch) 
 
 def row(choice: dict, mse: float | None, seed: int = 0, **more: object) -> dict:
     curve = [mse * k / 20 for k in range(1, 41)] if mse else None
-    kept = {"preset": "wave100_onecycle", "steps": 1500, "seed": seed, "choice": choice, "seconds": 250.0}
+    kept = {"preset": "wave100_onecycle", "steps": 1500, "seed": seed, "choice": choice, "seconds": 250.0, "threads": 2}
     return {**kept, "mse": mse, **({"curve": curve} if curve else {}), **more}
 
 
@@ -123,9 +123,9 @@ def test_tables_say_what_won_what_lost_and_what_broke(tmp_path: Path) -> None:
     page = schedules_section(device).splitlines()
     start = page.index("wave100_onecycle, 1,500 steps:")
     assert page[start + 4 : start + 7] == [
-        "| `--clip-norm none --ema 0.99` | 1 | 250 s | 3.00e-05 | 2.00e-05 |",
-        "| as the preset | 2 | 250 s | 6.00e-05 ± 1.4e-05 |  |",
-        "| `--lr 0.003` | 1 | 250 s | the loss is nan at step 700 |  |",
+        "| `--clip-norm none --ema 0.99` | 1 | 250 s (2) | 3.00e-05 | 2.00e-05 |",
+        "| as the preset | 2 | 250 s (2) | 6.00e-05 ± 1.4e-05 |  |",
+        "| `--lr 0.003` | 1 | 250 s (2) | the loss is nan at step 700 |  |",
     ]
     assert page[-2].endswith("seed 0, last weights | 1.00e-05 | 1.00e-05 | 1.00e-05 | 1.00e-05 | 1.00e-05 | 1.00e-05 |")
     assert page[-1].startswith("| wave100-published, 18,750 steps, 1 seed | 2.00e-04 |")
