@@ -16,7 +16,7 @@ from fastsep.data.windows import Windows
 from fastsep.model import SeparableModel
 from fastsep.progress import progress_bar
 from fastsep.training import distributed
-from fastsep.training.precision import exact_products
+from fastsep.training.exact import exact_products
 from fastsep.training.room import frames_at_once
 
 

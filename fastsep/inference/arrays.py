@@ -15,6 +15,8 @@ from torch import Tensor
 Array = TypeVar("Array", np.ndarray, Tensor)
 
 MAX_HORIZON = 1_000_000
+_NEAR_UNIT = (-1.0, 2.0)
+"""Where frames of 0 to 1 lie, if somewhat beside."""
 
 
 class Given(Generic[Array]):
@@ -65,6 +67,12 @@ class Given(Generic[Array]):
                 f"{self.name} holds {batch[broken][0].item()} in float32 at {tuple(place[self.single :])}: finite "
                 "numbers are needed"
             )
+
+    def require_unit(self, batch: Tensor) -> None:
+        """Raise ValueError for frames that are far from lying in 0 to 1, such as bytes."""
+        low, high = (batch.min(), batch.max()) if batch.numel() else (0.0, 0.0)
+        if low < _NEAR_UNIT[0] or high > _NEAR_UNIT[1]:
+            raise ValueError(f"{self.name} goes from {low:g} to {high:g}: the run was trained on frames of 0 to 1")
 
     def like(self, values: Tensor) -> Array:
         """A result (B, ...) on the host as the kind, and on the device, that was given."""

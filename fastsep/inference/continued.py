@@ -64,13 +64,13 @@ def continue_source(
 
 def continue_times(times: np.ndarray, horizon: int, every: int) -> np.ndarray | None:
     """The times (h,) of every ``every``-th step after ``times`` (T,); None where they do not go by equal steps."""
-    if len(times) < 2 or times.dtype.kind not in "iuf":
+    if len(times) < 2 or times.dtype.kind not in "iuf" or not np.isfinite(times).all():
         return None
     exact = times.astype(np.float64)
     steps = np.diff(exact)
     step = (exact[-1] - exact[0]) / len(steps)
     rounding = 4 * np.spacing(np.abs(times).max()) if times.dtype.kind == "f" else 0.0
-    if not np.isfinite(step) or step == 0 or np.abs(steps - step).max() > _REGULAR * abs(step) + rounding:
+    if step == 0 or np.abs(steps - step).max() > _REGULAR * abs(step) + rounding:
         return None
     after = exact[-1] + step * every * np.arange(1, horizon + 1)
     if times.dtype.kind == "f":

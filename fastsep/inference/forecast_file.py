@@ -15,6 +15,7 @@ import numpy as np
 from fastsep import __version__
 from fastsep.data.disk_space import require_space
 from fastsep.data.residency import require_memory
+from fastsep.data.taxibj.settings import TaxiBJ
 from fastsep.errors import UserError
 from fastsep.files import make_directory, write_problem
 from fastsep.inference.forecaster import Forecaster, load
@@ -67,6 +68,8 @@ def forecast_file(
             if path.exists() and taken.exists() and os.path.samefile(path, taken):
                 raise UserError(f"{path} is what the forecast is made from: {_OTHER_OUT}")
     model = load(run, device)
+    if isinstance(model.config.data, TaxiBJ) and model.config.data.order == "published":
+        raise UserError(f"{run} goes back in time, as published: train with --order chronological to forecast a file")
     with ExitStack() as stack:
         how = variable, layout, every
         content = _open(stack, data, model, *how)
@@ -125,5 +128,9 @@ def _forecasts(
             rows = range(first, min(first + step, total))
             frames = np.stack([content.read(row) for row in rows])
             moving = frames if motion is None else np.stack([motion.read(row) for row in rows])
-            yield first, frames, model.swap(frames, moving, horizon)
+            try:
+                future = model.swap(frames, moving, horizon)
+            except ValueError as error:
+                raise UserError(f"{content.path}: {error}") from None
+            yield first, frames, future
             bar.update(len(rows))

@@ -20,7 +20,8 @@ from fastsep.inference.arrays import Array, Given, require_alike, whole_number
 from fastsep.model import SeparableModel, Static
 from fastsep.networks import fold_norms
 from fastsep.training.checkpoint import load_weights, newest_checkpoint
-from fastsep.training.precision import exact_products, resolve_device
+from fastsep.training.exact import exact_products
+from fastsep.training.precision import resolve_device
 from fastsep.training.room import frames_at_once, require_room
 from fastsep.training.run_directory import kept_scaling, load_config
 
@@ -52,8 +53,9 @@ class Forecaster:
     Frames are NumPy arrays or tensors of floating-point numbers, (B, K, C, *space), or (K, C, *space) for one sequence;
     results are float32 of the same kind, on the device of what was given, with or without B alike. They are in the
     units of the run's data; for the paper's data sets these are the ones that the model was trained on (0 to 1 where
-    it scales). Cells that the run knows as missing may hold anything, and come back as NaN. Products are exact float32,
-    whatever PyTorch is set to; work is cut into batches that fit memory.
+    it scales; oldest first, but for TaxiBJ in its published order). Cells that the run knows as missing may hold
+    anything, and come back as NaN. Products are exact float32, whatever PyTorch is set to; work is cut into batches
+    that fit memory.
     """
 
     def __init__(self, model: SeparableModel, config: Config, scaling: Scaling, device: torch.device, step: int):
@@ -218,7 +220,10 @@ class Forecaster:
     def _scaled(self, given: Given, rows: slice) -> Tensor:
         frames = given.batch(rows.start, rows.stop, self.device)
         given.require_finite(frames, rows.start, self._counted)
-        return self.scaling.scale(frames)
+        frames = self.scaling.scale(frames)
+        if self.config.model.last_activation == "sigmoid" and not self.config.data.scaled:
+            given.require_unit(frames)
+        return frames
 
     def _code(self, given: Given, rows: slice) -> Tensor:
         code = given.batch(rows.start, rows.stop, self.device)

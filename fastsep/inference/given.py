@@ -5,6 +5,7 @@ Letters: N sequences, n conditioning frames, C channels; ``*space`` the other ax
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,9 @@ from fastsep.data.frames.source import Source
 from fastsep.errors import UserError
 from fastsep.inference.forecaster import Forecaster
 
+_LAYOUTS = ("tp", "thw", "ntp", "tcp", "nthw", "tchw", "thwc", "ntcp", "ntchw", "nthwc")
+_BYTES = ("mnist", "chairs")
+"""Data sets whose files hold bytes."""
 _AROUND = 8
 """Times n frames that gaps are filled from."""
 
@@ -35,6 +39,8 @@ class Given:
     """*space, bool: the cells that must hold numbers; None where all must."""
     fills: bool
     """Gaps become the line in time between the values around them, as in training."""
+    are_bytes: bool
+    """Whole numbers up to 255 stand for frames of 0 to 1."""
 
     def read(self, sequence: int) -> np.ndarray:
         """The last n frames (n, C, *space), every ``every``-th; of the only sequence, whichever is asked for.
@@ -47,7 +53,7 @@ class Given:
         present = np.ones(frames.shape[2:], bool) if self.present is None else self.present
         broken = ~np.isfinite(frames) & present
         if not broken.any():
-            return frames
+            return frames / np.float32(255) if self.are_bytes and frames.max() > 1 else frames
         if self.fills:
             frames = self._last(sequence, min(_AROUND * self.count, -(-self.source.frames // self.every)))
             fill_linear(Kept(self.source, self.every), sequence, frames, present)
@@ -77,6 +83,8 @@ def open_given(
         variable, layout, every = variable or trained.variable, layout or trained.layout, every or trained.every
     every = every or 1
     source = open_source(path, variable, layout)
+    if source.shape != model.shape and not layout:
+        source = _read_otherwise(source, path, variable, model.shape)
     needed = (model.nt_cond - 1) * every + 1
     if source.shape != model.shape:
         has, wants = ("x".join(map(str, shape)) for shape in (source.shape, model.shape))
@@ -87,6 +95,23 @@ def open_given(
         problem = f"{path} has {source.frames} frames a sequence, the run takes {needed}: give longer sequences"
     else:
         fills = isinstance(trained, Frames) and trained.fill == "linear"
-        return Given(path, source, model.nt_cond, every, model.scaling.present, fills)
+        return Given(path, source, model.nt_cond, every, model.scaling.present, fills, trained.name in _BYTES)
     source.close()
     raise UserError(problem)
+
+
+def _read_otherwise(source: Source, path: Path, variable: tuple[str, ...], shape: tuple[int, ...]) -> Source:
+    """The same file with the only other layout that gives frames of ``shape``; as it is where there is none, or two."""
+    fitting = []
+    for layout in _LAYOUTS:
+        if len(layout) == len(source.layout):
+            with suppress(UserError):
+                other = open_source(path, variable, layout)
+                if other.shape == shape:
+                    fitting.append(other)
+                else:
+                    other.close()
+    chosen = fitting[0] if len(fitting) == 1 else source
+    for other in {source, *fitting} - {chosen}:
+        other.close()
+    return chosen

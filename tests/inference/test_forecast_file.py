@@ -15,11 +15,13 @@ import pytest
 import xarray
 from command_line import run_command
 from PIL import Image
-from run_cases import HOLES, WITH_HOLES, lively_run
+from run_cases import HOLES, MODELS, WITH_HOLES, lively_run
 
 import fastsep
 from fastsep.config import Config
 from fastsep.data.frames.settings import Frames
+from fastsep.data.mnist.settings import MovingMNIST
+from fastsep.data.taxibj.settings import TaxiBJ
 from fastsep.training.run_directory import load_config, update_config
 
 OLD_RUN = Path(__file__).parents[1] / "fixtures" / "run_0.1.0"
@@ -156,11 +158,32 @@ def test_gaps_are_filled_as_in_training_or_refused(run, frames, command, tmp_pat
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), expected, rtol=1e-5)
 
 
+def test_bytes_of_digits_are_frames_of_0_to_1(command, tmp_path) -> None:
+    model = MODELS["dcgan"]
+    run = lively_run(tmp_path / "run", model)
+    videos = np.random.RandomState(0).randint(0, 256, (2, 3, 64, 64)).astype(np.uint8)
+    np.save(tmp_path / "videos.npy", videos)  # by their sizes alone one record of colours; the run knows better
+    how = [tmp_path / "videos.npy", "--horizon", 1, "--out", tmp_path / "out.npy"]
+    status, _, errors = command(run, *how)
+    assert status == 2 and "videos.npy: frames goes from" in errors and "trained on frames of 0 to 1" in errors
+    update_config(run, Config(data=MovingMNIST(), model=model))
+    assert command(run, *how)[0] == 0
+    expected = fastsep.load(run, "cpu").forecast(videos[:, :, None] / 255, 1)
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), expected, atol=1e-5)
+
+
+def test_a_run_that_goes_back_in_time_forecasts_no_file(command, tmp_path) -> None:
+    run = lively_run(tmp_path / "run", WITH_HOLES)
+    update_config(run, Config(data=TaxiBJ(), model=WITH_HOLES))
+    status, _, errors = command(run, "x.npy", "--horizon", 1, "--out", "o.npy")
+    assert status == 2 and "goes back in time, as published: train with --order chronological" in errors
+
+
 def test_animations(run, frames, command, tmp_path) -> None:
     np.save(tmp_path / "frames.npy", frames)
     np.save(tmp_path / "points.npy", np.random.RandomState(0).rand(2, 4, 100))
-    for of, data, options in ((run, "frames", []), (OLD_RUN, "points", ["--layout", "ntp"])):
-        how = ["--horizon", 3, "--out", tmp_path / "out.npy", "--animate", tmp_path / f"{data}.gif", *options]
+    for of, data in ((run, "frames"), (OLD_RUN, "points")):
+        how = ["--horizon", 3, "--out", tmp_path / "out.npy", "--animate", tmp_path / f"{data}.gif"]
         status, said, errors = command(of, tmp_path / f"{data}.npy", *how)
         assert status == 0 and f"{data}.gif" in said, errors
         with Image.open(tmp_path / f"{data}.gif") as drawn:

@@ -14,6 +14,7 @@ from run_cases import HOLES, MODELS, WITH_HOLES, apart, lively, lively_run
 import fastsep
 from fastsep.errors import UserError
 from fastsep.inference import Forecaster
+from fastsep.training.exact import exact_products
 
 ROOT = Path(__file__).parents[2]
 OLD_RUN = ROOT / "tests" / "fixtures" / "run_0.1.0"
@@ -130,6 +131,7 @@ def test_batches_that_fit_memory_change_nothing(name: str, tmp_path: Path, monke
         (torch.zeros(3, 2, 1, 100, dtype=torch.complex64), "frames holds torch.complex64"),
         (np.full((2, 1, 100), np.inf), "frames holds inf in float32 at (0, 0, 0): finite numbers are needed"),
         (np.full((3, 2, 1, 100), 1e300), "frames holds inf in float32 at (0, 0, 0, 0)"),
+        (np.linspace(0, 255, 200).reshape(2, 1, 100), "goes from 0 to 255: the run was trained on frames of 0 to 1"),
     ],
 )
 def test_frames_that_do_not_fit_are_refused(frames, words: str, points: Forecaster) -> None:
@@ -183,6 +185,20 @@ def test_the_program_around_keeps_its_settings_and_numbers(points: Forecaster) -
     assert torch.equal(future, expected) and torch.equal(torch.get_rng_state(), state)
     weight = torch.ones((), requires_grad=True)
     (weight * future).sum().backward()  # as any other tensor, in the caller's graph
+
+
+def test_settings_come_back_when_the_last_of_several_threads_leaves() -> None:
+    torch.set_float32_matmul_precision("high")
+    try:
+        first, second = exact_products(), exact_products()
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert torch.get_float32_matmul_precision() == "highest"
+        second.__exit__(None, None, None)
+        assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision("highest")
 
 
 SCRIPT = """
