@@ -49,6 +49,9 @@ class Frames(DataConfig):
     """Test windows that are scored at most, spread evenly over all that there are."""
     every: Annotated[int, Range(1, 1_000_000)] = 1
     """Keep every K-th frame."""
+    buffer: Annotated[int, Range(1, 1_000_000)] = 1_000
+    """Memory in MB for frames that are read while the model trains, which happens where they do not fit at once. The
+    larger, the better their order is mixed."""
 
     def files(self) -> list[Path]:
         if self.data is None or not self.data.is_dir():

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from fastsep.data.disk_space import readable
 from fastsep.data.frames.blocks import Blocks, find_runs
+from fastsep.data.frames.kept import Kept
 from fastsep.data.frames.read_ahead import ReadAhead
 from fastsep.data.frames.source import Source
 from fastsep.data.residency import require_memory
@@ -27,7 +28,6 @@ from fastsep.errors import UserError
 BUFFER_BYTES = 1 << 30
 """Of the buffer, where nothing else is said; on top of it come a few pieces that are on their way."""
 _PIECE_BYTES = 8 << 20  # read at once; what an array of the file's own type takes while it becomes float32
-_FAR_APART = 1 << 20  # bytes between two kept frames from which on those between are worth leaving out
 _reading = threading.Lock()  # one file at a time: training reads ahead while a checkpoint looks at test windows
 
 
@@ -51,7 +51,7 @@ class StreamedWindows(Windows):
         every: keep one frame in so many.
         device: where ``batch`` returns windows, and where the buffer lies.
         fill: how values are filled that are missing now and then; "none" alone can be done while reading.
-        buffer_bytes: size of the buffer. The order of an epoch depends on it, and on no other memory.
+        buffer_bytes: size of the buffer. The order of an epoch depends on it, and not on what memory is free.
 
     Raises:
         UserError: the buffer is too small for the windows, or ``fill`` asks for what needs all frames.
@@ -83,7 +83,7 @@ class StreamedWindows(Windows):
         mask = scaling.mask
         self.mask = None if mask is None else torch.from_numpy(mask).to(self.device)
         self.description = source.description
-        self._frames = _Frames(source, scaling, every)
+        self._frames = _Frames(Kept(source, every), scaling)
         self._starts = starts.numpy()
         self._frame_bytes = 4 * int(np.prod(self.shape))
         self._buffer_bytes = buffer_bytes
@@ -93,7 +93,7 @@ class StreamedWindows(Windows):
         except ValueError:
             raise UserError(
                 f"windows of {readable(length * self._frame_bytes)} do not mix in a buffer of "
-                f"{readable(buffer_bytes)}: enlarge it, or lower --nt-pred"
+                f"{readable(buffer_bytes)}: raise --buffer, or lower --nt-pred"
             ) from None
         self._ahead: ReadAhead | None = None
 
@@ -106,7 +106,8 @@ class StreamedWindows(Windows):
     def expect(self, index: Tensor) -> None:
         if self._ahead is None:
             size = self._blocks.slots * self._blocks.rows * self._frame_bytes
-            require_memory(size, f"the buffer that {_name(self._frames.source)} is read into", "free some", self.device)
+            what = f"the buffer that {_name(self._frames.kept.source)} is read into"
+            require_memory(size, what, "free some, or lower --buffer", self.device)
             self._ahead = ReadAhead(self._blocks, self._load, self.shape, self.length, self.device)
             weakref.finalize(self, self._ahead.close)  # at the end of the process, too
         self._ahead.expect(index.numpy())
@@ -142,12 +143,11 @@ class StreamedWindows(Windows):
 class _Frames:
     """Frames as the model sees them, read in pieces."""
 
-    def __init__(self, source: Source, scaling: Scaling, every: int):
-        self.source, self._scaling, self._every = source, scaling, every
-        frame_bytes = 4 * int(np.prod(source.shape))
-        apart = every > source.chunk[1] and every * frame_bytes > _FAR_APART
-        piece = max(_PIECE_BYTES // (frame_bytes * every), source.chunk[1] // every, 1)
-        self._piece = 1 if apart else piece
+    def __init__(self, kept: Kept, scaling: Scaling):
+        self.kept, self._scaling = kept, scaling
+        chunk = kept.source.chunk[1]
+        frame_bytes = 4 * int(np.prod(kept.shape)) * min(kept.every, max(chunk, 1))  # those between may come along
+        self._piece = max(_PIECE_BYTES // frame_bytes, chunk // kept.every, 1)
 
     def read(self, sequence: Sequence[int], first: Sequence[int], count: Sequence[int], out: np.ndarray) -> None:
         """Runs of ``count`` kept frames from ``first`` on, one after the other, to the first rows of ``out``.
@@ -160,18 +160,18 @@ class _Frames:
         row = 0
         for s, f, n in zip(sequence, first, count, strict=True):
             for done in range(0, int(n), self._piece):
-                kept = min(self._piece, int(n) - done)
-                frame = (int(f) + done) * self._every
+                few = min(self._piece, int(n) - done)
                 with _reading:
-                    frames = self.source.read(int(s), frame, (kept - 1) * self._every + 1)
-                part = out[row : row + kept]
-                self._scaling.scale_into(frames[:: self._every], part)
+                    frames = self.kept.read(int(s), int(f) + done, few)
+                part = out[row : row + few]
+                self._scaling.scale_into(frames, part)
                 if not np.isfinite(part).all():
                     raise UserError(
-                        f"{_name(self.source)} has a missing value in sequence {s}, frames {frame} and following, "
-                        "which it had not before: it changed while it was read; make it anew"
+                        f"{_name(self.kept.source)} has a missing value in sequence {s}, frame "
+                        f"{(int(f) + done) * self.kept.every} or after, which it had not before: it changed while it "
+                        "was read; make it anew"
                     )
-                row += kept
+                row += few
 
 
 def _name(source: Source) -> str:

@@ -188,7 +188,7 @@ def test_what_cannot_be_streamed_is_refused_in_one_line():
     with pytest.raises(UserError, match="--fill linear") as refused:
         StreamedWindows(source_of(1, 50), SCALING, all_starts(1, 50, LENGTH), LENGTH, fill="linear")
     assert "\n" not in str(refused.value)
-    with pytest.raises(UserError, match="enlarge it"):
+    with pytest.raises(UserError, match="raise --buffer"):
         windows_of(source_of(1, 50), buffer=6 * LENGTH)
 
 
