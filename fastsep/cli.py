@@ -19,6 +19,7 @@ from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, Pri
 import kernels
 from fastsep import signals
 from fastsep.errors import ToldElsewhere, UserError, first_line, is_memory_problem, leave_word, speaks, tell
+from fastsep.misread import read_words
 from fastsep.output import lenient_output
 from fastsep.settings import bare
 
@@ -67,16 +68,21 @@ def parse(kind: type[T], command: str, arguments: Sequence[str] | None = None, *
         options: as ``tyro.cli`` takes them.
     """
     text = options.pop("description", None) or inspect.cleandoc(kind.__doc__ or "")
-    with _registry:
-        return tyro.cli(
-            kind,
-            prog=f"python -m fastsep.{command}",
-            args=arguments,
-            config=_OPTIONS,
-            console_outputs=speaks(),
-            description=f"{text}\n\n{_EXIT_STATUS}",
-            **options,
-        )
+    prog = f"python -m fastsep.{command}"
+
+    def read() -> T:
+        with _registry:
+            return tyro.cli(
+                kind,
+                prog=prog,
+                args=arguments,
+                config=_OPTIONS,
+                console_outputs=speaks(),
+                description=f"{text}\n\n{_EXIT_STATUS}",
+                **options,
+            )
+
+    return read_words(read, arguments, prog)
 
 
 @_registry.primitive_rule
