@@ -18,7 +18,11 @@ _MOST = 1024
 
 
 def mean_frame(config: Frames, scaling: Scaling) -> Tensor:
-    """The mean of up to 1,024 training frames as a model sees it: (C, *padded). Raises UserError as the data say."""
+    """The mean of up to 1,024 training frames as a model sees it: (C, *padded); 0 where none of them has a value.
+
+    Raises:
+        UserError: the data cannot be read.
+    """
     source = open_source(config.data, config.variable, config.layout)
     try:
         kept = Kept(source, config.every)
@@ -30,4 +34,4 @@ def mean_frame(config: Frames, scaling: Scaling) -> Tensor:
             statistics.add(kept.read(part.sequences[row], part.frames[frame], 1))
     finally:
         source.close()
-    return torch.from_numpy(scaling.scale(statistics.mean().astype(np.float32)))
+    return torch.from_numpy(scaling.scale(statistics.mean().astype(np.float32))).nan_to_num(0.0)
