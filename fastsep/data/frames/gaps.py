@@ -24,9 +24,10 @@ def refuse(kept: Kept, piece: Piece, present: np.ndarray, count: int) -> UserErr
     )
 
 
-def has_gap(piece: Piece, present: np.ndarray) -> bool:
-    """Whether a value of the cells ``present`` (*space, bool) is missing in it."""
-    return not np.isfinite(piece.frames[..., present]).all()
+def count_gaps(piece: Piece, present: np.ndarray) -> int:
+    """How many values of the cells ``present`` (*space, bool) are missing in it."""
+    here = np.isfinite(piece.frames)
+    return 0 if here.all() else int((~here & present).sum())
 
 
 def fill_linear(kept: Kept, sequence: int, frames: np.ndarray, present: np.ndarray) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from fastsep.data.base import Padding, Split
-from fastsep.data.frames.gaps import fill_linear, has_gap, refuse
+from fastsep.data.frames.gaps import count_gaps, fill_linear, refuse
 from fastsep.data.frames.kept import Kept
 from fastsep.data.frames.measure import scaling_from
 from fastsep.data.frames.settings import Frames
@@ -68,7 +68,7 @@ def load(
     gaps = 0
     for piece in kept.pieces(part, f"read {split} frames"):
         if statistics is None:
-            gaps += int((~np.isfinite(piece.frames[..., present_in(scaling)])).sum())
+            gaps += count_gaps(piece, present_in(scaling))
         else:
             statistics.add(piece.frames)
         if frames is not None:
@@ -97,7 +97,7 @@ def present_in(scaling: Scaling) -> np.ndarray:
 
 def _first_gap(kept: Kept, part: Part, present: np.ndarray, count: int) -> UserError:
     for piece in kept.pieces(part, "look for missing values", in_order=True):
-        if has_gap(piece, present):
+        if count_gaps(piece, present):
             return refuse(kept, piece, present, count)
     return UserError("the data change while they are read: wait until they are whole")
 

@@ -9,6 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+_BLOCK = 1 << 17
+"""Values taken in at once: their float64 stays in the second-level cache, which is ten times as fast."""
+
 
 class Channels(NamedTuple):
     """(C,) float64 each, over all values of the cells that count."""
@@ -38,6 +41,11 @@ class Statistics:
 
     def add(self, frames: np.ndarray) -> None:
         """Take in frames (count, C, *space) float32."""
+        step = max(1, _BLOCK // frames[0].size)
+        for first in range(0, len(frames), step):
+            self._add(frames[first : first + step])
+
+    def _add(self, frames: np.ndarray) -> None:
         here = np.isfinite(frames)
         complete = here.all()
         new = (self.counts == 0) & here.any(0)
