@@ -18,7 +18,7 @@ from fastsep.training.run_directory import load_config
 
 # fmt: off
 SMALL = [
-    "--nt-cond", "2", "--offset", "2", "--nt-pred", "3", "--enc-hidden-size", "4", "--dec-hidden-size", "4",
+    "--nt-cond", "2", "--nt-pred", "3", "--enc-hidden-size", "4", "--dec-hidden-size", "4",
     "--res-hidden-size", "8", "--code-size-s", "6", "--code-size-t", "4", "--steps", "4", "--batch-size", "4",
     "--device", "cpu", "--precision", "fp32", "--log-every", "2", "--checkpoint-every", "2",
 ]

@@ -75,8 +75,8 @@ def fit(config: ModelConfig, shape: tuple[int, ...]) -> tuple[ModelConfig, str]:
     preset = {"offset": config.nt_cond, **preset, **_mixing(config, preset)}
     settled = {"shape": shape, "encoder": encoder, "decoder": decoder, **preset}
     settled = {name: settled[name] for name in config.left_open}
-    if config.encoder == "auto" and encoder == "sst":
-        settled["skip"] = True  # what its published scores are best with
+    if config.encoder == "auto" and encoder != "mlp" and not config.no_s:
+        settled["skip"] = True  # published scores of sst are best with it, and made data's with dcgan by a quarter
     names = f"{encoder} encoder and " + ("decoder" if encoder == decoder else f"{decoder} decoder")
     return replace(config, **settled), f"frames of {written(shape)}: {names}, since {why}" if why else ""
 

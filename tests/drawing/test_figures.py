@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -89,6 +90,27 @@ def test_strip_for_the_log(shape):
     assert strip.min() >= 0 and strip.max() <= 1
     third = (strip.shape[1] - 4) // 3
     assert strip[:, -third:, :10].max() < 0.02  # the error's row is dark where the forecast is right
+
+
+@pytest.mark.parametrize("shape", [(1, 12, 20), (1, 30)])
+def test_strip_shows_cells_that_do_not_count_grey(shape):
+    mask = (torch.arange(shape[-1]) > 4).expand(shape[1:])
+    truth = torch.where(mask, torch.rand(5, *shape) + 3, 0)
+    strip = forecast_strip(truth, truth, mask)
+    of_truth = strip[:, :12, :5] if len(shape) == 3 else strip[:, : 5 * (100 // 30)]
+    assert (of_truth == 0.5).all()
+    assert strip[:, 15:100].max() == 1  # the range is that of the cells that count
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_missing_cells_are_grey_and_frames_keep_their_proportions(tmp_path, channels):
+    truth = torch.rand(3, channels, 8, 24)
+    truth[..., 2:6, 3:9] = torch.nan
+    wide = drawn(forecast_figure(truth, truth + 0.1, LOOK), tmp_path / "wide.png")
+    square = drawn(forecast_figure(truth[..., 12:20], truth[..., 12:20], LOOK), tmp_path / "square.png")
+    assert wide.size[1] < 0.7 * square.size[1]
+    of_wide, of_square = ((np.asarray(image.convert("RGB")) == 0xB4).all(-1).mean() for image in (wide, square))
+    assert 0.03 < of_wide < 0.2 and of_square < 0.01
 
 
 def test_strip_survives_constant_and_broken_frames():

@@ -64,6 +64,14 @@ def test_sst_that_was_picked_skips_and_starts_with_the_future():
 
 
 @pytest.mark.parametrize(
+    ("change", "shape", "skip"), [({}, (1, 64, 64), True), ({}, (1, 30), False), ({"no_s": True}, (1, 64, 64), False)]
+)
+def test_networks_of_images_that_were_picked_skip_where_there_is_what_to_skip_from(change, shape, skip):
+    picked, _ = fit(replace(OPEN, **change), shape)
+    assert picked.skip == skip
+
+
+@pytest.mark.parametrize(
     ("given", "expected"),
     [
         ({"code_size_t": 7, "enc_hidden_size": 9}, {"code_size_t": 7, "enc_hidden_size": 9, "code_size_s": 128}),
