@@ -27,9 +27,9 @@ def main() -> None:
     arguments = cli.parse(Arguments, "evaluate")
 
     # Imported only now: --help should not wait for PyTorch.
+    from fastsep import distributed
     from fastsep.evaluation import evaluate_run
     from fastsep.evaluation.report import print_files, print_scores
-    from fastsep.training import distributed
 
     with distributed.joined() as world:
         result = evaluate_run(arguments.run, **vars(arguments.how), report=print_scores)

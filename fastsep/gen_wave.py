@@ -41,6 +41,7 @@ def main() -> None:
     # Imported only now: --help should not wait for PyTorch.
     import torch
 
+    from fastsep import distributed
     from fastsep.data.wave.files import WaveSettings
     from fastsep.data.wave.generate import generate
 
@@ -49,7 +50,10 @@ def main() -> None:
     if arguments.gpu and importlib.util.find_spec("numba_cuda") is None:
         raise UserError("--gpu needs numba-cuda: pip install 'fastsep[gpu]', or leave --gpu out")
     settings = WaveSettings(arguments.size, arguments.frames, arguments.grid, arguments.dt, arguments.seed)
-    print(generate(arguments.out, settings, torch.device("cuda" if arguments.gpu else "cpu"), arguments.format))
+    with distributed.joined() as world:
+        path = generate(arguments.out, settings, torch.device("cuda" if arguments.gpu else "cpu"), arguments.format)
+        if world.is_first:
+            print(path)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from fastsep.errors import UserError
 from fastsep.presets import all_presets
 
 if TYPE_CHECKING:  # PyTorch is imported when it is needed
-    from fastsep.training.distributed import World
+    from fastsep.distributed import World
 
 _DESCRIPTION = """Train a preset into a run directory: settings, log, checkpoints, scores and figures.
 
@@ -34,7 +34,8 @@ def main() -> None:
     run = config.run.out
 
     # Imported only now: --help should not wait for PyTorch's slower parts.
-    from fastsep.training import distributed, loop
+    from fastsep import distributed
+    from fastsep.training import loop
 
     with distributed.joined(config.run.timeout) as world:
         if resumed is None:

@@ -11,15 +11,17 @@ from typing import Any
 
 import torch
 
-from fastsep import presets
+from fastsep import distributed, presets
 from fastsep.config import Config
 from fastsep.data.mnist.settings import MovingMNIST
+from fastsep.data.wave.files import WaveSettings
+from fastsep.data.wave.generate import generate
 from fastsep.data.wave.settings import Wave100
 from fastsep.data.windows import TensorWindows
 from fastsep.errors import UserError
 from fastsep.evaluation import evaluate_run
 from fastsep.model import SeparableModel
-from fastsep.training import agreement, distributed
+from fastsep.training import agreement
 from fastsep.training.loop import resume, train
 from fastsep.training.step import TrainStep, Ways
 
@@ -110,3 +112,8 @@ def fail(how: str, config: Config, run: Path) -> None:
     if rank == 1 and how == "sees no run":
         agreement.identity = lambda run: None
     train(config, run, False)
+
+
+def make_waves(folder: Path, settings: WaveSettings) -> Path:
+    """A file of waves."""
+    return generate(folder, settings, torch.device("cpu"))

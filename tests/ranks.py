@@ -17,12 +17,12 @@ from typing import Any
 import torch
 from torch.distributed import TCPStore
 
+from fastsep.distributed import joined
 from fastsep.signals import Stopped
-from fastsep.training.distributed import joined
 
 _START = 60.0  # seconds, on a busy machine
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["rank_cases", "fastsep.training.loop", "fastsep.evaluation"])
+_context.set_forkserver_preload(["rank_cases", "sklearn.datasets", "torch.utils.tensorboard", "tensorboard.summary"])
 
 
 def run_ranks(size: int, function: Callable[..., Any], *arguments: Any, patience: float = 20.0) -> list[Any]:

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import DTypeLike
 from torch import Tensor
 
+from fastsep import distributed
 from fastsep.data.disk_space import readable
 from fastsep.data.host_memory import host_free_bytes
 from fastsep.errors import UserError
@@ -21,8 +22,10 @@ _NOT_SUPPORTED = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory that this process may still take on ``device``, in bytes."""
-    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else host_free_bytes()
+    """Memory that this process may still take on ``device``, in bytes; those that work together share the host's."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return host_free_bytes() // distributed.current().local_size
 
 
 def fits(size: int, device: torch.device) -> bool:

@@ -12,10 +12,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from fastsep import distributed
 from fastsep.data.windows import Windows
 from fastsep.model import SeparableModel
 from fastsep.progress import progress_bar
-from fastsep.training import distributed
 from fastsep.training.exact import exact_products
 from fastsep.training.room import frames_at_once
 

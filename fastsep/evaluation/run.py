@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from fastsep import __version__
+from fastsep import __version__, distributed
 from fastsep.config import Config, EvaluateConfig
 from fastsep.data.base import DataConfig
 from fastsep.data.scaling import Scaling
@@ -26,7 +26,6 @@ from fastsep.files import write_problem, write_text
 from fastsep.model import SeparableModel
 from fastsep.networks import fold_norms
 from fastsep.networks.fit import require_shape
-from fastsep.training import distributed
 from fastsep.training.checkpoint import Checkpoint, load_weights, newest_checkpoint
 from fastsep.training.data_record import same_data
 from fastsep.training.log_file import read_log
@@ -49,7 +48,7 @@ def evaluate_run(
 ) -> dict[str, Any]:
     """Score the newest checkpoint of ``run`` on the test set of its data set, in float32.
 
-    Several processes (see ``training/distributed.py``) share the windows and come to the same digits; the first one
+    Several processes (see ``fastsep/distributed.py``) share the windows and come to the same digits; the first one
     reports, writes and draws.
 
     Args:

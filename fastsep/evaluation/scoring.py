@@ -12,12 +12,12 @@ from collections import defaultdict
 import torch
 from torch import Tensor
 
+from fastsep import distributed
 from fastsep.data.windows import Windows
 from fastsep.evaluation.forecasting import batches, forecasts
 from fastsep.evaluation.protocols import Protocol, image_scores
 from fastsep.evaluation.sums import Sums
 from fastsep.model import SeparableModel
-from fastsep.training import distributed
 
 MODEL = "model"
 PERSISTENCE = "persistence"

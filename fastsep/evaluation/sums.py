@@ -9,7 +9,7 @@ from collections.abc import Hashable
 import torch
 from torch import Tensor
 
-from fastsep.training.distributed import World
+from fastsep.distributed import World
 
 
 class Sums:

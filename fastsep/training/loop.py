@@ -13,17 +13,17 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from fastsep import signals
+from fastsep import distributed, signals
 from fastsep.config import MAX_STEPS, Config, check_resumable
+from fastsep.distributed import World
 from fastsep.drawing.strip import forecast_strip
 from fastsep.errors import UserError, first_line, is_memory_problem
 from fastsep.model import SeparableModel
-from fastsep.training import distributed, draws, profiling
+from fastsep.training import draws, profiling
 from fastsep.training.agreement import same_data, same_machine, same_run, same_settings
 from fastsep.training.checkpoint import Checkpoint, find_checkpoint, last_good, load_weights, save_checkpoint
 from fastsep.training.compiler import is_compiler_problem
 from fastsep.training.data_record import record_data
-from fastsep.training.distributed import World
 from fastsep.training.log import Log, Silence
 from fastsep.training.opening import open_data
 from fastsep.training.pace import settle_pace

@@ -13,6 +13,7 @@ from torch.nn.utils.stateless import _reparametrize_module
 
 from fastsep.config import Config, Switch, Tune
 from fastsep.data.windows import Windows
+from fastsep.distributed import ALONE, World
 from fastsep.errors import UserError
 from fastsep.model import SeparableModel
 from fastsep.networks.layers import share_norms
@@ -22,7 +23,6 @@ from fastsep.training.adam import Adam
 from fastsep.training.average import Average
 from fastsep.training.buckets import Buckets
 from fastsep.training.compiler import check_compiler, has_compiler
-from fastsep.training.distributed import ALONE, World
 from fastsep.training.memory import keep_freed_memory
 from fastsep.training.precision import autocast
 from kernels.choose import Case, asked_for

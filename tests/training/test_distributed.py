@@ -9,9 +9,9 @@ from ranks import run_ranks
 
 from fastsep.data.wave.files import WaveSettings
 from fastsep.data.wave.generate import generate
+from fastsep.distributed import World
 from fastsep.errors import UserError
 from fastsep.training.checkpoint import load_model
-from fastsep.training.distributed import World
 from fastsep.training.log_file import read_log
 from fastsep.training.loop import train
 
@@ -39,9 +39,9 @@ def test_losses_do_not_depend_on_the_number_of_processes(data, size, clip_norm):
 
 
 def test_shared_norms_give_what_one_process_does_and_others_do_not():
-    alone, _ = losses_of_steps(mnist(), 6)
-    (shared, _), _ = run_ranks(2, losses_of_steps, mnist(norm_over="all"), 6)
-    (own, _), _ = run_ranks(2, losses_of_steps, mnist(norm_over="rank"), 6)
+    alone, _ = losses_of_steps(mnist(), 3)
+    (shared, _), _ = run_ranks(2, losses_of_steps, mnist(norm_over="all"), 3)
+    (own, _), _ = run_ranks(2, losses_of_steps, mnist(norm_over="rank"), 3)
     assert relative(shared, alone) < 1e-10
     assert relative(own, alone) > 1e-4
 

@@ -10,9 +10,9 @@ from ranks import environment, run_ranks
 
 from fastsep.data.wave.files import WaveSettings
 from fastsep.data.wave.generate import generate
+from fastsep.distributed import LostError, joined
 from fastsep.errors import ToldElsewhere, UserError
 from fastsep.training.checkpoint import load_model, newest_checkpoint
-from fastsep.training.distributed import LostError, joined
 from fastsep.training.loop import resume, train
 
 

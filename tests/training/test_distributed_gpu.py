@@ -10,9 +10,9 @@ import torch
 from rank_cases import mnist, run_training, wave100
 from ranks import environment, run_ranks
 
+from fastsep.distributed import ALONE, joined
 from fastsep.model import SeparableModel
 from fastsep.training.checkpoint import load_model
-from fastsep.training.distributed import ALONE, joined
 from fastsep.training.loop import train
 from fastsep.training.step import TrainStep, Ways
 

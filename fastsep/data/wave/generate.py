@@ -1,15 +1,18 @@
-"""Generation of WaveEq files."""
+"""Generation of WaveEq files, by one process or by several (see ``fastsep/distributed.py``)."""
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Literal
 
 import torch
 
+from fastsep import distributed
 from fastsep.data.disk_space import require_space
 from fastsep.data.wave.files import C_RANGE, HDF5_NAME, PT_FOLDER, WaveSettings, draw
 from fastsep.data.wave.pipeline import stream
+from fastsep.data.wave.shares import stream_shares
 from fastsep.data.wave.writers import write_hdf5, write_pt
 from fastsep.errors import UserError
 from fastsep.files import make_directory, write_problem
@@ -52,12 +55,15 @@ def generate(folder: Path, settings: WaveSettings, device: torch.device, format:
     try:
         require_space(folder, settings.size * (settings.sequence_bytes + 4096))
         f0, c = draw(settings.size, settings.seed)
-        make_directory(folder)
+        world, write = distributed.current(), write_hdf5 if format == "hdf5" else write_pt
+        if world.is_first:
+            make_directory(folder)
         with (
-            (write_hdf5 if format == "hdf5" else write_pt)(folder, settings, f0, c) as writer,
-            progress_bar(total=settings.size, unit="sequence") as bar,
+            write(folder, settings, f0, c) if world.is_first else nullcontext() as writer,
+            progress_bar(total=settings.size, unit="sequence", disable=not world.is_first) as bar,
         ):
-            stream(writer, settings, torch.from_numpy(f0), torch.from_numpy(c), device, bar)
+            work = settings, torch.from_numpy(f0), torch.from_numpy(c), device, bar
+            stream(writer, *work) if world.size == 1 else stream_shares(writer, *work, world)
     except OSError as error:
         raise write_problem(path, error, "choose another --out") from None
     return path

@@ -1,4 +1,4 @@
-"""The processes that train one model together, as torchrun or a batch system starts them: who is who, what they tell
+"""The processes that work on one thing together, as torchrun or a batch system starts them: who is who, what they tell
 each other, and how they end.
 
 The environment says it (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT). Where it says nothing there is one
@@ -43,7 +43,7 @@ class LostError(UserError):
 
 @dataclass(frozen=True)
 class World:
-    """Who trains together; by default one process alone, for which every method is free."""
+    """Who works together; by default one process alone, for which every method is free."""
 
     rank: int = 0
     size: int = 1
@@ -91,6 +91,14 @@ class World:
         if not self.joined:
             return values[None]
         return wait_tensor(all_gather_tensor(values[None].contiguous(), 0, dist.group.WORLD))
+
+    def collect(self, values: Tensor, source: int) -> Tensor:
+        """On rank 0 what rank ``source`` called this with, in the memory of rank 0's own ``values``, of equal shape."""
+        if source and self.rank == source:
+            dist.send(values, 0)
+        elif source and self.is_first:
+            dist.recv(values, source)
+        return values
 
     def spread(self, tensors: Sequence[Tensor]) -> None:
         """Overwrite ``tensors`` by those of rank 0."""
@@ -157,7 +165,7 @@ _world = ALONE
 
 
 def current() -> World:
-    """Who trains together now."""
+    """Who works together now."""
     return _world
 
 
