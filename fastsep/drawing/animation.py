@@ -101,7 +101,8 @@ def animate_future(cond: Tensor, forecast: Tensor, appearance: Appearance, path:
     n, frames = len(cond), torch.cat([cond, forecast]).float().cpu()
     low, high = limits_of(frames, appearance)
     is_image = frames.ndim == 4
-    figure = new_figure(*((3.9, 3.4) if is_image else (7.6, 3.0)))
+    aspect = min(max(frames.shape[-1] / frames.shape[-2], 0.4), 2.5)
+    figure = new_figure(*((2.8 * aspect + 1.3, 3.4) if is_image else (7.6, 3.0)))
     axis = figure.subplots()
     if is_image:
         shown = axis.imshow(picture(frames[0]), cmap=colour_map(appearance.colours), vmin=low, vmax=high)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ from torch.export import ExportedProgram
 
 from fastsep.data.formats.optional import optional
 from fastsep.errors import UserError
-from fastsep.files import make_directory, whole_path, write_problem
+from fastsep.files import make_directory, write_bytes, write_problem
 from fastsep.inference.forecaster import Forecaster, load
 from fastsep.inference.program import INPUT, OUTPUT, as_texts, describe, example, quiet, trace
 from fastsep.training.compiler import has_compiler, is_compiler_problem
@@ -45,14 +45,14 @@ def export_run(run: Path, out: Path, horizon: int | None = None, format: Format 
     forecaster = load(run, "cpu")
     horizon = horizon or forecaster.config.objective.nt_pred
     facts = describe(forecaster, horizon)
-    write: dict[str, Callable[[ExportedProgram, Path, dict[str, Any]], None]]
-    write = {"pt2": _write_pt2, "onnx": _write_onnx, "aoti": _write_aoti}
+    program = trace(forecaster, horizon)
+    _check(program, forecaster, horizon)
+    pack = {"pt2": _pack_pt2, "onnx": _pack_onnx, "aoti": _pack_aoti}[format]
+    with torch.no_grad(), quiet():
+        data = pack(program, facts)
     try:
         make_directory(out.parent)
-        program = trace(forecaster, horizon)
-        _check(program, forecaster, horizon)
-        with whole_path(out) as part, torch.no_grad(), quiet():
-            write[format](program, part, facts)
+        write_bytes(out, data)
     except OSError as error:
         raise write_problem(out, error, "choose another --out") from None
     return facts
@@ -84,25 +84,31 @@ def _check(program: ExportedProgram, forecaster: Forecaster, horizon: int) -> No
         )
 
 
-def _write_pt2(program: ExportedProgram, path: Path, facts: dict[str, Any]) -> None:
-    torch.export.save(program, path, extra_files={FACTS: json.dumps(facts, indent=2)})
+# What follows packs in memory: what PyTorch writes to a full disk by itself is no OSError, and may end in a crash.
 
 
-def _write_onnx(program: ExportedProgram, path: Path, facts: dict[str, Any]) -> None:
+def _pack_pt2(program: ExportedProgram, facts: dict[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    torch.export.save(program, buffer, extra_files={FACTS: json.dumps(facts, indent=2)})
+    return buffer.getvalue()
+
+
+def _pack_onnx(program: ExportedProgram, facts: dict[str, Any]) -> bytes:
     made = torch.onnx.export(
         program, input_names=[INPUT], output_names=[OUTPUT], opset_version=_OPSET, dynamo=True, verbose=False
     )
     made.model.metadata_props.update(as_texts(facts))
-    made.save(path)
+    return made.model_proto.SerializeToString()
 
 
-def _write_aoti(program: ExportedProgram, path: Path, facts: dict[str, Any]) -> None:
-    inductor = torch._inductor
+def _pack_aoti(program: ExportedProgram, facts: dict[str, Any]) -> bytes:
+    buffer = io.BytesIO()
     try:
-        inductor.aoti_compile_and_package(
-            program, package_path=str(path), inductor_configs={"aot_inductor.metadata": as_texts(facts)}
+        torch._inductor.aoti_compile_and_package(
+            program, package_path=buffer, inductor_configs={"aot_inductor.metadata": as_texts(facts)}
         )
     except Exception as error:
         if not is_compiler_problem(error):
             raise
         raise UserError(f"the C++ compiler failed ({type(error).__name__}): use --format pt2") from None
+    return buffer.getvalue()

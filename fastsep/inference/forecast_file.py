@@ -22,6 +22,7 @@ from fastsep.inference.forecaster import Forecaster, load
 from fastsep.inference.given import Given, open_given
 from fastsep.inference.outputs import Plan, output_of
 from fastsep.progress import progress_bar
+from fastsep.training.memory import keep_freed_memory
 from fastsep.training.room import frames_at_once
 
 _OTHER_OUT = "choose another --out"
@@ -70,6 +71,8 @@ def forecast_file(
     model = load(run, device)
     if isinstance(model.config.data, TaxiBJ) and model.config.data.order == "published":
         raise UserError(f"{run} goes back in time, as published: train with --order chronological to forecast a file")
+    if model.device.type == "cpu":
+        keep_freed_memory()
     with ExitStack() as stack:
         how = variable, layout, every
         content = _open(stack, data, model, *how)

@@ -184,11 +184,15 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, capsys, monkeypatch) ->
 
     (tmp_path / "m.pt2").write_bytes(b"before")
     monkeypatch.setattr("fastsep.inference.export.trace", lambda model, horizon: as_if(model, horizon, 0.0))
-    monkeypatch.setattr(torch.export, "save", full_disk)
-    status, _, errors = run_command("export", OLD_RUN, "--out", tmp_path / "m.pt2", capsys=capsys)
+    monkeypatch.setattr("fastsep.inference.export._pack_pt2", lambda *_: b"after")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full_disk)
+        status, _, errors = run_command("export", OLD_RUN, "--out", tmp_path / "m.pt2", capsys=capsys)
     assert status == 2 and "No space left on device" in errors and "free some on the disk of" in errors
     assert (tmp_path / "m.pt2").read_bytes() == b"before"
-    assert [path.name for path in tmp_path.iterdir() if not path.name.endswith(".lock")] == ["m.pt2"]
+    assert [path.name for path in tmp_path.iterdir()] == ["m.pt2"]
+    assert run_command("export", OLD_RUN, "--out", tmp_path / "m.pt2", capsys=capsys)[0] == 0
+    assert (tmp_path / "m.pt2").read_bytes() == b"after"
 
 
 def test_a_program_that_forecasts_something_else_is_not_written(tmp_path: Path, capsys, monkeypatch) -> None:
