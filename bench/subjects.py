@@ -20,6 +20,7 @@ from bench import work
 from bench.reference.model import ReferenceModel, ReferenceStep, compile_networks
 from bench.reference.networks import DCGANDecoder, ResidualMLP
 from bench.rows import Row
+from fastsep import distributed
 from fastsep.config import Config, ModelConfig
 from fastsep.data.windows import TensorWindows, all_starts
 from fastsep.model import SeparableModel
@@ -86,14 +87,16 @@ def step(
 ) -> Subject:
     """One training step: gathered batch, forward, backward, Adam.
 
-    fastsep runs the product's own ``TrainStep``; the reference gets its batch ready-made.
+    fastsep runs the product's own ``TrainStep``, of several processes each on its share of the batch; the reference
+    gets its batch ready-made.
     """
+    world = distributed.current()
     config = PRESETS[preset]()
     config = shrunk(config) if small else config
     config = dataclasses.replace(config, optim=dataclasses.replace(config.optim, batch_size=batch))
     dtype = resolve_precision(precision, device)
     windows = made_windows(config, device, sequences=8 if small else 64)
-    index = torch.randint(len(windows), (batch,), device=device)
+    index = torch.randint(len(windows), (world.share(batch),), device=device)
     torch.manual_seed(0)
     keep: list[Any]
     if way.startswith("reference"):
@@ -112,7 +115,7 @@ def step(
         model = build_model(config, device).train()
         tuned = device.type == "cuda" and "untuned" not in way
         ways = Ways("compiled" in way, "captured" in way, benchmark=tuned and "chosen" not in way)
-        train_step = TrainStep(model, windows, config, dtype, ways)
+        train_step = TrainStep(model, windows, config, dtype, ways, world)
         tune(train_step, "auto" if tuned else "off")
         keep = [train_step]
 

@@ -70,6 +70,8 @@ def devices_table(devices: list[Device]) -> str:
 
 def device_section(device: Device) -> str:
     """Everything known of one device."""
+    from bench.processes import processes_table  # which writes its numbers as this does
+
     parts = [f"## {device.name}\n"]
     charts = {
         "speedup": "Speed-up", "roofline": "Roofline", "forecast": "Time against horizon", "rollout": "Rollout",
@@ -80,6 +82,7 @@ def device_section(device: Device) -> str:
     parts += [schedules_section(device)] if device.schedules else []
     parts += [f"![{title}](results/{device.slug}/{name}.png)\n" for name, title in charts.items() if _has(device, name)]
     parts += [scaling_table(device)] if device.matching("scaling") else []
+    parts += [processes_table(device)] if device.matching("scaling/processes") else []
     parts += [note_section(device)] if device.notes else []
     parts += [group_section(group) for name, group in sorted(device.groups.items()) if not name.startswith("scaling")]
     return "\n".join(parts)
