@@ -15,16 +15,19 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fastsep import signals
+from fastsep.errors import warn
 
 _PATIENCE = 10.0  # seconds; a small file is written in far less
 _UNSUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+_unlocked: set[int] = set()
+"""Devices whose file system has no locks."""
 
 
 @contextmanager
 def lock(path: Path, patience: float = 0.0) -> Iterator[None]:
     """Hold the lock file ``path`` during the block; its text says who does (process and machine).
 
-    On a file system without locks nothing is held.
+    On a file system without locks nothing is held, and a warning says so.
 
     Args:
         patience: seconds to wait for another process.
@@ -69,7 +72,7 @@ def open_locked(path: Path, patience: float = _PATIENCE) -> int:
     while True:
         descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o666)
         try:
-            free = _take(descriptor)
+            free = _take(descriptor, path)
             if free and _is_named(descriptor, path):
                 return descriptor
         except BaseException:
@@ -83,7 +86,7 @@ def open_locked(path: Path, patience: float = _PATIENCE) -> int:
                 time.sleep(0.01)
 
 
-def _take(descriptor: int) -> bool:
+def _take(descriptor: int, path: Path) -> bool:
     """Whether the lock was free."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -92,7 +95,16 @@ def _take(descriptor: int) -> bool:
     except OSError as error:
         if error.errno not in _UNSUPPORTED:
             raise
+        _say_unlocked(descriptor, path)
     return True
+
+
+def _say_unlocked(descriptor: int, path: Path) -> None:
+    """Once for each file system."""
+    device = os.fstat(descriptor).st_dev
+    if device not in _unlocked:
+        _unlocked.add(device)
+        warn(f"the file system of {path.parent} has no locks: let no two processes write there at the same time")
 
 
 def _is_named(descriptor: int, path: Path) -> bool:

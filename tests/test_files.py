@@ -1,6 +1,7 @@
 """Files are whole or absent; links, permissions and other writers are respected."""
 
 import errno
+import fcntl
 import os
 import stat
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from fastsep import locks
 from fastsep.files import make_directory, whole_file, whole_path, write_bytes, write_problem, write_text
 from fastsep.locks import holder, lock
 
@@ -205,3 +207,18 @@ def test_directories_are_made_with_those_above(tmp_path):
         make_directory(tmp_path / "file" / "x")
     with pytest.raises(NotADirectoryError):
         make_directory(tmp_path / "file")
+
+
+def test_a_file_system_without_locks_is_said_once(tmp_path, monkeypatch, capsys):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    monkeypatch.setattr(locks, "_unlocked", set())
+    for name in ("a", "b"):
+        write_text(tmp_path / name, name)
+        with lock(tmp_path / f"{name}.lock"):
+            assert (tmp_path / name).read_text() == name
+    assert capsys.readouterr().err == (
+        f"warning: the file system of {tmp_path} has no locks: let no two processes write there at the same time\n"
+    )
