@@ -40,6 +40,14 @@ class Checkpoint:
     """What only resuming needs; None where there is none or it was not asked for."""
 
 
+class NotSavedError(UserError):
+    """A checkpoint could not be written; those before it are whole."""
+
+    def __init__(self, problem: UserError, run: Path):
+        super().__init__(f"{problem}, then continue with --resume {run}")
+        self.problem = problem
+
+
 def save_checkpoint(
     run: Path, step: int, model: SeparableModel, state: dict[str, Any] | None = None, test_mse: float | None = None
 ) -> Path:
@@ -50,7 +58,8 @@ def save_checkpoint(
         test_mse: the validation error, where it was measured.
 
     Raises:
-        UserError: weights that are not finite (nothing is written then), or a disk that is full.
+        NotSavedError: a disk that is full, or fails.
+        UserError: weights that are not finite; nothing is written then.
     """
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     broken = [name for name, tensor in weights.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
@@ -75,7 +84,7 @@ def save_checkpoint(
         os.rename(part, final)
         sync_directory(final.parent)
     except OSError as error:
-        raise UserError(f"{write_problem(final, error)}, then continue with --resume {run}") from None
+        raise NotSavedError(write_problem(final, error), run) from None
     finally:
         clear(part)
     prune(run, owner, step)

@@ -17,11 +17,18 @@ from fastsep import distributed, signals
 from fastsep.config import MAX_STEPS, Config, check_resumable
 from fastsep.distributed import World
 from fastsep.drawing.strip import forecast_strip
-from fastsep.errors import UserError, first_line, is_memory_problem
+from fastsep.errors import UserError, first_line, is_memory_problem, warn
 from fastsep.model import SeparableModel
 from fastsep.training import draws, profiling
 from fastsep.training.agreement import same_data, same_machine, same_run, same_settings
-from fastsep.training.checkpoint import Checkpoint, find_checkpoint, last_good, load_weights, save_checkpoint
+from fastsep.training.checkpoint import (
+    Checkpoint,
+    NotSavedError,
+    find_checkpoint,
+    last_good,
+    load_weights,
+    save_checkpoint,
+)
 from fastsep.training.compiler import is_compiler_problem
 from fastsep.training.data_record import record_data
 from fastsep.training.log import Log, Silence
@@ -34,6 +41,8 @@ from fastsep.training.schedule import learning_rate
 from fastsep.training.step import TrainStep, resolve_ways
 from fastsep.training.tuning import tune
 from fastsep.training.validation import validate
+
+_UNSAVED = 3  # checkpoints in a row that cannot be written end a training
 
 
 def train(config: Config, run: Path, show_progress: bool = True) -> None:
@@ -147,7 +156,7 @@ class Trainer:
             raise UserError(f"{config.optim.epochs:,} epochs are {self.total_steps:,} steps: set --epochs to fewer")
         if config.run.profile:
             profiling.require_steps(self.total_steps)
-        self.done = 0
+        self.done = self._unsaved = 0
         self.take_step = TrainStep(self.model, self.windows, config, dtype, ways, world)
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -215,7 +224,7 @@ class Trainer:
                 saves = last or self.done % run.checkpoint_every == 0
                 if stops and not saves:  # without a row or a forecast: who asks may not wait long
                     self._check_finite(self.take_step.read_losses().total)
-                    self._save()
+                    self._save(must=True)
                     break
                 if not saves and self.done % run.log_every:
                     continue
@@ -228,7 +237,7 @@ class Trainer:
                     self._check_finite(test_mse, "validation error")
                     log.images(self.done, strip)
                 if saves:
-                    self._save(test_mse)
+                    self._save(test_mse, must=last or stops)
                 row_step, row_time = self.done, time.perf_counter()
                 if saves and stops:
                     break
@@ -282,11 +291,20 @@ class Trainer:
         if self.show_progress:
             print(line, flush=True)
 
-    def _save(self, test_mse: float | None = None) -> None:
+    def _save(self, test_mse: float | None = None, must: bool = False) -> None:
+        """Write a checkpoint. Unless it ``must`` be, one that cannot be costs a warning, and the next is due soon."""
         if self.world.is_first:
             state = {"step": self.take_step.state()}
-            with self.take_step.scored_weights():
-                save_checkpoint(self.run, self.done, self.model, state, test_mse)
+            try:
+                with self.take_step.scored_weights():
+                    save_checkpoint(self.run, self.done, self.model, state, test_mse)
+                self._unsaved = 0
+            except NotSavedError as error:
+                self._unsaved += 1
+                if must or self._unsaved == _UNSAVED:
+                    raise
+                again = min(self.done + self.config.run.checkpoint_every, self.total_steps)
+                warn(f"{error.problem}; training goes on and tries again at step {again}")
         self.world.barrier()  # it is there for all
 
 

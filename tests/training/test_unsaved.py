@@ -1,0 +1,82 @@
+"""Checkpoints that cannot be written: one or two in a row cost a warning; the last one is written or is an error."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from dataclasses import replace
+
+import pytest
+import torch
+from loop_cases import pulses_config, stop_at, weights_of
+
+from fastsep import signals
+from fastsep.errors import UserError
+from fastsep.training import loop
+from fastsep.training.checkpoint import newest_checkpoint
+from fastsep.training.loop import resume, train
+
+STEPS = (5, 10, 15, 20, 25, 30)
+
+
+@pytest.fixture
+def config(monkeypatch):
+    config = pulses_config(monkeypatch)
+    optim, run = replace(config.optim, steps=STEPS[-1]), replace(config.run, checkpoint_every=STEPS[0])
+    return replace(config, optim=optim, run=run)
+
+
+def full_at(monkeypatch, *steps: int) -> None:
+    """The disk is full when these steps are saved."""
+    save, rename = loop.save_checkpoint, os.rename
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def saving(run, step, *values):
+        monkeypatch.setattr(os, "rename", full if step in steps else rename)
+        try:
+            return save(run, step, *values)
+        finally:
+            monkeypatch.setattr(os, "rename", rename)
+
+    monkeypatch.setattr(loop, "save_checkpoint", saving)
+
+
+@pytest.mark.parametrize("steps", [(5,), (10, 15), (5, 10, 20, 25)])
+def test_training_goes_on_and_ends_where_it_would_have(steps, config, tmp_path, monkeypatch, capsys):
+    train(config, tmp_path / "whole", False)
+    capsys.readouterr()
+    full_at(monkeypatch, *steps)
+    train(config, tmp_path / "run", False)
+    warnings = capsys.readouterr().err.splitlines()
+    assert len(warnings) == len(steps)
+    for step, warning in zip(steps, warnings, strict=True):
+        assert warning.startswith("warning: cannot write ") and f"step-{step:08d} (No space left on device)" in warning
+        assert warning.endswith(f"; training goes on and tries again at step {step + 5}")
+    assert newest_checkpoint(tmp_path / "run").step == STEPS[-1]
+    for ours, theirs in zip(*(weights_of(tmp_path / name).values() for name in ("run", "whole")), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize(("steps", "kept"), [((10, 15, 20), 5), ((30,), 25), (STEPS, None)])
+def test_a_disk_that_stays_full_or_fails_at_the_end_is_an_error(steps, kept, config, tmp_path, monkeypatch, capsys):
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        full_at(patch, *steps)
+        with pytest.raises(UserError, match=r"No space left on device.*, then continue with --resume"):
+            train(config, run, False)
+    assert capsys.readouterr().err.count("warning: ") == min(len(steps), 3) - 1
+    if kept:
+        assert newest_checkpoint(run).step == kept
+    resume(run, False)
+    assert newest_checkpoint(run).step == STEPS[-1]
+
+
+def test_who_asks_to_stop_hears_that_the_step_is_not_saved(config, tmp_path, monkeypatch):
+    stop_at(monkeypatch, 7, signal.SIGTERM)
+    full_at(monkeypatch, 7)
+    with pytest.raises(UserError, match=r"step-00000007 \(No space left"), signals.heeded():
+        train(config, tmp_path / "run", False)
+    assert newest_checkpoint(tmp_path / "run").step == 5
