@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import sys
 import zipfile
@@ -11,14 +12,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import xarray
 from command_line import run_command
+from golden_cases import build_model
 from PIL import Image
 from run_cases import HOLES, WITH_HOLES, lively_run
 from test_evaluate import make_run
+from test_import_official import authors, write_official_run  # noqa: F401 - a fixture
 
 from fastsep.config import Config, ModelConfig, ObjectiveConfig
 from fastsep.data.wave.settings import Wave100
+from fastsep.training.checkpoint import load_model
 
 SOURCE = str(Path(__file__).parents[1] / "fastsep")
 Ended = tuple[int, str, str]  # exit status, stdout, stderr
@@ -160,4 +165,25 @@ def test_a_signal_leaves_the_old_files_or_the_new_ones(command, places: int, tmp
         assert now in (old, new), sorted(now)
         if now == new:
             assert run_command(*first, capsys=capsys)[0] == 0
+    assert 143 in statuses and set(statuses) <= {0, 143}
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("places", PLACES)
+def test_an_import_that_was_stopped_is_whole_or_can_be_done_again(places, tmp_path, authors, capsys):  # noqa: F811
+    case = write_official_run(tmp_path / "theirs", "mnist", authors)
+    expected = build_model(case).float().state_dict()
+    command = ["import_official", tmp_path / "theirs", "--out", tmp_path / "out"]
+    (status, *_), calls = call_count(lambda: run_command(*command, capsys=capsys))
+    assert status == 0
+    statuses = []
+    for place in np.linspace(1, calls, places).astype(int):
+        shutil.rmtree(tmp_path / "out", ignore_errors=True)
+        (status, _, error), _ = call_count(lambda: run_command(*command, capsys=capsys), int(place))
+        assert not any(word in error for word in ("Traceback", "ignored", "Error")), error
+        statuses.append(status)
+        again, _, error = run_command(*command, capsys=capsys)
+        assert again == 0 or "already holds a run" in error
+        torch.testing.assert_close(load_model(tmp_path / "out")[0].state_dict(), expected, rtol=0, atol=0)
+        assert not [path for path in (tmp_path / "out").rglob(".*") if path.name != ".lock"]
     assert 143 in statuses and set(statuses) <= {0, 143}
