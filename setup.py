@@ -54,6 +54,7 @@ setup(
             "pytest-benchmark>=4",
             "hypothesis>=6",
             "onnxruntime>=1.20",
+            "the-well>=1.2",
             "xarray>=2024.1",
             "scikit-image>=0.22",
             "triton>=3.6",
