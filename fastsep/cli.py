@@ -60,15 +60,19 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(status)
 
 
-def parse(kind: type[T], command: str, arguments: Sequence[str] | None = None, **options: Any) -> T:
+def parse(
+    kind: type[T], command: str, arguments: Sequence[str] | None = None, examples: Sequence[str] = (), **options: Any
+) -> T:
     """The settings ``kind`` from the command line of ``python -m fastsep.COMMAND``, checked.
 
     Args:
         arguments: instead of those of the process.
+        examples: of arguments, for the help.
         options: as ``tyro.cli`` takes them.
     """
     text = options.pop("description", None) or inspect.cleandoc(kind.__doc__ or "")
     prog = f"python -m fastsep.{command}"
+    shown = "".join(f"\n$ {prog} {example}" for example in examples)  # the sign keeps tyro from joining the lines
 
     def read() -> T:
         with _registry:
@@ -78,7 +82,7 @@ def parse(kind: type[T], command: str, arguments: Sequence[str] | None = None, *
                 args=arguments,
                 config=_OPTIONS,
                 console_outputs=speaks(),
-                description=f"{text}\n\n{_EXIT_STATUS}",
+                description=f"{text}{shown}\n\n{_EXIT_STATUS}",
                 **options,
             )
 

@@ -114,7 +114,7 @@ class RunConfig(Settings):
     timeout: Annotated[Count, AT_RESUME] = 600
     """Seconds that one of several processes waits for the others before it gives up."""
     score: Annotated[bool, AT_RESUME] = True
-    """Score the run on the test set and draw its figures at the end."""
+    """Score the run on the test set and draw its figures at the end; --no-score leaves that out."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class EvaluateConfig(Settings):
     data: Path | None = None
     """Where the data lie, if not where the run's settings say."""
     figures: bool = True
-    """Draw figures and an animation."""
+    """Draw figures and an animation; --no-figures leaves them out."""
 
 
 @dataclass(frozen=True)

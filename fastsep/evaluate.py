@@ -24,7 +24,7 @@ class Arguments(Settings):
 
 def main() -> None:
     """Parse, evaluate, print."""
-    arguments = cli.parse(Arguments, "evaluate")
+    arguments = cli.parse(Arguments, "evaluate", examples=["runs/mine", "runs/mine --horizon 95 --device cpu"])
 
     # Imported only now: --help should not wait for PyTorch.
     from fastsep import distributed

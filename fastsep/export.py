@@ -31,7 +31,7 @@ class Arguments(Settings):
 
 def main() -> None:
     """Parse, export, say what was written."""
-    arguments = cli.parse(Arguments, "export")
+    arguments = cli.parse(Arguments, "export", examples=["runs/mine --out model.pt2 --horizon 20"])
 
     # Imported only now: --help should not wait for PyTorch.
     from fastsep.inference.export import export_run

@@ -43,7 +43,7 @@ class Arguments(Settings):
 
 def main() -> None:
     """Parse, forecast, say what was written."""
-    arguments = cli.parse(Arguments, "forecast")
+    arguments = cli.parse(Arguments, "forecast", examples=["runs/mine mine.h5 --horizon 40 --out forecast.h5"])
 
     # Imported only now: --help should not wait for PyTorch.
     from fastsep.inference.forecast_file import forecast_file

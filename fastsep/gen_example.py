@@ -32,7 +32,7 @@ class Arguments(Settings):
 
 def main() -> None:
     """Parse, simulate, say what lies where."""
-    arguments = cli.parse(Arguments, "gen_example")
+    arguments = cli.parse(Arguments, "gen_example", examples=["plume --out plume.nc"])
 
     # Imported only now: --help should not wait for Numba.
     from fastsep.data.examples.making import make

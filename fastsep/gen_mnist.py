@@ -39,7 +39,9 @@ class Arguments(Settings):
 
 def main() -> None:
     """Parse, draw, write."""
-    arguments = cli.parse(Arguments, "gen_mnist")
+    arguments = cli.parse(
+        Arguments, "gen_mnist", examples=["--out data/mnist_test.h5", "--digits sklearn --videos 100 --out digits.h5"]
+    )
     config = MovingMNIST(
         data=arguments.data, digits=arguments.digits, n_digits=arguments.n_digits, grid=arguments.grid,
         speed=arguments.speed, stochastic=arguments.stochastic, test_videos=arguments.videos,

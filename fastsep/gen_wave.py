@@ -36,7 +36,7 @@ class Arguments(Settings):
 
 def main() -> None:
     """Parse, generate, say where the data lie."""
-    arguments = cli.parse(Arguments, "gen_wave")
+    arguments = cli.parse(Arguments, "gen_wave", examples=["--out data/wave", "--out data/authors --format pt"])
 
     # Imported only now: --help should not wait for PyTorch.
     import torch

@@ -32,7 +32,7 @@ class Arguments(Settings):
 
 def main() -> None:
     """Parse, import, say where."""
-    arguments = cli.parse(Arguments, "import_official")
+    arguments = cli.parse(Arguments, "import_official", examples=["theirs/xp_dir --out runs/theirs"])
 
     # Imported only now: --help should not wait for PyTorch.
     from fastsep.training.official import import_run

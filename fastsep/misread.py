@@ -80,11 +80,12 @@ def _wrong_value(text: str) -> Problem | None:
         return None
     name, reason = found.groups()
     kind = re.search(rf"^{re.escape(name)} (.*)", text, re.MULTILINE)
-    value = re.search(r"'([^']*)'$", reason)
+    value = re.search(r"'([^']*)'\]?$", reason)
     if not kind or not value:
-        return f"{name}: {reason}", ""
-    kinds = [_KINDS.get(word, word) for word in kind[1].split("|")]
-    return f"{name} takes {' or '.join(kinds)}, not '{value[1]}'", ""
+        return f"{name} takes another value ({reason})", ""
+    several = re.fullmatch(r"\[(\w+) \[\1 \.\.\.\]\]", kind[1])
+    kinds = [f"{_KINDS.get(several[1], several[1]).removeprefix('a ')}s"] if several else kind[1].split("|")
+    return f"{name} takes {' or '.join(_KINDS.get(word, word) for word in kinds)}, not '{value[1]}'", ""
 
 
 def _wrong_choice(text: str) -> Problem | None:

@@ -22,7 +22,7 @@ class Arguments(Settings):
 
 def main() -> None:
     """Parse, decode, write."""
-    arguments = cli.parse(Arguments, "prepare_chairs")
+    arguments = cli.parse(Arguments, "prepare_chairs", examples=["rendered_chairs --out data/chairs.npy"])
 
     # Imported only now: --help should not wait for NumPy and Pillow.
     from fastsep.data.chairs.views import write_views

@@ -10,6 +10,7 @@ import tyro
 
 from fastsep import cli
 from fastsep.data.sst.settings import SST, Region
+from fastsep.errors import UserError
 from fastsep.settings import Settings
 
 
@@ -30,7 +31,9 @@ class Arguments(Settings):
 
 def main() -> None:
     """Parse, cut up, write."""
-    arguments = cli.parse(Arguments, "prepare_sst")
+    arguments = cli.parse(Arguments, "prepare_sst", examples=["downloads/ --out data/sst"])
+    if not arguments.sources:
+        raise UserError("no file is given: python -m fastsep.prepare_sst SRC ... --out DIR")
 
     # Imported only now: --help should not wait for NumPy and HDF5.
     from fastsep.data.sst.copernicus import prepare_zones

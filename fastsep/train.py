@@ -23,6 +23,7 @@ _DESCRIPTION = """Train a preset into a run directory: settings, log, checkpoint
 Every setting of a preset can be overridden; `python -m fastsep.train PRESET --help` lists them.
 Continue an interrupted run with `python -m fastsep.train --resume RUN`; it takes the options of how and where to run,
 such as --device, --data or --steps to extend it."""
+_EXAMPLES = ["wave100-onecycle", "frames --data mine.h5 --out runs/mine", "wave --epochs 10 --device cpu"]
 
 
 def main() -> None:
@@ -98,7 +99,8 @@ def _parse_preset(arguments: list[str]) -> Config:
     descriptions = {_dashed(name): text for name, (_, text) in presets.items()}
     commands = tyro.extras.subcommand_type_from_defaults(defaults, descriptions)
     kind = Annotated[commands, tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes]
-    config = _of_length(cli.parse(kind, "train", arguments, description=_DESCRIPTION), arguments)
+    parsed = cli.parse(kind, "train", arguments, examples=_EXAMPLES, description=_DESCRIPTION)
+    config = _of_length(parsed, arguments)
     preset = next((defaults[word] for word in map(_dashed, arguments) if word in defaults), config)
     if config.model.encoder == "auto" != preset.model.encoder:  # what suits the preset's network may not suit another
         return dataclasses.replace(config, model=config.model.reopened(preset.model))

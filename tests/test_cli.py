@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -41,6 +43,27 @@ def test_exit_statuses_are_in_the_help(capsys) -> None:
     for command in COMMANDS:
         _, out, _ = run_command(command, "--help", capsys=capsys)
         assert "Exit status: 0 done, 2 bad input, 128 + N stopped by signal N" in out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_examples_that_can_be_read(command: str, capsys, monkeypatch) -> None:
+    class Read(Exception):  # noqa: N818 - none
+        pass
+
+    parse = cli.parse
+
+    def stop_after(*values, **options):
+        parse(*values, **options)
+        raise Read
+
+    monkeypatch.setenv("COLUMNS", "200")
+    _, text, _ = run_command(command, "--help", capsys=capsys)
+    examples = re.findall(rf"^\$ python -m fastsep\.{command} (.*)$", text, re.MULTILINE)
+    assert examples
+    monkeypatch.setattr(cli, "parse", stop_after)
+    for example in examples:
+        with pytest.raises(Read):
+            run_command(command, *shlex.split(example), capsys=capsys)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

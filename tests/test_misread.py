@@ -12,6 +12,7 @@ PRESETS = "wave, wave-onecycle, wave100, wave100-onecycle, mnist, chairs, taxibj
 CASES = {
     "train wave --lr fast": "--lr takes a number, not 'fast': see python -m fastsep.train --help",
     "train wave --epochs 1.5": "--epochs takes a whole number or none, not '1.5': see python -m fastsep.train --help",
+    "train wave --shape 1 x": "--shape takes whole numbers, not 'x': see python -m fastsep.train --help",
     "train wave --lr": "--lr needs a value: see python -m fastsep.train wave --help",
     "train wave --compile maybe": (
         "--compile takes auto, on or off, not 'maybe': see python -m fastsep.train wave --help"

@@ -103,7 +103,7 @@ def test_bad_input_is_one_line_and_status_2(tmp_path, source, ocean, capsys):
     later = source / "a.nc"
     cases = (
         ((tmp_path / "none.nc",), "none.nc is missing"),
-        ((), "has no NetCDF files"),
+        ((), "no file is given"),
         ((damaged,), "damaged.nc is not a whole NetCDF file"),
         ((gap, later), "day 2001-10-26 is followed by 2001-10-28"),
         ((later,), "first 80% of the days"),
