@@ -30,6 +30,11 @@ _PRESETS: dict[str, dict[str, Any]] = {
 """By encoder."""
 _WIDTHS = {"mlp": 1200}
 _CONVOLUTIONAL_WIDTH = 64
+_NARROW = {
+    "dcgan": {"enc_hidden_size": 16, "dec_hidden_size": 16},
+    "sst": {"sst_filters": 16, "code_size_s": 64, "code_size_t": 32, "res_hidden_size": 64},  # its codes are maps, too
+}
+"""What takes the place of published sizes on a CPU."""
 _ENCODER_LAYERS, _DECODER_LAYERS = 3, 4
 """Of an mlp; convolutional networks have their own."""
 
@@ -52,8 +57,12 @@ def pick(shape: tuple[int, ...]) -> tuple[str, str]:
     return "sst", f"they hold more than {FEW_VALUES:,} values and are no squares of a power of two from 16 to 256"
 
 
-def fit(config: ModelConfig, shape: tuple[int, ...]) -> tuple[ModelConfig, str]:
+def fit(config: ModelConfig, shape: tuple[int, ...], narrow: bool = False) -> tuple[ModelConfig, str]:
     """The settings with all that they leave open settled for frames of ``shape``, (C, *space).
+
+    Args:
+        narrow: convolutional networks that are picked here get a quarter of the published width or less, so that a CPU
+            trains them in an hour, not in weeks. Other sizes than the published ones stay as they are set.
 
     Returns:
         The settings, and a line that says which network was picked and why; "" where none was.
@@ -77,6 +86,15 @@ def fit(config: ModelConfig, shape: tuple[int, ...]) -> tuple[ModelConfig, str]:
     settled = {name: settled[name] for name in config.left_open}
     if config.encoder == "auto" and encoder != "mlp" and not config.no_s:
         settled["skip"] = True  # published scores of sst are best with it, and made data's with dcgan by a quarter
+    narrow = narrow and config.encoder == config.decoder == "auto" and encoder != "mlp"
+    if narrow:
+        published = {**vars(ModelConfig()), **preset}
+        settled |= {
+            name: size
+            for name, size in _NARROW[encoder].items()
+            if settled.get(name, getattr(config, name)) == published[name] and config.mixing in ("auto", "concat")
+        }
+        why += f"; narrow ones, for a CPU (--encoder {encoder} takes the published widths)"
     names = f"{encoder} encoder and " + ("decoder" if encoder == decoder else f"{decoder} decoder")
     return replace(config, **settled), f"frames of {written(shape)}: {names}, since {why}" if why else ""
 

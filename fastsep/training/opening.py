@@ -47,7 +47,7 @@ def open_data(
         require_shape(config.model, windows.shape)
     for note in windows.notes:
         say(note)
-    model, line = fit(config.model, windows.shape)
+    model, line = fit(config.model, windows.shape, narrow=device.type == "cpu")
     if line:
         say(line)
     _check_range(model, windows)

@@ -2,7 +2,8 @@
 
 A batch is the largest power of two up to 128 whose activations fit half of the free memory and that leaves eight
 batches to an epoch, but no less than 8 where there are so many windows. Steps are those of 25 passes over the windows,
-but no less than 1,500, for a schedule needs its time, and no more than 20,000.
+but no less than 1,500, for a schedule needs its time, and no more than 20,000. Convolutional networks on a CPU,
+where a large batch saves no time, get batches of up to 16 and 3 passes.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from fastsep.model import SeparableModel
 from fastsep.objective import objective
 
 _LARGEST, _SMALLEST = 128, 8
+_LARGEST_ON_CPU, _PASSES_ON_CPU = 16, 3
 _BATCHES = 8
 _PASSES, _LEAST_STEPS, _MOST_STEPS = 25, 1_500, 20_000
 _BACKWARD = 2
@@ -36,15 +38,17 @@ def settle_pace(config: Config, windows: int, device: torch.device, processes: i
         The settings, and a line that says what was chosen; "" where nothing was.
     """
     optim, said = config.optim, []
+    slow = device.type == "cpu" and config.model.encoder != "mlp"
     if optim.batch_size is None:
         parts = optim.accumulate * processes
         size = largest_batch(windows, sequence_bytes(config, device) // parts, device)
+        size = min(size, _LARGEST_ON_CPU) if slow else size
         size = max(size // parts, 1) * parts
         optim = replace(optim, batch_size=size)
         said.append(f"batches of {size} (--batch-size)")
     if optim.steps is None and optim.epochs is None:
         a_pass = max(windows // optim.batch_size, 1)
-        steps = min(max(_PASSES * a_pass, _LEAST_STEPS), _MOST_STEPS)
+        steps = min(max((_PASSES_ON_CPU if slow else _PASSES) * a_pass, _LEAST_STEPS), _MOST_STEPS)
         optim = replace(optim, steps=steps)
         said.append(f"{steps:,} steps, {steps / a_pass:,.3g} passes over {windows:,} windows (--steps)")
     return optim, f"pace: {', '.join(said)}" if said else ""

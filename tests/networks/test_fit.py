@@ -64,6 +64,23 @@ def test_sst_that_was_picked_skips_and_starts_with_the_future():
 
 
 @pytest.mark.parametrize(
+    ("change", "shape", "expected"),
+    [
+        ({}, (1, 96, 64), {"sst_filters": 16, "code_size_s": 64, "code_size_t": 32, "res_hidden_size": 64}),
+        ({"sst_filters": 8, "code_size_t": 5}, (1, 96, 64), {"sst_filters": 8, "code_size_t": 5, "code_size_s": 64}),
+        ({}, (1, 64, 64), {"enc_hidden_size": 16, "dec_hidden_size": 16, "code_size_s": 128, "res_hidden_size": 512}),
+        ({"encoder": "sst"}, (1, 96, 64), {"sst_filters": 64, "code_size_s": 196}),
+        ({}, (1, 30), {"enc_hidden_size": 1200, "dec_hidden_size": 1200}),
+    ],
+)
+def test_networks_that_were_picked_are_narrow_on_a_cpu(change, shape, expected):
+    picked, line = fit(replace(OPEN, **change), shape, narrow=True)
+    assert {name: getattr(picked, name) for name in expected} == expected
+    SeparableModel(picked)
+    assert ("for a CPU" in line) == ("encoder" not in change and len(shape) > 2)
+
+
+@pytest.mark.parametrize(
     ("change", "shape", "skip"), [({}, (1, 64, 64), True), ({}, (1, 30), False), ({"no_s": True}, (1, 64, 64), False)]
 )
 def test_networks_of_images_that_were_picked_skip_where_there_is_what_to_skip_from(change, shape, skip):

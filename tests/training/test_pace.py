@@ -13,7 +13,7 @@ from fastsep.model import SeparableModel
 from fastsep.objective import objective
 from fastsep.training.pace import largest_batch, sequence_bytes, settle_pace
 
-CPU = torch.device("cpu")
+CPU, ANOTHER = torch.device("cpu"), torch.device("meta")  # which stands in for a GPU
 OPEN = OptimConfig(batch_size=None, epochs=None, steps=None)
 MLP = ModelConfig(shape=(1, 7), encoder="mlp", decoder="mlp", nt_cond=2, offset=2)
 DCGAN = ModelConfig(shape=(1, 16, 16), nt_cond=2, offset=2, enc_hidden_size=4, dec_hidden_size=4)
@@ -41,6 +41,16 @@ def test_steps_are_25_passes_within_bounds(windows, steps):
     optim, line = settle_pace(config(optim=replace(OPEN, batch_size=min(windows, 128))), windows, CPU)
     assert optim.steps == steps
     assert f"{steps:,} steps" in line and "--batch-size" not in line
+
+
+@pytest.mark.parametrize(
+    ("model", "device", "size", "passes"), [(DCGAN, CPU, 16, 3), (DCGAN, ANOTHER, 128, 25), (MLP, CPU, 128, 25)]
+)
+def test_convolutions_on_a_cpu_get_small_batches_and_few_passes(monkeypatch, model, device, size, passes):
+    monkeypatch.setattr("fastsep.training.pace.sequence_bytes", lambda config, device: 1)
+    windows = 128 * 100
+    optim, _ = settle_pace(config(model), windows, device)
+    assert (optim.batch_size, optim.steps) == (size, passes * windows // size)
 
 
 def test_what_is_given_stays():
