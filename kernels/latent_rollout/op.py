@@ -49,7 +49,7 @@ def rollout(
         backend: ``auto``, or one of ``autograd`` (the definition), ``adjoint`` (plain products, derivatives by hand),
             ``streaming`` and ``stationary`` (Triton), ``cluster8`` and ``cluster16`` (CUDA C++, so many rows a
             cluster). ``FASTSEP_KERNELS=torch|triton|auto``, read at import, changes what ``auto`` means: ``torch`` is
-            ``autograd``, ``triton`` refuses to run without a Triton kernel.
+            ``autograd``, ``triton`` refuses to run without a Triton kernel. Exported programs hold ``autograd``.
 
     Returns:
         (steps, B, L), T_0 first.

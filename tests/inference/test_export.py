@@ -19,6 +19,7 @@ import pytest
 import torch
 from command_line import run_command
 from run_cases import HOLES, MODELS, WITH_HOLES, apart, lively_run
+from torch.export.passes import move_to_device_pass
 
 import fastsep
 from fastsep.inference import Forecaster
@@ -107,6 +108,17 @@ def test_programs_are_plain_operations_for_any_batch(name: str, tmp_path: Path) 
             compare(program.module()(example(model, size)).numpy(), model, size, 3, 1e-6)
     with pytest.raises(Exception, match="frames"):
         program.module()(example(model, 2)[:, 1:])
+    elsewhere = move_to_device_pass(program, "meta").module()  # nothing is bound to the machine that exports
+    assert elsewhere(example(model, 2).to("meta")).shape == (2, 3, *model.shape)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["mlp", "vgg32_skip", "sst_skip"])
+def test_programs_move_to_a_gpu(name: str, tmp_path: Path) -> None:
+    model = fastsep.load(lively_run(tmp_path / "run", MODELS[name]), "cpu")
+    program = move_to_device_pass(trace(model, 3), "cuda").module()
+    with torch.no_grad():
+        compare(program(example(model, 2).cuda()).cpu().numpy(), model, 2, 3, 1e-3)
 
 
 @pytest.mark.slow
