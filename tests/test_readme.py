@@ -1,0 +1,43 @@
+"""The README's blocks about own data work as they are copied, here with less data and fewer steps."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import fastsep
+
+HOME = Path(__file__).parents[1]
+SHORTER = {
+    "fastsep.gen_example": ["--size", "5", "--frames", "24"],
+    "fastsep.train": ["--steps", "2", "--batch-size", "2", "--sst-filters", "2", "--test-windows", "4"],
+}
+
+
+def block(mark: str) -> str:
+    """The code block of the README after a comment."""
+    return re.search(rf"<!-- {mark} -->\n```\w+\n(.*?)```", (HOME / "README.md").read_text(), re.DOTALL).group(1)
+
+
+def test_own_data_from_file_to_forecast(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    environment = os.environ | {"PYTHONPATH": str(HOME), "OMP_NUM_THREADS": "1"}
+    for line in block("own data").splitlines():
+        words = shlex.split(line, comments=True)
+        assert words[:2] == ["python", "-m"], line
+        command = [sys.executable, *words[1:], *SHORTER.get(words[2], [])]
+        end = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert end.returncode == 0, end.stdout + end.stderr
+    present = {path.name for path in tmp_path.iterdir()}
+    assert {"plume.nc", "forecast.nc", "forecast.gif", "plume.pt2"} <= present
+    frames, content, motion = np.random.default_rng(0).random((3, 2, 5, 1, 96, 64), np.float32)
+    names = {"frames": frames, "content": content, "motion": motion}
+    exec(block("own program"), names)
+    assert names["future"].shape == names["mixed"].shape == (2, 40, 1, 96, 64)
+    assert fastsep.load("runs/plume").scaling.units == ("g m-3",)
