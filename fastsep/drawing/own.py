@@ -31,14 +31,15 @@ def own_appearance(settings: DataConfig, windows: Windows) -> Appearance:
 def view_of(windows: Windows, truth: Tensor) -> View:
     """What to draw of frames like ``truth``: padding taken off, missing cells NaN, or left out of a list of points.
 
-    Three channels without names of their own are colours, spread over the range of ``truth``; of others the first is
-    drawn.
+    Three channels of one variable without a unit are colours, spread over the range of ``truth``; of others the first
+    is drawn.
     """
     scaling = windows.scaling
     if scaling is None:
         return Tensor.cpu
     is_image = len(scaling.space) == 2
-    is_colour = is_image and len(scaling.shift) == 3 and len(set(scaling.names)) <= 1
+    variables = {name.split("[")[0] for name in scaling.names}
+    is_colour = is_image and len(scaling.shift) == 3 and len(variables) <= 1 and not any(scaling.units)
     values = scaling.unscale(truth.cpu())
     values = values[values.isfinite()]
     low, span = values.min(), (values.max() - values.min()).clamp_min(1e-30)
