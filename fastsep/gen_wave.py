@@ -48,7 +48,7 @@ def main() -> None:
     if arguments.gpu and not torch.cuda.is_available():
         raise UserError("--gpu needs a GPU that PyTorch can use and there is none: leave --gpu out")
     if arguments.gpu and importlib.util.find_spec("numba_cuda") is None:
-        raise UserError("--gpu needs numba-cuda: pip install 'fastsep[gpu]', or leave --gpu out")
+        raise UserError("--gpu needs numba-cuda: pip install -e '.[gpu]' in fastsep's checkout, or leave --gpu out")
     settings = WaveSettings(arguments.size, arguments.frames, arguments.grid, arguments.dt, arguments.seed)
     with distributed.joined() as world:
         path = generate(arguments.out, settings, torch.device("cuda" if arguments.gpu else "cpu"), arguments.format)

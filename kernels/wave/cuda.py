@@ -22,7 +22,7 @@ from torch import Tensor
 from kernels.wave import scheme
 
 if importlib.util.find_spec("numba_cuda") is None:
-    raise ModuleNotFoundError("waves on a GPU need numba-cuda: pip install 'fastsep[gpu]'")
+    raise ModuleNotFoundError("waves on a GPU need numba-cuda: pip install -e '.[gpu]' in fastsep's checkout")
 if not hasattr(np, "row_stack"):
     np.row_stack = np.vstack  # numba-cuda 0.30 still asks for the name that NumPy 2.5 dropped
 from numba import cuda, float32, int64, uint64

@@ -182,7 +182,7 @@ def test_bad_input_is_one_line(arguments, words, tmp_path: Path, capsys, monkeyp
 def test_a_package_that_is_not_there_is_named(tmp_path: Path, capsys, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     status, _, errors = run_command("export", OLD_RUN, "--out", tmp_path / "m.onnx", capsys=capsys)
-    assert status == 2 and "exporting to ONNX needs onnxscript" in errors and "'fastsep[onnx]'" in errors
+    assert status == 2 and "exporting to ONNX needs onnxscript" in errors and "pip install -e '.[onnx]'" in errors
 
 
 def as_if(model: Forecaster, horizon: int, added: float) -> SimpleNamespace:

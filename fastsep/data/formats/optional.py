@@ -7,6 +7,8 @@ from types import ModuleType
 
 from fastsep.errors import UserError
 
+_PACKAGES = {"sklearn": "scikit-learn", "PIL": "pillow"}
+
 
 def optional(module: str, purpose: str, extra: str = "data") -> ModuleType:
     """Import ``module``, which the extra ``extra`` of this package brings.
@@ -17,5 +19,9 @@ def optional(module: str, purpose: str, extra: str = "data") -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError:
-        package = module.split(".")[0].replace("sklearn", "scikit-learn")
-        raise UserError(f"{purpose} needs {package}, which is not installed: pip install 'fastsep[{extra}]'") from None
+        package = module.split(".")[0]
+        package = _PACKAGES.get(package, package)
+        raise UserError(
+            f"{purpose} needs {package}, which is not installed: pip install {package}, or all of the extra {extra} with "
+            f"pip install -e '.[{extra}]' in fastsep's checkout"
+        ) from None

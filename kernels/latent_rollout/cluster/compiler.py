@@ -14,7 +14,7 @@ from kernels.latent_rollout.cluster.variant import Variant
 
 SOURCES = Path(__file__).parent / "cuda"
 MAIN = "rollout.cu"
-NEEDS = "the cluster kernel needs cuda-bindings and NVRTC: install fastsep[gpu]"
+NEEDS = "the cluster kernel needs cuda-bindings and NVRTC: install fastsep's extra gpu"
 
 
 class ClusterError(RuntimeError):
