@@ -22,6 +22,6 @@ def optional(module: str, purpose: str, extra: str = "data") -> ModuleType:
         package = module.split(".")[0]
         package = _PACKAGES.get(package, package)
         raise UserError(
-            f"{purpose} needs {package}, which is not installed: pip install {package}, or all of the extra {extra} with "
-            f"pip install -e '.[{extra}]' in fastsep's checkout"
+            f"{purpose} needs {package}, which is not installed: pip install {package}, or all of the extra {extra} "
+            f"with pip install -e '.[{extra}]' in fastsep's checkout"
         ) from None
