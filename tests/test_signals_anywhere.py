@@ -142,11 +142,17 @@ def _outside_of_the_command():
     signal.signal(signal.SIGTERM, before)
 
 
+COMMANDS = [wave, wave_pt, mnist, example, chairs, sst, evaluation, forecast]
+
+
 @pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("places", PLACES)
 @pytest.mark.parametrize(
-    "command",
-    [wave, wave_pt, mnist, example, chairs, sst, evaluation, forecast, *(slow(c) for c in (forecast_npz, export))],
+    ("command", "places"),
+    [
+        *((command, 8) for command in COMMANDS),
+        *(slow(command, 200) for command in (*COMMANDS, forecast_npz)),
+        slow(export, 30),  # which takes a second or two
+    ],
 )
 def test_a_signal_leaves_the_old_files_or_the_new_ones(command, places: int, tmp_path: Path, capsys) -> None:
     first, second = command(tmp_path)
