@@ -203,3 +203,15 @@ def test_the_defaults_learn(tmp_path, capsys, shape, steps):
     assert status == 0, err
     scores = {predictor: values["rmse"]["10"] for predictor, values in metrics(run)["scores"].items()}
     assert scores["model"] < 0.5 * min(scores["persistence"], scores["mean frame"])
+
+
+def test_a_run_may_lie_in_the_folder_of_its_data(tmp_path, command, capsys):
+    for number, sequence in enumerate(waves()):
+        saved(tmp_path, sequence, f"sequence{number}.npy")
+    train(command, tmp_path, tmp_path / "run", "--no-score")
+    status, _, err = run_command("evaluate", tmp_path / "run", "--no-figures", capsys=capsys)
+    assert status == 0 and "warning" not in err
+    assert metrics(tmp_path / "run")["trained_on_these_data"] is True
+    saved(tmp_path, waves(1, seed=9)[0], "sequence5.npy")
+    status, _, err = run_command("evaluate", tmp_path / "run", "--no-figures", capsys=capsys)
+    assert status == 0 and "these are not the data that the run was trained on" in err

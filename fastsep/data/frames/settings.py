@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from fastsep.data.base import DataConfig, Padding, Split
+from fastsep.data.formats.listing import natural_key
 from fastsep.settings import AT_RESUME, Pattern, Range
 
 if TYPE_CHECKING:
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from fastsep.data.scaling import Scaling
     from fastsep.data.windows import Windows
 
-_MOST_FILES = 256
-"""That tell data apart; of more, so many are taken evenly."""
+_SUFFIXES = (".npy", ".h5", ".hdf5")
+"""Of the files in a folder that are sequences."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +55,12 @@ class Frames(DataConfig):
     larger, the better their order is mixed."""
 
     def files(self) -> list[Path]:
-        if self.data is None or not self.data.is_dir():
-            return [self.data] if self.data else []
-        found = sorted(Path(folder) / name for folder, _, names in os.walk(self.data) for name in names)
-        count = min(len(found), _MOST_FILES)
-        return [found[i * len(found) // count] for i in range(count)]
+        """Of a folder of files those that are frames alone: a run may lie among them."""
+        try:
+            names = sorted(os.listdir(self.data), key=natural_key) if self.data else []
+        except OSError:
+            names = []
+        return [self.data / name for name in names if name.endswith(_SUFFIXES)] or DataConfig.files(self)
 
     def open(self, split: Split, cond: int, pred: int, device: torch.device, seed: int = 0) -> Windows:
         return self.open_for(split, cond, pred, device)
