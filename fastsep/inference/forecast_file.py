@@ -5,7 +5,6 @@ Letters: N sequences, n conditioning frames, h forecast horizon, C channels; ``*
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,7 +15,7 @@ from fastsep import __version__
 from fastsep.data.disk_space import require_space
 from fastsep.data.residency import require_memory
 from fastsep.data.taxibj.settings import TaxiBJ
-from fastsep.errors import UserError
+from fastsep.errors import UserError, warn
 from fastsep.files import make_directory, write_problem
 from fastsep.inference.forecaster import Forecaster, load
 from fastsep.inference.given import Given, open_given
@@ -62,12 +61,7 @@ def forecast_file(
         UserError: no run, files that do not fit it, an output that cannot be written.
     """
     output = output_of(out)
-    if animate is not None and animate.suffix != ".gif":
-        raise UserError(f"{animate} does not end in .gif: name such a file with --animate")
-    for path in filter(None, (out, animate)):
-        for taken in filter(None, (data, motion)):
-            if path.exists() and taken.exists() and os.path.samefile(path, taken):
-                raise UserError(f"{path} is what the forecast is made from: {_OTHER_OUT}")
+    _check_places(out, animate, [data, *([motion] if motion else [])])
     model = load(run, device)
     if isinstance(model.config.data, TaxiBJ) and model.config.data.order == "published":
         raise UserError(f"{run} goes back in time, as published: train with --order chronological to forecast a file")
@@ -85,21 +79,41 @@ def forecast_file(
         plan = _plan(model, content, motion, horizon, run)
         require_memory(3 * plan.size // plan.shape[0], f"a forecast of {horizon:,} frames", "give a shorter --horizon")
         require_space(out.parent, plan.size)
-        shown = None
+        shown, diverged = None, 0
         try:
             make_directory(out.parent)
             with output(out, plan) as write:
                 for first, frames, future in _forecasts(model, content, other, horizon, progress):
                     write(future)
+                    diverged += _count_diverged(future, content.present)
                     shown = (frames[0], future[0]) if first == 0 else shown
         except OSError as error:
             raise write_problem(out, error, _OTHER_OUT) from None
+    if diverged:
+        warn(f"{diverged:,} of {plan.shape[0]:,} forecasts in {out} are not finite: give a shorter --horizon")
     lines = [content.source.description, f"{out}: {plan.shape} float32, step {model.step} of {run}"]
     if animate is not None:
         from fastsep.inference.animate import animate_forecast
 
         lines.append(str(animate_forecast(model.config.data.name, data, *shown, plan, animate)))
     return lines
+
+
+def _check_places(out: Path, animate: Path | None, taken: list[Path]) -> None:
+    """Raise UserError for a picture that is no GIF, and for outputs that would change what is read."""
+    if animate is not None and animate.suffix != ".gif":
+        raise UserError(f"{animate} does not end in .gif: name such a file with --animate")
+    for path in (out, *([animate] if animate else [])):
+        for source in taken:
+            if path.resolve().is_relative_to(source.resolve()):
+                inside = "lies in" if source.is_dir() else "is"
+                raise UserError(f"{path} {inside} what the forecast is made from: write it elsewhere")
+
+
+def _count_diverged(future: np.ndarray, present: np.ndarray | None) -> int:
+    """Forecasts (b, h, C, *space) that hold a number that is not finite where a cell is measured."""
+    finite = np.isfinite(future) if present is None else np.isfinite(future) | ~present
+    return int((~finite.reshape(len(future), -1).all(1)).sum())
 
 
 def _open(stack: ExitStack, path: Path, model: Forecaster, *how) -> Given:

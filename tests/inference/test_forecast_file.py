@@ -15,14 +15,15 @@ import pytest
 import xarray
 from command_line import run_command
 from PIL import Image
-from run_cases import HOLES, MODELS, WITH_HOLES, lively_run
+from run_cases import HOLES, MODELS, WITH_HOLES, lively, lively_run
 
 import fastsep
 from fastsep.config import Config
 from fastsep.data.frames.settings import Frames
 from fastsep.data.mnist.settings import MovingMNIST
 from fastsep.data.taxibj.settings import TaxiBJ
-from fastsep.training.run_directory import load_config, update_config
+from fastsep.training.checkpoint import save_checkpoint
+from fastsep.training.run_directory import create_run, load_config, update_config
 
 OLD_RUN = Path(__file__).parents[1] / "fixtures" / "run_0.1.0"
 ROOT = Path(__file__).parents[2]
@@ -172,6 +173,21 @@ def test_bytes_of_digits_are_frames_of_0_to_1(command, tmp_path) -> None:
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), expected, atol=1e-5)
 
 
+def test_forecasts_that_are_not_finite_are_said(run, frames, command, tmp_path) -> None:
+    wild = lively(WITH_HOLES)
+    for parameter in wild.integrator.parameters():
+        parameter.data.mul_(1e3)
+    create_run(tmp_path / "run", load_config(run))
+    HOLES.write(tmp_path / "run")
+    save_checkpoint(tmp_path / "run", 1, wild)
+    np.save(tmp_path / "frames.npy", frames)
+    how = [tmp_path / "frames.npy", "--out", tmp_path / "out.npy", "--horizon"]
+    status, _, errors = command(tmp_path / "run", *how, 100)
+    assert status == 0 and "warning: 5 of 5 forecasts in" in errors and "give a shorter --horizon" in errors
+    status, _, errors = command(run, *how, 100)
+    assert status == 0 and "warning" not in errors
+
+
 def test_a_run_that_goes_back_in_time_forecasts_no_file(command, tmp_path) -> None:
     run = lively_run(tmp_path / "run", WITH_HOLES)
     update_config(run, Config(data=TaxiBJ(), model=WITH_HOLES))
@@ -201,6 +217,7 @@ def test_animations(run, frames, command, tmp_path) -> None:
         ),
         (["RUN", "good.npy", "--horizon", "2", "--out", "o.txt"], "o.txt ends in none of .h5, .hdf5, .npy, .npz, .nc"),
         (["RUN", "good.npy", "--horizon", "2", "--out", "good.npy"], "good.npy is what the forecast is made from"),
+        (["RUN", "folder.npy", "--horizon", "2", "--out", "folder.npy/o.npy"], "folder.npy/o.npy lies in what"),
         (["RUN", "good.npy", "--horizon", "2", "--out", "o.npy", "--motion", "two.npy"], "two.npy holds 2 sequences"),
         (["RUN", "good.npy", "--horizon", "2", "--out", "o.npy", "--animate", "o.png"], "o.png does not end in .gif"),
         (["RUN", "wide.npy", "--horizon", "2", "--out", "o.npy"], "frames of 2x4x4, the run's model takes 2x4x3"),
