@@ -76,9 +76,11 @@ def _open(
         from fastsep.data.frames.stream import StreamedWindows
 
         fill = config.fill if part.gaps else "none"
-        windows: Windows = StreamedWindows(
+        windows = StreamedWindows(
             kept.source, scaling, starts, cond + pred, config.every, device, fill, config.buffer * 1_000_000
         )
+        if split == "train":
+            windows.require_buffer()
     else:
         starts -= torch.tensor([parts[split].sequences.start, parts[split].frames.start])
         windows = TensorWindows(place(part.frames, device), starts, cond + pred, device=device)

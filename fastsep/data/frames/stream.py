@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -54,7 +55,7 @@ class StreamedWindows(Windows):
         buffer_bytes: size of the buffer. The order of an epoch depends on it, and not on what memory is free.
 
     Raises:
-        UserError: the buffer is too small for the windows, or ``fill`` asks for what needs all frames.
+        UserError: ``fill`` asks for what needs all frames.
     """
 
     resident = False
@@ -87,14 +88,6 @@ class StreamedWindows(Windows):
         self._starts = starts.numpy()
         self._frame_bytes = 4 * int(np.prod(self.shape))
         self._buffer_bytes = buffer_bytes
-        chunk = source.chunk[0], -(-source.chunk[1] // every)
-        try:
-            self._blocks = Blocks(self._starts, length, chunk, self._frame_bytes, buffer_bytes)
-        except ValueError:
-            raise UserError(
-                f"windows of {readable(length * self._frame_bytes)} do not mix in a buffer of "
-                f"{readable(buffer_bytes)}: raise --buffer, or lower --nt-pred"
-            ) from None
         self._ahead: ReadAhead | None = None
 
     def __len__(self) -> int:
@@ -117,8 +110,24 @@ class StreamedWindows(Windows):
         ready = self._ahead.take(windows) if self._ahead else None
         return self._read(windows) if ready is None else ready  # (B, L, *shape)
 
+    def require_buffer(self) -> None:
+        """Raise UserError if the buffer is too small for ``order`` and ``expect``; single batches do without."""
+        assert self._blocks
+
+    @cached_property
+    def _blocks(self) -> Blocks:
+        kept = self._frames.kept
+        chunk = kept.source.chunk[0], -(-kept.source.chunk[1] // kept.every)
+        try:
+            return Blocks(self._starts, self.length, chunk, self._frame_bytes, self._buffer_bytes)
+        except ValueError:
+            raise UserError(
+                f"windows of {readable(self.length * self._frame_bytes)} do not mix in a buffer of "
+                f"{readable(self._buffer_bytes)}: raise --buffer, or lower --nt-pred"
+            ) from None
+
     @property
-    def _load(self):
+    def _load(self) -> Callable[[int, np.ndarray], None]:
         """What loads a block; without a reference to ``self``, which its thread would keep alive."""
         blocks, frames = self._blocks, self._frames
 

@@ -189,7 +189,9 @@ def test_what_cannot_be_streamed_is_refused_in_one_line():
         StreamedWindows(source_of(1, 50), SCALING, all_starts(1, 50, LENGTH), LENGTH, fill="linear")
     assert "\n" not in str(refused.value)
     with pytest.raises(UserError, match="raise --buffer"):
-        windows_of(source_of(1, 50), buffer=6 * LENGTH)
+        windows_of(source_of(1, 50), buffer=6 * LENGTH)[0].require_buffer()
+    streamed, resident = windows_of(source_of(1, 50), buffer=LENGTH)
+    assert torch.equal(streamed.batch(torch.arange(9)), resident.batch(torch.arange(9)))  # no order, no buffer
 
 
 def test_the_buffer_has_to_fit_memory(monkeypatch):
