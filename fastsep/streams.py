@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-_PIECE = 1 << 20  # larger ones can cost several times as much: Linux looks for memory that lies together
+_PIECE = 1 << 19  # larger ones can cost several times as much: Linux looks for memory that lies together
 
 
 def write_at(descriptor: int, data: memoryview, offset: int) -> None:
