@@ -16,7 +16,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -33,6 +33,7 @@ from fastsep.signals import SIGNALS, Request, Stopped
 T = TypeVar("T")
 _REQUIRED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 _GENERATION = "fastsep/generation"
+_ANSWER = 5.0  # seconds
 
 
 class LostError(UserError):
@@ -263,10 +264,17 @@ def _reason(error: Exception) -> str:
 
 
 def _is_first_to_fail(store: dist.Store) -> bool:
-    try:
-        return store.add("failed", 1) == 1
-    except RuntimeError:  # whoever kept it is gone
-        return True
+    """Whether no other rank has failed yet, as far as can be told: whoever keeps the store may be gone or cut off."""
+    answers = []
+
+    def ask() -> None:
+        with suppress(RuntimeError):
+            answers.append(store.add("failed", 1))
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(_ANSWER)
+    return answers in ([], [1])
 
 
 def _number(name: str, default: int = 0) -> int:
