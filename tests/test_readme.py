@@ -40,4 +40,5 @@ def test_own_data_from_file_to_forecast(tmp_path, monkeypatch):
     names = {"frames": frames, "content": content, "motion": motion}
     exec(block("own program"), names)
     assert names["future"].shape == names["mixed"].shape == (2, 40, 1, 96, 64)
+    np.testing.assert_allclose(names["again"], names["future"], rtol=1e-4, atol=1e-5)
     assert fastsep.load("runs/plume").scaling.units == ("g m-3",)
