@@ -137,13 +137,13 @@ class EvaluateConfig(Settings):
 
 @dataclass(frozen=True)
 class Config:
-    """One run."""
+    """One run; what newcomers look for comes first in the help."""
 
     data: DataConfig
-    model: ModelConfig = field(default_factory=ModelConfig)
-    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
-    optim: OptimConfig = field(default_factory=OptimConfig)
     run: RunConfig = field(default_factory=RunConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
 
     def __post_init__(self) -> None:
         for name, kind in PARTS.items():

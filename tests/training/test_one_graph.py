@@ -26,7 +26,7 @@ SST = replace(
 )
 def test_a_step_traces_as_one_graph(kind: str) -> None:
     model = SST if kind == "sst" else CONFIGS[kind]
-    config = Config(TaxiBJ(), model, ObjectiveConfig(nt_pred=2), OptimConfig(batch_size=2))
+    config = Config(data=TaxiBJ(), model=model, objective=ObjectiveConfig(nt_pred=2), optim=OptimConfig(batch_size=2))
     torch.manual_seed(0)
     frames = torch.rand(2, 6, *model.shape)
     windows = TensorWindows(frames, all_starts(2, 6, config.window), config.window)
