@@ -1,11 +1,13 @@
 """Several processes simulate one file."""
 
+import pytest
 from rank_cases import make_waves
 from ranks import run_ranks
 
 from fastsep.data.wave.files import WaveSettings
 
 
+@pytest.mark.slow
 def test_processes_write_the_file_that_one_writes(tmp_path):
     settings = WaveSettings(size=5, frames=12, grid=16)
     alone = make_waves(tmp_path / "one", settings)

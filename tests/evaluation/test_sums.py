@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 import torch
 from rank_cases import mnist, score, wave100
 from ranks import run_ranks
@@ -24,6 +25,7 @@ def test_scores_are_the_same_to_the_last_digit(tmp_path):
         assert kept["scores"] == alone["scores"] and kept["curves"] == alone["curves"]
 
 
+@pytest.mark.slow
 def test_swapped_scores_are_the_same_where_ranks_are_left_without_windows(tmp_path):
     run = tmp_path / "run"
     train(mnist(steps=1), run, False)

@@ -27,7 +27,11 @@ def relative(ours, theirs):
     return ((ours - theirs).abs() / theirs.abs()).max().item()
 
 
-@pytest.mark.parametrize(("size", "clip_norm"), [(2, None), (4, 0.05)], ids=["two", "four, clipped"])
+@pytest.mark.parametrize(
+    ("size", "clip_norm"),
+    [(2, 0.05), pytest.param(4, None, marks=pytest.mark.slow)],
+    ids=["two, clipped", "four"],
+)
 def test_losses_do_not_depend_on_the_number_of_processes(data, size, clip_norm):
     config = wave100(data, clip_norm=clip_norm)
     alone, _ = losses_of_steps(config, 30)
@@ -63,7 +67,11 @@ def test_two_processes_leave_the_run_that_one_leaves(data, tmp_path):
     assert not (two / ".lock").exists()
 
 
-@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)], ids=["two, then one", "one, then two"])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(2, 1), pytest.param(1, 2, marks=pytest.mark.slow)],
+    ids=["two, then one", "one, then two"],
+)
 def test_a_run_goes_on_with_another_number_of_processes(data, tmp_path, before, after):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     config = wave100(data)
