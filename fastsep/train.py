@@ -16,7 +16,7 @@ from fastsep.errors import UserError
 from fastsep.presets import all_presets
 
 if TYPE_CHECKING:  # PyTorch is imported when it is needed
-    from fastsep.distributed import World
+    from fastsep.world import World
 
 _DESCRIPTION = """Train a preset into a run directory: settings, log, checkpoints, scores and figures.
 

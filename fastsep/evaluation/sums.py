@@ -9,7 +9,7 @@ from collections.abc import Hashable
 import torch
 from torch import Tensor
 
-from fastsep.distributed import World
+from fastsep.world import World
 
 
 class Sums:

@@ -9,12 +9,12 @@ import torch
 from fastsep.config import PARTS, Config
 from fastsep.data.fingerprint import fingerprint
 from fastsep.data.windows import Windows
-from fastsep.distributed import World
 from fastsep.settings import settings_of
 from fastsep.training.checkpoint import Checkpoint
 from fastsep.training.precision import precision_name
 from fastsep.training.run_directory import identity
 from fastsep.training.step import Ways
+from fastsep.world import World
 
 
 def same_settings(world: World, config: Config) -> None:

@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from fastsep.distributed import World
+from fastsep.world import World
 
 _BYTES = 25 << 20
 """Large enough for the full speed of a link, small enough that the first one leaves early."""

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from fastsep import distributed, signals
 from fastsep.config import MAX_STEPS, Config, check_resumable
-from fastsep.distributed import World
 from fastsep.drawing.strip import forecast_strip
 from fastsep.errors import UserError, first_line, is_memory_problem, warn
 from fastsep.model import SeparableModel
@@ -41,6 +40,7 @@ from fastsep.training.schedule import learning_rate
 from fastsep.training.step import TrainStep, resolve_ways
 from fastsep.training.tuning import tune
 from fastsep.training.validation import validate
+from fastsep.world import World
 
 _UNSAVED = 3  # checkpoints in a row that cannot be written end a training
 

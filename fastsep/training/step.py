@@ -13,7 +13,6 @@ from torch.nn.utils.stateless import _reparametrize_module
 
 from fastsep.config import Config, Switch, Tune
 from fastsep.data.windows import Windows
-from fastsep.distributed import ALONE, World
 from fastsep.errors import UserError
 from fastsep.model import SeparableModel
 from fastsep.networks.layers import share_norms
@@ -25,6 +24,7 @@ from fastsep.training.buckets import Buckets
 from fastsep.training.compiler import check_compiler, has_compiler
 from fastsep.training.memory import keep_freed_memory
 from fastsep.training.precision import autocast
+from fastsep.world import ALONE, World
 from kernels.choose import Case, asked_for
 
 _WARM_UP_STEPS = 3

@@ -8,9 +8,9 @@ import pytest
 
 from fastsep.config import Config
 from fastsep.data.wave.settings import Wave100
-from fastsep.distributed import World
 from fastsep.errors import UserError
 from fastsep.training.agreement import same_data
+from fastsep.world import World
 
 
 class Streaming(World):

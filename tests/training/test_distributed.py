@@ -9,11 +9,11 @@ from ranks import run_ranks
 
 from fastsep.data.wave.files import WaveSettings
 from fastsep.data.wave.generate import generate
-from fastsep.distributed import World
 from fastsep.errors import UserError
 from fastsep.training.checkpoint import load_model
 from fastsep.training.log_file import read_log
 from fastsep.training.loop import train
+from fastsep.world import World
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,12 @@ import torch
 from rank_cases import mnist, run_training, wave100
 from ranks import environment, run_ranks
 
-from fastsep.distributed import ALONE, joined
+from fastsep.distributed import joined
 from fastsep.model import SeparableModel
 from fastsep.training.checkpoint import load_model
 from fastsep.training.loop import train
 from fastsep.training.step import TrainStep, Ways
+from fastsep.world import ALONE
 
 
 @pytest.fixture

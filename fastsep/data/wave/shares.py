@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from fastsep.data.wave.files import WaveSettings
 from fastsep.data.wave.writers import Writer
-from fastsep.distributed import World
+from fastsep.world import World
 from kernels.wave import simulate
 
 _PIECE = 32 << 20  # bytes: while the first process writes its own, the others are at their next
