@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
+from fastsep import distributed
 from fastsep.config import Precision
 from fastsep.errors import UserError
 
@@ -13,7 +14,18 @@ _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def resolve_device(name: str) -> torch.device:
-    """``auto`` is the GPU where there is one. Raises UserError for a device this machine lacks."""
+    """``auto`` is the GPU where there is one; of several processes on a machine each has its own.
+
+    Raises:
+        UserError: a device that this machine lacks, or that several processes would share.
+    """
+    device = _device(name)
+    if device.type == "cuda":
+        _require_own(device)
+    return device
+
+
+def _device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -27,6 +39,17 @@ def resolve_device(name: str) -> torch.device:
         if (device.index or 0) >= count:
             raise UserError(f"device '{name}' asked for, but PyTorch sees {count} CUDA devices: use --device cpu")
     return device
+
+
+def _require_own(device: torch.device) -> None:
+    world, count = distributed.current(), torch.cuda.device_count()
+    if world.local_rank >= count:
+        raise UserError(
+            f"{world.local_size} processes were started on a machine with {count} CUDA devices: start {count} there, "
+            "or use --device cpu"
+        )
+    if world.local_size > 1 and device.index not in (None, world.local_rank):
+        raise UserError(f"{world.local_size} processes cannot share {device}: use --device cuda, of which each has one")
 
 
 def resolve_precision(precision: Precision, device: torch.device) -> torch.dtype:

@@ -7,12 +7,14 @@ import torch
 from rank_cases import losses_of_steps, mnist, run_training, wave100
 from ranks import run_ranks
 
+from fastsep import distributed
 from fastsep.data.wave.files import WaveSettings
 from fastsep.data.wave.generate import generate
 from fastsep.errors import UserError
 from fastsep.training.checkpoint import load_model
 from fastsep.training.log_file import read_log
 from fastsep.training.loop import train
+from fastsep.training.precision import resolve_device
 from fastsep.world import World
 
 
@@ -88,6 +90,26 @@ def test_a_run_goes_on_with_another_number_of_processes(data, tmp_path, before, 
 def test_a_batch_that_cannot_be_divided_names_the_nearest_that_can(batch, size, sizes):
     with pytest.raises(UserError, match=f"--batch-size to {sizes}"):
         World(size=size).share(batch)
+
+
+@pytest.mark.parametrize(
+    ("rank", "gpus", "name", "message"),
+    [
+        (2, 2, "auto", "4 processes were started on a machine with 2 CUDA devices: start 2"),
+        (1, 4, "cuda:0", "4 processes cannot share cuda:0: use --device cuda"),
+        (1, 4, "cuda", None),
+        (1, 4, "cuda:1", None),
+    ],
+)
+def test_each_process_of_a_machine_has_a_gpu_of_its_own(monkeypatch, rank, gpus, name, message):
+    monkeypatch.setattr(distributed, "_world", World(rank, 4, rank, 4))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    if message is None:
+        assert resolve_device(name).type == "cuda"
+        return
+    with pytest.raises(UserError, match=message):
+        resolve_device(name)
 
 
 def test_ranks_take_the_rows_of_one_order():
