@@ -99,9 +99,9 @@ def resume(run: Path, show_progress: bool = True, config: Config | None = None) 
 
 
 def _is_ours(run: Path, world: World) -> bool:
-    """Whether the torchrun that started this process has started the run in ``run``."""
+    """Whether the torchrun that started this process has started the run in ``run``, and come to its settings."""
     known = identity(run)
-    return known is not None and not world.agents.isdisjoint(known.launchers)
+    return known is not None and not world.agents.isdisjoint(known.launchers) and (run / "config.json").exists()
 
 
 def _alone_in(run: Path, world: World, make: bool = False) -> AbstractContextManager[None]:

@@ -70,7 +70,7 @@ def create_run(run: Path, config: Config, scaling: Scaling | None = None, launch
     check_new(run)
     try:
         make_directory(run)
-        for name in (_DATA, SCALING):  # of a start that came to no checkpoint
+        for name in (_SETTINGS, _DATA, SCALING):  # of a start that came to no checkpoint
             (run / name).unlink(missing_ok=True)
         _write_identity(run, Identity(uuid.uuid4().hex, launchers=tuple(sorted(launchers))))
         if scaling is not None:

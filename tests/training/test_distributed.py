@@ -1,5 +1,6 @@
 """Several processes train one model: the same numbers as one process, and one writer."""
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ from fastsep import distributed
 from fastsep.data.wave.files import WaveSettings
 from fastsep.data.wave.generate import generate
 from fastsep.errors import UserError
-from fastsep.training.checkpoint import load_model
+from fastsep.training.checkpoint import load_model, newest_checkpoint
 from fastsep.training.log_file import read_log
 from fastsep.training.loop import train
 from fastsep.training.precision import resolve_device
@@ -84,6 +85,21 @@ def test_a_run_goes_on_with_another_number_of_processes(data, tmp_path, before, 
     assert run_ranks(after, run_training, rest, broken, True) == [None] * after
     for ours, theirs in zip(*(load_model(run)[0].state_dict().values() for run in (broken, whole)), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("settled", [True, False], ids=["with settings", "killed before its settings were there"])
+def test_what_torchrun_starts_anew_goes_on_with_its_run(data, tmp_path, monkeypatch, settled):
+    monkeypatch.setattr(distributed, "_world", World(agents=frozenset({"here 17 4711"}), restarts=1))
+    run, config = tmp_path / "run", wave100(data)
+    train(replace(config, optim=replace(config.optim, steps=4)), run, False)
+    if not settled:
+        shutil.rmtree(run / "checkpoints")
+        (run / "config.json").unlink()
+    train(config, run, False)  # a run that is complete, too, as where scoring failed
+    assert newest_checkpoint(run).step == (4 if settled else 12)
+    monkeypatch.setattr(distributed, "_world", World(agents=frozenset({"here 18 4712"}), restarts=1))
+    with pytest.raises(UserError, match="already holds a run"):
+        train(config, run, False)
 
 
 @pytest.mark.parametrize(("batch", "size", "sizes"), [(128, 3, "126 or 129"), (7, 8, "8,"), (100, 64, "64 or 128")])
