@@ -79,8 +79,9 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_good_checkpoint(config, t
     run = tmp_path / "run"
     train(replace(config, optim=replace(config.optim, steps=20)), run, False)
     settings = run / "config.json"
-    text = settings.read_text().replace('"spoiled": false', '"spoiled": true')
-    settings.write_text(text.replace('"steps": 20,', '"steps": 60,'))
+    changed = json.loads(settings.read_text())
+    changed["data"]["spoiled"], changed["optim"]["steps"] = True, 60
+    settings.write_text(json.dumps(changed))
     good = weights_of(run)
     with pytest.raises(UserError, match=r"loss is nan at step 30; the last good checkpoint is .*step-00000020"):
         resume(run, False)
