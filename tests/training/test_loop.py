@@ -1,5 +1,6 @@
 """The loop on a made data set of smooth pulses: it learns, resumes exactly, and stops cleanly when things go wrong."""
 
+import json
 import signal
 from dataclasses import replace
 
