@@ -10,12 +10,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import fastsep
 
 HOME = Path(__file__).parents[1]
 SHORTER = {
     "fastsep.gen_example": ["--size", "5", "--frames", "24"],
+    "torchrun": ["--steps", "3", "--enc-hidden-size", "16", "--no-score"],
     "fastsep.train": ["--steps", "2", "--batch-size", "2", "--sst-filters", "2", "--test-windows", "4"],
 }
 
@@ -42,3 +44,15 @@ def test_own_data_from_file_to_forecast(tmp_path, monkeypatch):
     assert names["future"].shape == names["mixed"].shape == (2, 40, 1, 96, 64)
     np.testing.assert_allclose(names["again"], names["future"], rtol=1e-4, atol=1e-5)
     assert fastsep.load("runs/plume").scaling.units == ("g m-3",)
+
+
+@pytest.mark.slow
+def test_two_processes_train_without_a_gpu(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = shlex.split(block("processes").splitlines()[1])
+    assert words.pop(0) == "torchrun"
+    command = [sys.executable, "-m", "torch.distributed.run", *words, *SHORTER["torchrun"]]
+    environment = os.environ | {"PYTHONPATH": str(HOME), "OMP_NUM_THREADS": "1"}
+    end = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert end.returncode == 0, end.stdout + end.stderr
+    assert fastsep.load("runs/two").step == 3
