@@ -27,8 +27,8 @@ from fastsep.model import SeparableModel
 from fastsep.networks import build_decoder, fold_norms
 from fastsep.networks.layers import LEAKY_SLOPE, CallBatchNorm2d
 from fastsep.presets import PRESETS
-from fastsep.training.loop import build_model
 from fastsep.training.precision import autocast, precision_name, resolve_precision
+from fastsep.training.preparation import build_model
 from fastsep.training.step import TrainStep, Ways
 from fastsep.training.tuning import tune
 from kernels.latent_rollout import rollout as fast_rollout

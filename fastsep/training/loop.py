@@ -5,21 +5,18 @@ from __future__ import annotations
 import math
 import shlex
 import time
-from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from pathlib import Path
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fastsep import distributed, signals
-from fastsep.config import MAX_STEPS, Config, check_resumable
+from fastsep.config import Config, check_resumable
 from fastsep.drawing.strip import forecast_strip
 from fastsep.errors import UserError, first_line, is_memory_problem, warn
-from fastsep.model import SeparableModel
-from fastsep.training import draws, profiling
-from fastsep.training.agreement import same_data, same_machine, same_run, same_settings
+from fastsep.training import profiling
+from fastsep.training.agreement import same_run
+from fastsep.training.batches import batches
 from fastsep.training.checkpoint import (
     Checkpoint,
     NotSavedError,
@@ -31,13 +28,11 @@ from fastsep.training.checkpoint import (
 from fastsep.training.compiler import is_compiler_problem
 from fastsep.training.data_record import record_data
 from fastsep.training.log import Log, Silence
-from fastsep.training.opening import open_data
-from fastsep.training.pace import settle_pace
-from fastsep.training.precision import resolve_device, resolve_precision
-from fastsep.training.room import TRAINING, require_room
+from fastsep.training.pace import Pace
+from fastsep.training.preparation import prepare
 from fastsep.training.run_directory import check_new, create_run, identity, load_config, training_lock, update_config
 from fastsep.training.schedule import learning_rate
-from fastsep.training.step import TrainStep, resolve_ways
+from fastsep.training.step import TrainStep
 from fastsep.training.tuning import tune
 from fastsep.training.validation import validate
 from fastsep.world import World
@@ -117,47 +112,16 @@ class Trainer:
     """
 
     def __init__(self, config: Config, run: Path, show_progress: bool = True, resumed: bool = False):
-        world = self.world = distributed.current()
-        same_settings(world, config)
+        self.world = distributed.current()
         self.run = run
-        self.show_progress = show_progress and world.is_first
-        self.device = resolve_device(config.run.device)
-        dtype = resolve_precision(config.run.precision, self.device)
-        ways = resolve_ways(config.run.compile, config.run.capture, self.device, config.run.tune)
-        same_machine(world, self.device, dtype, ways)
-        copies = TRAINING + (config.optim.ema is not None)
-        if not config.model.left_open:  # not only after minutes of preparing data
-            require_room(config.model, self.device, copies)
-        with world.one_first():
-            kept = run if resumed else None
-            self.windows, self.test_windows, config = open_data(config, self.device, self._say, kept)
-        same_data(world, config, self.windows)
-        optim, line = settle_pace(config, len(self.windows), self.device, world.size)
-        if line:
-            self._say(line)
-        config = self.config = replace(config, optim=world.of_first(optim))  # who has less memory, too
-        self.windows.share = world.rank, world.size
-        require_room(config.model, self.device, copies)
-        torch.manual_seed(config.run.seed)
-        self.model = build_model(config, self.device)
-        batch, rows = config.optim.batch_size, world.share(config.optim.batch_size, config.optim.accumulate)
-        if len(self.windows) < batch:
-            raise UserError(f"a batch of {batch} does not fit {len(self.windows)} training windows: lower --batch-size")
-        has_norm = any(isinstance(module, nn.BatchNorm2d) for module in self.model.modules())
-        counted = batch if config.optim.norm_over == "all" else rows
-        if counted == config.optim.accumulate and has_norm:
-            raise UserError(
-                "batch norm cannot learn from one sequence at a time: set --batch-size to 2 or more, and to twice "
-                "--accumulate or more, in each process"
-            )
-        self.steps_per_epoch = len(self.windows) // batch
-        self.total_steps = config.optim.steps or config.optim.epochs * self.steps_per_epoch
-        if self.total_steps > MAX_STEPS:
-            raise UserError(f"{config.optim.epochs:,} epochs are {self.total_steps:,} steps: set --epochs to fewer")
-        if config.run.profile:
-            profiling.require_steps(self.total_steps)
+        self.show_progress = show_progress and self.world.is_first
+        ready = prepare(config, self.world, self._say, run if resumed else None)
+        self.config, self.device = ready.config, ready.device
+        self.windows, self.test_windows = ready.windows, ready.test_windows
+        self.total_steps, self.steps_per_epoch = ready.pace
+        self.model = ready.model
+        self.take_step = TrainStep(self.model, self.windows, self.config, ready.dtype, ready.ways, self.world)
         self.done = self._unsaved = 0
-        self.take_step = TrainStep(self.model, self.windows, config, dtype, ways, world)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Set weights, optimiser and position to those of a checkpoint.
@@ -211,8 +175,9 @@ class Trainer:
         profiler = profiling.Profiler(self.run, self.device) if run.profile else None
         row_step, row_time = self.done, time.perf_counter()
         try:
-            for index in self._batches():
-                lr = learning_rate(self.done, self.total_steps, self.steps_per_epoch, self.config.optim)
+            pace = Pace(self.total_steps, self.steps_per_epoch)
+            for index in batches(self.windows, pace, self.config, self.world, self.done):
+                lr = learning_rate(self.done, *pace, self.config.optim)
                 asked = self.world.vote(request)
                 self.take_step(index, lr)
                 stops = asked()
@@ -262,21 +227,6 @@ class Trainer:
             )
         return None
 
-    def _batches(self) -> Iterator[Tensor]:
-        """Window numbers (B,), this rank's, of the steps that remain; each epoch has an order of its own."""
-        batch = self.config.optim.batch_size
-        generator = torch.Generator()  # the host's: a run goes on in the same order on another device
-        while self.done < self.total_steps:
-            epoch, first = divmod(self.done, self.steps_per_epoch)
-            generator.manual_seed(draws.key(self.config.run.seed, epoch, "order"))
-            order = self.windows.order(generator)
-            steps = min(self.steps_per_epoch, self.total_steps - epoch * self.steps_per_epoch)
-            order = self.world.rows(order[first * batch : steps * batch], batch)
-            self.windows.expect(order)
-            if self.device.type == "cuda" and self.windows.resident:  # pinned: the host need not wait for earlier steps
-                order = order.pin_memory().to(self.device, non_blocking=True)
-            yield from order.split(self.world.share(batch))
-
     def _check_finite(self, value: float, what: str = "loss") -> None:
         if not math.isfinite(value):
             raise UserError(f"the {what} is {value} at step {self.done}; {last_good(self.run)}")
@@ -311,8 +261,3 @@ class Trainer:
 def resume_command(run: Path) -> str:
     """What continues ``run`` when typed into a shell."""
     return f"python -m fastsep.train --resume {shlex.quote(str(run))}"
-
-
-def build_model(config: Config, device: torch.device) -> SeparableModel:
-    """A model with fresh weights on ``device``, laid out for its kind of network."""
-    return SeparableModel(config.model).to(device).lay_out()

@@ -1,4 +1,4 @@
-"""Batch size and number of steps of a run that leaves them open: by memory and by the number of windows.
+"""How long a run trains; batch size and steps of one that leaves them open, by memory and the number of windows.
 
 A batch is the largest power of two up to 128 whose activations fit half of the free memory and that leaves eight
 batches to an epoch, but no less than 8 where there are so many windows. Steps are those of 25 passes over the windows,
@@ -9,13 +9,15 @@ where a large batch saves no time, get batches of up to 16 and 3 passes.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from fastsep.config import Config, OptimConfig
+from fastsep.config import MAX_STEPS, Config, OptimConfig
 from fastsep.data.residency import fits
+from fastsep.errors import UserError
 from fastsep.model import SeparableModel
 from fastsep.objective import objective
 
@@ -25,6 +27,22 @@ _BATCHES = 8
 _PASSES, _LEAST_STEPS, _MOST_STEPS = 25, 1_500, 20_000
 _BACKWARD = 2
 """Memory of a step, in what its forward pass keeps: gradients of activations come and go beside it."""
+
+
+class Pace(NamedTuple):
+    """How long a run trains."""
+
+    total_steps: int
+    steps_per_epoch: int
+
+
+def pace_of(optim: OptimConfig, windows: int) -> Pace:
+    """That of settled settings on ``windows`` training windows. Raises UserError for more steps than can be counted."""
+    per_epoch = windows // optim.batch_size
+    total = optim.steps or optim.epochs * per_epoch
+    if total > MAX_STEPS:
+        raise UserError(f"{optim.epochs:,} epochs are {total:,} steps: set --epochs to fewer")
+    return Pace(total, per_epoch)
 
 
 def settle_pace(config: Config, windows: int, device: torch.device, processes: int = 1) -> tuple[OptimConfig, str]:

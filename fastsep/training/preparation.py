@@ -1,0 +1,95 @@
+"""All that a training needs before its first step, checked before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from fastsep.config import Config
+from fastsep.data.windows import Windows
+from fastsep.errors import UserError
+from fastsep.model import SeparableModel
+from fastsep.training import profiling
+from fastsep.training.agreement import same_data, same_machine, same_settings
+from fastsep.training.opening import open_data
+from fastsep.training.pace import Pace, pace_of, settle_pace
+from fastsep.training.precision import resolve_device, resolve_precision
+from fastsep.training.room import TRAINING, require_room
+from fastsep.training.step import Ways, resolve_ways
+from fastsep.world import World
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What ``prepare`` hands out."""
+
+    config: Config
+    """With all that it left to the data settled."""
+    device: torch.device
+    dtype: torch.dtype
+    """Of matrix products."""
+    ways: Ways
+    windows: Windows
+    test_windows: Windows
+    model: SeparableModel
+    """With fresh weights."""
+    pace: Pace
+
+
+def prepare(config: Config, world: World, say: Callable[[str], None], run: Path | None = None) -> Prepared:
+    """Open the data, settle what the settings leave to them, and make the model.
+
+    Args:
+        say: what to do with a line about the data, or about what was settled.
+        run: the settings are those of this run, which keeps its networks and what its frames are scaled by.
+
+    Raises:
+        UserError: a device, data or settings that cannot be used; ranks that differ.
+    """
+    same_settings(world, config)
+    device = resolve_device(config.run.device)
+    dtype = resolve_precision(config.run.precision, device)
+    ways = resolve_ways(config.run.compile, config.run.capture, device, config.run.tune)
+    same_machine(world, device, dtype, ways)
+    copies = TRAINING + (config.optim.ema is not None)
+    if not config.model.left_open:  # not only after minutes of preparing data
+        require_room(config.model, device, copies)
+    with world.one_first():
+        windows, test_windows, config = open_data(config, device, say, run)
+    same_data(world, config, windows)
+    windows.share = world.rank, world.size
+    optim, line = settle_pace(config, len(windows), device, world.size)
+    if line:
+        say(line)
+    config = replace(config, optim=world.of_first(optim))  # who has less memory, too
+    require_room(config.model, device, copies)
+    torch.manual_seed(config.run.seed)
+    model = build_model(config, device)
+    _check_batch(config, windows, model, world)
+    pace = pace_of(config.optim, len(windows))
+    if config.run.profile:
+        profiling.require_steps(pace.total_steps)
+    return Prepared(config, device, dtype, ways, windows, test_windows, model, pace)
+
+
+def build_model(config: Config, device: torch.device) -> SeparableModel:
+    """A model with fresh weights on ``device``, laid out for its kind of network."""
+    return SeparableModel(config.model).to(device).lay_out()
+
+
+def _check_batch(config: Config, windows: Windows, model: SeparableModel, world: World) -> None:
+    """Refuse batches that the data, the processes or batch norm do not allow."""
+    optim = config.optim
+    batch, rows = optim.batch_size, world.share(optim.batch_size, optim.accumulate)
+    if len(windows) < batch:
+        raise UserError(f"a batch of {batch} does not fit {len(windows)} training windows: lower --batch-size")
+    has_norm = any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
+    if has_norm and (batch if optim.norm_over == "all" else rows) == optim.accumulate:
+        raise UserError(
+            "batch norm cannot learn from one sequence at a time: set --batch-size to 2 or more, and to twice "
+            "--accumulate or more, in each process"
+        )
