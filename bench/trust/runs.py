@@ -141,7 +141,7 @@ def attempt(work: Callable[[], None], place: Path, after: float | None = None, s
 def _be_child(work: Callable[[], None], output: Path) -> None:
     """Never returns."""
     status = 1
-    torch.set_num_threads(1)  # PyTorch makes its thread pool anew in a forked child, which two threads may not do at once
+    torch.set_num_threads(1)  # it makes its thread pool anew after a fork, which two threads may not do at once
     try:
         descriptor = os.open(output, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
         os.dup2(descriptor, 1)
