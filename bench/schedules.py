@@ -35,17 +35,17 @@ Choice = dict[str, Any]
 """Settings by name that differ from the preset's."""
 
 AXES: dict[str, tuple[Choice, ...]] = {
-    "windows": ({"nt_pred": 20}, {"nt_pred": 30}, {"nt_pred": 40}),
+    "code": ({"lamb_t": 1e-3}, {"lamb_t": 1e-4}, {"lamb_t": 1e-5}, {"lamb_t": 0.0}),
+    "climb": ({"warm_up": 0.3}, {"warm_up": 0.15}, {"warm_up": 0.1}, {"warm_up": 0.05}),
     "peak": ({"lr": 5e-4}, {"lr": 1e-3}, {"lr": 1.5e-3}, {"lr": 2e-3}, {"lr": 3e-3}),
-    "climb": ({"warm_up": 0.3}, {"warm_up": 0.15}, {"warm_up": 0.05}),
     "clip": ({"clip_norm": 0.05}, {"clip_norm": 0.1}, {"clip_norm": 0.3}, {"clip_norm": None}),
+    "batch": ({"batch_size": 128}, {"batch_size": 64}, {"batch_size": 256, "accumulate": 2}),
     "end": ({"final_rate": 4e-6}, {"final_rate": 0.01}, {"final_rate": 0.1}),
     "average": ({"ema": 0.99}, {"ema": 0.995}, {"ema": 0.999}),
     "moments": ({"beta2": 0.95}, {"beta2": 0.99}, {"beta2": 0.999}),
     "prediction": ({"lamb_pred": 45.0}, {"lamb_pred": 100.0}),
     "invariance": ({"lamb_s": 45.0}, {"lamb_s": 10.0}, {"lamb_s": 1.0}),
-    "code": ({"lamb_t": 1e-3}, {"lamb_t": 1e-4}, {"lamb_t": 0.0}),
-    "batch": ({"batch_size": 128}, {"batch_size": 64}, {"batch_size": 256, "accumulate": 2}),
+    "windows": ({"nt_pred": 20}, {"nt_pred": 30}, {"nt_pred": 40}),
 }
 """Settings to try, in the order in which they are walked along."""
 START: Choice = {"ema": 0.99}
