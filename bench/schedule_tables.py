@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
@@ -16,8 +17,8 @@ of each table is the best. *Last weights* is the score of the weights as the las
 scored are averages over steps (`--ema`). A setting that is not named is the preset's."""
 
 
-def schedules_section(device: Device) -> str:
-    """All schedules that were tried on a device."""
+def schedules_section(device: Device, elsewhere: Sequence[Device] = ()) -> str:
+    """All schedules that were tried on a device; of the published ones runs on any device may stand beside them."""
     lines = ["### Schedules tried: WaveEq, MSE at t+40 on all test windows\n", INTRODUCTION.replace("\n", " ") + "\n"]
 
     def of_length(row: dict[str, Any]) -> tuple[str, int]:
@@ -28,7 +29,7 @@ def schedules_section(device: Device) -> str:
         time = "time" if device.is_gpu else "time (threads)"
         lines += [f"{preset}, {steps:,} steps:\n", f"| settings | seeds | {time} | MSE at t+40 | last weights |"]
         lines += ["|---|---|---|---|---|", *(_line(rows, device.is_gpu) for rows in tried), ""]
-    return "\n".join([*lines, *_by_frame(device)]) + "\n"
+    return "\n".join([*lines, *_by_frame(device, elsewhere)]) + "\n"
 
 
 def _tried(rows: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
@@ -71,7 +72,7 @@ def _spread(values: list[float]) -> str:
     return f"{statistics.mean(values):.2e}{deviation}"
 
 
-def _by_frame(device: Device) -> list[str]:
+def _by_frame(device: Device, elsewhere: Sequence[Device]) -> list[str]:
     """Error of single frames: the best schedule of each preset beside the published one at its end."""
     rows = []
     for preset in dict.fromkeys(row["preset"] for row in device.schedules):
@@ -85,7 +86,8 @@ def _by_frame(device: Device) -> list[str]:
         name = f"{preset}, {best['steps']:,} steps, {named(best['choice'])}, seed {best['seed']}, {weights}"
         rows.append((name, curve))
         published = f"{preset.split('_')[0]}-published"
-        rows += [(text, curve) for text, curve in _published(device, published) if text not in dict(rows)]
+        beside = next(filter(None, (_published(other, published) for other in (device, *elsewhere))), [])
+        rows += [(text, curve) for text, curve in beside if text not in dict(rows)]
     if not rows:
         return []
     head = " | ".join(f"t+{frame}" for frame in FRAMES)
@@ -104,4 +106,5 @@ def _published(device: Device, run: str) -> list[tuple[str, list[float]]]:
     step = max(end["step"] for end in ends)
     curves = [end["metrics"]["curves"]["model"]["mse"] for end in ends if end["step"] == step]
     mean = [statistics.mean(values) for values in zip(*curves, strict=True)]
-    return [(f"{run}, {step:,} steps, {len(curves)} seed{'s' if len(curves) > 1 else ''}", mean)]
+    seeds = f"{len(curves)} seed{'s' if len(curves) > 1 else ''}"
+    return [(f"{run}, {step:,} steps, {seeds}, on {device.name}", mean)]

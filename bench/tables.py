@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from bench.charts import best, number, rate, score_at_40, tasks
@@ -45,7 +46,7 @@ def results_page(devices: list[Device]) -> str:
         "# Results\n",
         INTRODUCTION.replace("\n", " ") + "\n",
         devices_table(devices),
-        *(device_section(device) for device in devices),
+        *(device_section(device, devices) for device in devices),
     ]
     if not any(device.is_gpu for device in devices):
         parts.append("## GPU\n\nNot measured. `python -m bench.gpu_suite --out DIR` measures everything on one.\n")
@@ -68,7 +69,7 @@ def devices_table(devices: list[Device]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def device_section(device: Device) -> str:
+def device_section(device: Device, devices: Sequence[Device] = ()) -> str:
     """Everything known of one device."""
     from bench.processes import processes_table  # which writes its numbers as this does
 
@@ -79,7 +80,7 @@ def device_section(device: Device) -> str:
     }  # fmt: skip
     parts += [summary_table(device)]
     parts += [reproduction_table(device)] if device.runs else []
-    parts += [schedules_section(device)] if device.schedules else []
+    parts += [schedules_section(device, devices)] if device.schedules else []
     parts += [f"![{title}](results/{device.slug}/{name}.png)\n" for name, title in charts.items() if _has(device, name)]
     parts += [scaling_table(device)] if device.matching("scaling") else []
     parts += [processes_table(device)] if device.matching("scaling/processes") else []

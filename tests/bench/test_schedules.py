@@ -128,7 +128,9 @@ def test_tables_say_what_won_what_lost_and_what_broke(tmp_path: Path) -> None:
         "| `--lr 0.003` | 1 | 250 s (2) | the loss is nan at step 700 |  |",
     ]
     assert page[-2].endswith("seed 0, last weights | 1.00e-05 | 1.00e-05 | 1.00e-05 | 1.00e-05 | 1.00e-05 | 1.00e-05 |")
-    assert page[-1].startswith("| wave100-published, 18,750 steps, 1 seed | 2.00e-04 |")
+    assert page[-1].startswith("| wave100-published, 18,750 steps, 1 seed, on some-cpu | 2.00e-04 |")
+    other = Device("other", schedules=[row({}, 1e-5)])
+    assert schedules_section(other, [other, device]).splitlines()[-1] == page[-1]
     assert named({}) == "as the preset"
     alone = schedules_section(Device("alone", schedules=[row({}, 1e-5)])).splitlines()
     assert alone[-1].startswith("| wave100_onecycle, 1,500 steps, as the preset, seed 0, weights | 5.00e-07 |")
