@@ -12,6 +12,7 @@ from fastsep.data.wave.generate import generate
 from fastsep.training.loop import train
 
 
+@pytest.mark.slow
 def test_scores_are_the_same_to_the_last_digit(tmp_path):
     data = generate(tmp_path / "waves", WaveSettings(20, 100), torch.device("cpu"))
     run = tmp_path / "run"

@@ -44,6 +44,7 @@ def test_a_traced_run_holds_the_trace_and_computes_the_same(config, tmp_path, ca
         assert torch.equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_each_rank_traces_itself_and_averages_are_those_of_one_process(tmp_path):
     data = generate(tmp_path, WaveSettings(10, 80), torch.device("cpu"))
     settings = wave100(data, steps=15, ema=0.9)
