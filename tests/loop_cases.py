@@ -24,7 +24,7 @@ class Pulses(DataConfig):
     spoiled: bool = False
     image: bool = False
 
-    def open(self, split, cond, pred, device, seed=0):
+    def open(self, split, cond, pred, device, scaling=None, padding=None):
         time = torch.arange(30.0)
         phase = torch.linspace(0, 3, 6)[:, None, None] if split == "train" else torch.linspace(1, 2, 2)[:, None, None]
         place = torch.arange(9.0) / 9

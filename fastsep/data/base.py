@@ -27,7 +27,8 @@ class DataConfig(Settings):
 
     name: ClassVar[str] = ""
     module: ClassVar[str] = ""
-    """Where its readers are: a module with ``open_windows(config, split, cond, pred, device)``."""
+    """Where its readers are: a module with ``open_windows(config, split, cond, pred, device)``; one that is ``scaled``
+    also takes ``scaling`` and ``padding``."""
     default_path: ClassVar[Path | None] = None
     """Where its data lie if ``data`` does not say."""
     scaled: ClassVar[bool] = False
@@ -45,15 +46,7 @@ class DataConfig(Settings):
         """The files that the data consist of, in a fixed order; those that are absent may be among them."""
         return [self.path] if self.path else []
 
-    def open(self, split: Split, cond: int, pred: int, device: torch.device, seed: int = 0) -> Windows:
-        """Windows of ``cond`` conditioning and ``pred`` further frames, resident on ``device``.
-
-        Raises:
-            UserError: the data are missing, damaged or too short; the message names the file and the remedy.
-        """
-        return importlib.import_module(self.module).open_windows(self, split, cond, pred, device)
-
-    def open_for(
+    def open(
         self,
         split: Split,
         cond: int,
@@ -62,10 +55,14 @@ class DataConfig(Settings):
         scaling: Scaling | None = None,
         padding: Padding | None = None,
     ) -> Windows:
-        """``open`` for a run. Data sets whose frames are always of one size and scale have no use for what is added.
+        """Windows of ``cond`` conditioning and ``pred`` further frames, on ``device`` where it has room.
 
         Args:
-            scaling: what the run's frames were scaled by from its start; none yet for a new run.
-            padding: of a new run.
+            scaling: what a run's frames were scaled by from its start; none yet for a new run.
+            padding: of a new run. Data sets that are not ``scaled`` have no use for either.
+
+        Raises:
+            UserError: the data are missing, damaged or too short; the message names the file and the remedy.
         """
-        return self.open(split, cond, pred, device)
+        more = {"scaling": scaling, "padding": padding} if self.scaled else {}
+        return importlib.import_module(self.module).open_windows(self, split, cond, pred, device, **more)

@@ -140,7 +140,7 @@ def _settings(config: Config, data: Path | None) -> DataConfig:
 
 
 def _open(config: Config, horizon: int, device: torch.device, data: Path | None, scaling: Scaling | None) -> Windows:
-    windows = _settings(config, data).open_for("test", config.model.nt_cond, horizon, device, scaling)
+    windows = _settings(config, data).open("test", config.model.nt_cond, horizon, device, scaling)
     if len(windows) == 0 or windows.length < config.model.nt_cond + horizon:
         raise UserError(f"the test sequences are too short for --horizon {horizon}: give a shorter one")
     require_shape(config.model, windows.shape)

@@ -36,8 +36,8 @@ def open_data(
     """
     spans = config.model.nt_cond, config.objective.nt_pred
     scaling = kept_scaling(run, config) if run else None
-    windows = config.data.open_for("train", *spans, device, scaling, _padding(config.model))
-    test_windows = config.data.open_for("test", *spans, device, windows.scaling)
+    windows = config.data.open("train", *spans, device, scaling, _padding(config.model))
+    test_windows = config.data.open("test", *spans, device, windows.scaling)
     if tuple(windows.shape) != tuple(test_windows.shape):
         raise UserError(
             f"training frames are {written(windows.shape)}, test frames {written(test_windows.shape)}: "

@@ -84,10 +84,10 @@ def _open(
     else:
         starts -= torch.tensor([parts[split].sequences.start, parts[split].frames.start])
         windows = TensorWindows(place(part.frames, device), starts, cond + pred, device=device)
-    windows.scaling = scaling
-    windows.mask = None if scaling.mask is None else torch.from_numpy(scaling.mask).to(device)
+        windows.scaling, mask = scaling, scaling.mask
+        windows.mask = None if mask is None else torch.from_numpy(mask).to(device)
+        windows.description = what
     windows.limits = part.limits
-    windows.description = what
     if split == "train":
         windows.notes = _notes(config, kept, scaling, f"{count:,} windows of {cond} + {pred} frames")
     return windows

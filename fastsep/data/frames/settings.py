@@ -5,17 +5,11 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from fastsep.data.base import DataConfig, Padding, Split
+from fastsep.data.base import DataConfig
 from fastsep.data.formats.listing import natural_key
 from fastsep.settings import AT_RESUME, Pattern, Range
-
-if TYPE_CHECKING:
-    import torch
-
-    from fastsep.data.scaling import Scaling
-    from fastsep.data.windows import Windows
 
 _SUFFIXES = (".npy", ".h5", ".hdf5")
 """Of the files in a folder that are sequences."""
@@ -61,19 +55,3 @@ class Frames(DataConfig):
         except OSError:
             names = []
         return [self.data / name for name in names if name.endswith(_SUFFIXES)] or DataConfig.files(self)
-
-    def open(self, split: Split, cond: int, pred: int, device: torch.device, seed: int = 0) -> Windows:
-        return self.open_for(split, cond, pred, device)
-
-    def open_for(
-        self,
-        split: Split,
-        cond: int,
-        pred: int,
-        device: torch.device,
-        scaling: Scaling | None = None,
-        padding: Padding | None = None,
-    ) -> Windows:
-        from fastsep.data.frames.reader import open_windows
-
-        return open_windows(self, split, cond, pred, device, scaling, padding)

@@ -49,20 +49,20 @@ def test_test_windows_opened_alone_are_scaled_like_those_of_the_run(tmp_path):
     train = opened(path)
     alone = opened(path, "test")
     config = Frames(data=path)
-    beside = config.open_for("test", 2, 3, CPU, train.scaling)
+    beside = config.open("test", 2, 3, CPU, train.scaling)
     assert everything(alone).equal(everything(beside))
 
 
 def test_a_run_keeps_its_scaling_on_other_data(tmp_path):
     scaling = opened(saved(tmp_path, waves())).scaling
-    other = Frames(data=saved(tmp_path, 2 * waves(), "other.npy")).open_for("test", 2, 3, CPU, scaling)
+    other = Frames(data=saved(tmp_path, 2 * waves(), "other.npy")).open("test", 2, 3, CPU, scaling)
     np.testing.assert_allclose(scaling.unscale(everything(other))[0, 0, 0], 2 * waves()[4, 0], rtol=1e-6)
 
 
 def test_padding_is_left_out(tmp_path):
     config = Frames(data=saved(tmp_path, waves()))
-    train = config.open_for("train", 2, 3, CPU, padding=lambda shape: (2, 0))
-    assert train.shape == (1, 8, 8) == config.open_for("test", 2, 3, CPU, train.scaling).shape
+    train = config.open("train", 2, 3, CPU, padding=lambda shape: (2, 0))
+    assert train.shape == (1, 8, 8) == config.open("test", 2, 3, CPU, train.scaling).shape
     assert train.mask[:6].all() and not train.mask[6:].any()
     assert not everything(train)[..., 6:, :].any()
     assert everything(train)[..., :6, :].equal(everything(opened(config.data)))
@@ -117,7 +117,7 @@ def test_values_missing_now_and_then_are_refused_with_their_place(tmp_path, valu
     place = f"first sequence {n}, frame {t}, channel 0, row {row}, column {column}"
     with pytest.raises(UserError, match=f"^1 values.*{place}: set --fill linear"):
         train = config.open("train", 2, 3, CPU)
-        config.open_for("test", 2, 3, CPU, train.scaling)
+        config.open("test", 2, 3, CPU, train.scaling)
     assert path.exists()
 
 
@@ -152,7 +152,7 @@ def test_no_data_and_other_data_are_one_line(tmp_path):
     scaling = opened(saved(tmp_path, waves())).scaling
     other = Frames(data=saved(tmp_path, waves(shape=(6, 7)), "other.npy"))
     with pytest.raises(UserError, match="frames of 1x6x7, the run was trained on 1x6x8"):
-        other.open_for("test", 2, 3, CPU, scaling)
+        other.open("test", 2, 3, CPU, scaling)
 
 
 @pytest.mark.parametrize("settings", [{}, {"every": 2, "split": "time", "scale": "minmax"}], ids=["whole", "every"])
@@ -163,8 +163,8 @@ def test_streamed_windows_are_those_in_memory(tmp_path, monkeypatch, settings):
     config = Frames(data=path, **settings)
 
     def both() -> list:
-        train = config.open_for("train", 2, 3, CPU, padding=lambda shape: (2, 0))
-        return [train, config.open_for("test", 2, 3, CPU, train.scaling)]
+        train = config.open("train", 2, 3, CPU, padding=lambda shape: (2, 0))
+        return [train, config.open("test", 2, 3, CPU, train.scaling)]
 
     resident = both()
     without_memory(monkeypatch)

@@ -47,7 +47,7 @@ class Raw(Source):
 class Large(DataConfig):
     name: ClassVar[str] = "large"
 
-    def open(self, split, cond, pred, device, seed=0):
+    def open(self, split, cond, pred, device, scaling=None, padding=None):
         source = Raw(self.path)
         frames = source.frames if split == "train" else 100
         starts = all_starts(1, frames, cond + pred)
