@@ -117,12 +117,14 @@ class Scaling:
             raise write_problem(run / NAME, error, "choose another --out") from None
 
     @classmethod
-    def read(cls, run: Path, shape: tuple[int, ...]) -> Scaling:
-        """That of a run whose model takes frames of ``shape``; the identity where it kept none.
+    def read(cls, run: Path, shape: tuple[int, ...]) -> Scaling | None:
+        """That of a run whose model takes frames of ``shape``; None where it kept none.
 
         Raises:
             UserError: the file is damaged or belongs to another model.
         """
+        if not os.path.lexists(run / NAME):
+            return None
         try:
             value = json.loads((run / NAME).read_text())
             scaling = cls(
@@ -140,15 +142,8 @@ class Scaling:
             if len(bits) != -(-cells // 8):
                 raise ValueError("it does not fit the run's model")
             return replace(scaling, present=np.unpackbits(bits, count=cells).astype(bool).reshape(scaling.space))
-        except FileNotFoundError:
-            return cls.identity(shape)
         except (OSError, ValueError, KeyError, TypeError, ArithmeticError, RecursionError) as error:
             raise UserError(f"{run / NAME} is damaged ({error}): take the run from a copy, or train anew") from None
-
-    @classmethod
-    def kept(cls, run: Path, shape: tuple[int, ...]) -> Scaling | None:
-        """That of a run; None where it kept none. Raises UserError as ``read``."""
-        return cls.read(run, shape) if os.path.lexists(run / NAME) else None
 
     def _factors(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """Shift and factor (C, 1, ...) on the device of ``like``."""

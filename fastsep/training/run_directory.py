@@ -96,7 +96,7 @@ def load_config(run: Path) -> Config:
 def kept_scaling(run: Path, config: Config) -> Scaling | None:
     """What a run's frames are scaled by; None where they enter as they are. Raises UserError where it is damaged or
     gone: the same weights mean nothing in other units."""
-    scaling = Scaling.kept(run, config.model.shape)
+    scaling = Scaling.read(run, config.model.shape)
     if scaling is None and config.data.scaled:
         raise UserError(f"{run} lacks its {SCALING}, without which its units are unknown: take the run from a copy")
     return scaling

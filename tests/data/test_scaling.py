@@ -59,7 +59,8 @@ def test_a_run_keeps_it(tmp_path):
 
 def test_a_run_without_one_sees_the_datas_units(tmp_path):
     frames = torch.rand(2, 1, 4)
-    assert torch.equal(Scaling.read(tmp_path, (1, 4)).unscale(frames), frames)
+    assert Scaling.read(tmp_path, (1, 4)) is None
+    assert torch.equal(Scaling.identity((1, 4)).unscale(frames), frames)
 
 
 @pytest.mark.parametrize(
