@@ -172,7 +172,7 @@ class Trainer:
         self.model.train()
         tune(self.take_step, run.tune, self.run, self._say)
         log = Log(self.run, self.done, self.total_steps, self.show_progress) if first else Silence()
-        profiler = profiling.Profiler(self.run, self.device) if run.profile else None
+        profiler = profiling.Profiler(self.run, self.device, self.world.rank) if run.profile else None
         row_step, row_time = self.done, time.perf_counter()
         try:
             pace = Pace(self.total_steps, self.steps_per_epoch)

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from fastsep.errors import UserError
+from fastsep.errors import UserError, warn
 from fastsep.files import make_directory, whole_path, write_problem, write_text
 
 FOLDER = "profile"
@@ -61,9 +61,10 @@ class Profiler:
     Args:
         run: its folder ``profile/`` takes ``rankN.pt.trace.json.gz`` and ``rankN.md``.
         device: that trains.
+        rank: of this process.
     """
 
-    def __init__(self, run: Path, device: torch.device):
+    def __init__(self, run: Path, device: torch.device, rank: int = 0):
         self.folder = run / FOLDER
         self.device = device
         kinds = torch.profiler.ProfilerActivity
@@ -73,17 +74,13 @@ class Profiler:
             with torch.profiler.profile(activities=activities):  # kernels of graphs recorded before this have no names
                 pass
         self._profile = torch.profiler.profile(activities=activities)
-        self._rank = torch.distributed.get_rank() if _is_distributed() else 0
+        self._rank = rank
         self._taken = 0
         self._begin = 0.0
         self._note = f"profile: nothing was traced, the training ended within {WARM_UP + TRACED} steps"
 
     def advance(self) -> None:
-        """A step has ended; after the last traced one the files are written.
-
-        Raises:
-            UserError: the folder cannot be written.
-        """
+        """A step has ended; after the last traced one the files are written. A trace that cannot be costs a warning."""
         self._taken += 1
         if self._taken == WARM_UP:
             self._wait()
@@ -118,7 +115,9 @@ class Profiler:
                 events = read_events(json.load(file)["traceEvents"], self.device.type == "cuda")
             write_text(self.folder / f"{name}.md", to_text(summarise(events, seconds, TRACED), self.device))
         except OSError as error:
-            raise write_problem(trace, error, "go on without --profile") from None
+            warn(f"{write_problem(trace, error)}; training goes on")
+            self._note = f"profile: {trace} was not written"
+            return
         self._note = (
             f"profile: {self.folder} holds {name}.md (largest operations, communication, idle) and {trace.name} "
             "(open it at ui.perfetto.dev, or the folder in TensorBoard)"
@@ -209,7 +208,3 @@ def _covered(events: Iterable[Event]) -> float:
         covered += max(end - max(start, until), 0.0)
         until = max(until, end)
     return covered
-
-
-def _is_distributed() -> bool:
-    return torch.distributed.is_available() and torch.distributed.is_initialized()
