@@ -9,6 +9,7 @@ Letters: C channels; ``*space`` the other axes of a frame, (H, W) for images, (P
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -45,12 +46,10 @@ def pick(shape: tuple[int, ...]) -> tuple[str, str]:
     Points and small frames go to an mlp, squares of a power of two to dcgan, and all others to sst, which takes heights
     and widths divisible by 4 (``padding_for`` says what others lack).
     """
-    count, space = 1, shape[1:]
-    for size in shape:
-        count *= size
+    space = shape[1:]
     if len(space) == 1:
         return "mlp", "they are points"
-    if count <= FEW_VALUES:
+    if math.prod(shape) <= FEW_VALUES:
         return "mlp", f"they hold at most {FEW_VALUES:,} values"
     if fits("dcgan", space):
         return "dcgan", "they are squares of a power of two"
