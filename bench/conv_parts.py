@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -33,23 +34,47 @@ def profile_steps(recorder: Recorder, way: str = "fastsep captured") -> None:
 
 
 def profile(preset: str, way: str, batch: int, device: torch.device, precision: str, small: bool) -> dict[str, Any]:
-    """Kernels by device time a step, in microseconds; the sum, and the sums by kind."""
+    """Kernels of one step of ``preset``, see ``profile_call``."""
     subject = subjects.step(preset, way, batch, device, precision, small)
     for _ in range(5):
         subject.call()
-    rows = kernels(subject.call, device)
+    return profile_call(subject.call, device)
+
+
+def profile_call(call: Callable[[], object], device: torch.device) -> dict[str, Any]:
+    """Kernels by device time a call, in microseconds; the sum, and the sums by kind."""
+    rows = kernels(call, device)
     total = round(sum(row["us"] for row in rows), 1)
     return {"total_us": total, "launches": sum(r["calls"] for r in rows), "kinds": by_kind(rows), "kernels": rows[:40]}
 
 
 def time_steps(recorder: Recorder, ways: tuple[str, ...], presets: tuple[str, ...] = CONVOLUTIONAL) -> None:
-    """Steps of the convolutional presets in ``ways``."""
+    """Steps of ``presets`` in ``ways``; the naive reference in float32, all else in bf16."""
     for preset in presets:
         for way in ways:
             batch, device, precision, dry = sizes(recorder, preset)
+            precision = "fp32" if way == "reference" else precision
             row = Row(f"step/{preset}", way, device.type, precision, {"batch": batch})
             make = partial(subjects.step, preset, way, batch, device, precision, dry)
             recorder.time(row, make, rounds=20, budget=0.8)
+
+
+def time_default_step(recorder: Recorder, preset: str, way: str = "fastsep compiled captured") -> None:
+    """The step as training runs it by default, the kernels that it spends its time in, and what it is compared with."""
+    batch, device, precision, dry = sizes(recorder, preset)
+    way = "fastsep" if dry else way
+    subject = None
+
+    def make() -> subjects.Subject:
+        nonlocal subject
+        subject = subjects.step(preset, way, batch, device, precision, dry)
+        return subject
+
+    recorder.time(Row(f"step/{preset}", way, device.type, precision, {"batch": batch}), make, rounds=30, budget=1.0)
+    if subject is not None:
+        recorder.note(f"profile {preset} {way}", partial(profile_call, subject.call, device))
+    subject = None  # its memory goes before the next one's is taken
+    time_steps(recorder, ("reference",) if dry else ("fastsep captured", "reference"), (preset,))
 
 
 def list_choices(recorder: Recorder) -> None:

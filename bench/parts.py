@@ -253,12 +253,13 @@ PARTS: dict[str, Part] = {
     "conv-thin": Part(120, kernel_parts.time_thin_layers),
     "conv-norm": Part(60, kernel_parts.time_norms),
     "conv-layers": Part(120, conv_parts.time_layers),
-    **{f"conv-compiled-{preset}": Part(120, partial(conv_parts.time_steps, presets=(preset,), ways=(
-        "fastsep compiled captured",
-    )), dry=False) for preset in CONVOLUTIONAL},
     **{f"conv-torch-{preset}": Part(120, partial(conv_parts.time_steps, presets=(preset,), ways=(
         "fastsep compiled captured without kernels",
     )), dry=False, env=(("FASTSEP_KERNELS", "torch"),)) for preset in CONVOLUTIONAL},
-    "conv-profile-compiled": Part(300, partial(conv_parts.profile_steps, way="fastsep compiled captured"), dry=False),
+    **{f"step-{preset}": Part(240, partial(conv_parts.time_default_step, preset=preset), dry=preset == "mnist")
+       for preset in ORDER},
+    **{f"baseline-{preset}": Part(240, partial(conv_parts.time_steps, presets=(preset,), ways=(
+        "reference compiled captured",
+    )), dry=False) for preset in ORDER},
 }  # fmt: skip
 """By name, in order of worth."""
