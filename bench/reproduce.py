@@ -21,7 +21,7 @@ import torch
 
 from bench.environment import RESULTS, describe, slug
 from bench.rows import write_json
-from fastsep import cli
+from fastsep import entry
 from fastsep.config import Config
 from fastsep.errors import UserError
 from fastsep.presets import PRESETS
@@ -189,4 +189,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    entry.run(main)

@@ -17,7 +17,7 @@ from bench.links import LINKS, START, Machine, all_reduce
 from bench.results_files import Device, read_results
 from bench.tables import duration, note_table
 from bench.work import ADAM_BYTES, parameters
-from fastsep import cli
+from fastsep import entry
 from fastsep.errors import UserError
 from fastsep.presets import PRESETS
 
@@ -196,4 +196,4 @@ def find_device(devices: list[Device], slug: str | None) -> Device:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    entry.run(main)

@@ -25,7 +25,7 @@ from bench.environment import RESULTS, commit, describe, slug
 from bench.recorder import append
 from bench.reproduce import miniature, training_seconds
 from bench.rows import read_lines
-from fastsep import cli
+from fastsep import entry
 from fastsep.config import Config
 from fastsep.errors import UserError
 from fastsep.files import make_directory
@@ -262,4 +262,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    entry.run(main)

@@ -1,26 +1,17 @@
-"""How every command line begins and ends.
-
-Exit status 0: done. 1: a mistake of this program, with a traceback. 2: input or settings that cannot be used; a line
-says which and what helps. 128 + N: stopped by signal N (130 Ctrl-C, 143 SIGTERM, 129 SIGHUP); files are whole, and a
-training has written a checkpoint to go on from.
-"""
+"""Command lines read into checked settings: what every ``python -m fastsep.COMMAND`` has in common."""
 
 from __future__ import annotations
 
 import inspect
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
-import kernels
-from fastsep import signals
-from fastsep.errors import ToldElsewhere, UserError, first_line, is_memory_problem, leave_word, speaks, tell
+from fastsep.errors import speaks
 from fastsep.misread import read_words
-from fastsep.output import lenient_output
 from fastsep.settings import bare
 
 Positional = tyro.conf.Positional
@@ -29,35 +20,6 @@ T = TypeVar("T")
 _OPTIONS = (tyro.conf.FlagCreatePairsOff,)
 _EXIT_STATUS = "Exit status: 0 done, 2 bad input, 128 + N stopped by signal N (130 is Ctrl-C)."
 _registry = ConstructorRegistry()
-
-
-def run(main: Callable[[], None]) -> None:
-    """Call ``main`` and leave the process with the right status; never with a traceback for bad input."""
-    status = 0
-    with lenient_output():
-        try:
-            with signals.heeded():
-                _check_environment()
-                main()
-        except UserError as error:
-            tell(f"error: {error}", error.seconds_after_cause)
-            status = 2
-        except ToldElsewhere as other:
-            leave_word("it ended because another process did", later=60)
-            status = other.status
-        except (MemoryError, RuntimeError) as error:
-            if not is_memory_problem(error):
-                raise
-            tell(f"error: not enough memory ({first_line(error)}): free some, or ask for less")
-            status = 2
-        except signals.Stopped as stop:
-            tell(str(stop))
-            status = stop.status
-        except KeyboardInterrupt:
-            tell("stopped")
-            status = 130
-    if status:
-        sys.exit(status)
 
 
 def parse(
@@ -104,10 +66,3 @@ def _or_none(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec | None:
         is_instance=lambda value: value is None or isinstance(value, kind),
         str_from_instance=lambda value: ["none" if value is None else str(value)],
     )
-
-
-def _check_environment() -> None:
-    try:
-        kernels.setting()
-    except ValueError as error:
-        raise UserError(str(error)) from None

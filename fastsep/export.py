@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from fastsep import cli
+from fastsep import cli, entry
 from fastsep.settings import Range, Settings
 
 
@@ -42,4 +42,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    entry.run(main)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from fastsep import cli
+from fastsep import cli, entry
 from fastsep.settings import Count, Device, Range, Settings
 
 
@@ -52,4 +52,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    entry.run(main)

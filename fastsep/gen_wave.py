@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from fastsep import cli
+from fastsep import cli, entry
 from fastsep.errors import UserError
 from fastsep.settings import NumPySeed, Range, Settings
 
@@ -57,4 +57,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    entry.run(main)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from fastsep import cli
+from fastsep import cli, entry
 from fastsep.presets import PRESETS
 from fastsep.settings import Pattern, Range, Settings
 
@@ -43,4 +43,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    entry.run(main)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastsep import cli
+from fastsep import cli, entry
 from fastsep.data.chairs.settings import Chairs
 from fastsep.settings import Settings
 
@@ -34,4 +34,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    entry.run(main)

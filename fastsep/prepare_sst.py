@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from fastsep import cli
+from fastsep import cli, entry
 from fastsep.data.sst.settings import SST, Region
 from fastsep.errors import UserError
 from fastsep.settings import Settings
@@ -50,4 +50,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    entry.run(main)

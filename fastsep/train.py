@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from fastsep import cli, signals
+from fastsep import cli, entry, signals
 from fastsep.config import Config, at_resume, check_resumable
 from fastsep.errors import UserError
 from fastsep.presets import all_presets
@@ -129,4 +129,4 @@ def _dashed(name: str) -> str:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    entry.run(main)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from command_line import run_command
 
-from fastsep import cli
+from fastsep import cli, entry
 
 COMMANDS = (
     "train", "evaluate", "forecast", "export", "gen_wave", "gen_mnist", "gen_example", "prepare_chairs", "prepare_sst",
@@ -83,6 +83,12 @@ def test_other_modules_called_kernels_are_not_ours(tmp_path: Path) -> None:
     assert "ImportError: a module kernels from" in done.stderr and "import fastsep first" in done.stderr
 
 
+def test_programs_that_read_no_command_line_need_nothing_for_it() -> None:
+    code = "import sys; sys.modules['tyro'] = None; import fastsep.training.loop, fastsep.evaluation, bench.parts"
+    done = start("-c", code)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_reader_of_help_may_leave(tmp_path: Path) -> None:
     script = f"{sys.executable} -m fastsep.train wave --help | head -n 1"
     done = subprocess.run(["sh", "-c", script], cwd=ROOT, capture_output=True, text=True)
@@ -96,9 +102,9 @@ def test_want_of_memory_is_one_line_and_a_mistake_is_not(error: Exception, capsy
 
     if "shapes" in str(error):
         with pytest.raises(RuntimeError, match="shapes differ"):
-            cli.run(main)
+            entry.run(main)
     else:
         with pytest.raises(SystemExit) as stop:
-            cli.run(main)
+            entry.run(main)
         assert stop.value.code == 2
         assert capsys.readouterr().err.startswith("error: not enough memory (")

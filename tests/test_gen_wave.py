@@ -18,7 +18,7 @@ import torch
 
 pytest.importorskip("tyro")
 
-from fastsep import __version__, cli, gen_wave, signals
+from fastsep import __version__, entry, gen_wave, signals
 from fastsep.data.formats.hdf5 import read_attribute
 from fastsep.data.wave import files as wave_files
 
@@ -29,7 +29,7 @@ def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     """Run the command in this process; its exit status."""
     monkeypatch.setattr(sys, "argv", ["gen_wave", *arguments])
     try:
-        cli.run(gen_wave.main)
+        entry.run(gen_wave.main)
     except SystemExit as stop:
         return int(stop.code or 0)
     return 0
@@ -97,7 +97,7 @@ def test_full_disk_leaves_nothing(format: str, tmp_path: Path) -> None:
     script = (
         "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000));"
-        "from fastsep import cli, gen_wave; cli.run(gen_wave.main)"
+        "from fastsep import entry, gen_wave; entry.run(gen_wave.main)"
     )
     arguments = ["--out", str(tmp_path), "--size", "4", "--frames", "60", "--grid", "16", "--format", format]
     done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, timeout=120)

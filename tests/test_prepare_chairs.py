@@ -59,7 +59,7 @@ def test_a_full_disk_is_one_line_and_no_bus_error(tmp_path):
     code = (
         "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000));"
-        "from fastsep import cli, prepare_chairs; cli.run(prepare_chairs.main)"
+        "from fastsep import entry, prepare_chairs; entry.run(prepare_chairs.main)"
     )
     command = [sys.executable, "-c", code, tmp_path / "src", "--out", tmp_path / "out" / "chairs.npy"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from fastsep import cli, signals
+from fastsep import entry, signals
 from fastsep.errors import UserError
 from fastsep.output import lenient_output
 from fastsep.training.checkpoint import newest_checkpoint
@@ -25,7 +25,7 @@ from fastsep.training.checkpoint import newest_checkpoint
 def status_of(main) -> int:
     """The exit status of a command that consists of ``main``."""
     try:
-        cli.run(main)
+        entry.run(main)
     except SystemExit as stop:
         return stop.code
     return 0
@@ -372,7 +372,7 @@ def test_letters_that_the_output_lacks_are_replaced(tmp_path, monkeypatch):
 def test_a_command_with_closed_output_writes_no_news_into_its_files(tmp_path):
     script = f"""
 import os, sys
-from fastsep import cli
+from fastsep import entry
 
 def main():
     file = open({str(tmp_path / "data")!r}, "w")
@@ -381,7 +381,7 @@ def main():
     os.write(2, b"news")
     file.write("data")
 
-cli.run(main)
+entry.run(main)
 """
     done = subprocess.run(["sh", "-c", 'exec "$0" -c "$1" >&- 2>&- <&-', sys.executable, script], timeout=60)
     assert done.returncode == 0

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from fastsep import cli
+from fastsep import entry
 from fastsep.config import Config
 from fastsep.data.mnist.files import SIDE
 from fastsep.data.wave.files import WaveSettings
@@ -148,7 +148,7 @@ def _be_child(work: Callable[[], None], output: Path) -> None:
         os.dup2(descriptor, 2)
         sys.stdout = os.fdopen(1, "w", buffering=1)
         sys.stderr = os.fdopen(2, "w", buffering=1)
-        cli.run(work)
+        entry.run(work)
         status = 0
     except SystemExit as stop:
         status = stop.code if isinstance(stop.code, int) else 1

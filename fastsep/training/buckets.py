@@ -52,7 +52,7 @@ class Buckets:
             bucket.finish(self._world.size)
 
     def _arrive(self, parameter: nn.Parameter) -> None:
-        if not self._begun:
+        if not self._begun or parameter.grad is None:  # compiled steps leave none where eager ones leave zeros
             return
         if not self._buckets:
             self._arrived.append(parameter)

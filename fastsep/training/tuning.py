@@ -52,6 +52,7 @@ def settle(
     path = run / "choices.json" if run else None
     with cudnn_benchmark(take_step.benchmark):  # the library is timed as it will run
         known = _read(path, cache.machine(take_step.device)) if path else {}
+        choose.use({})  # those of an earlier training in this process would keep cases from being asked for
         try:
             choices = choose.decide(take_step.cases(), take_step.device, known, again, announce)
         except choose.BrokenDeviceError as error:

@@ -153,6 +153,7 @@ def test_kernels_agree_with_the_definition_on_a_gpu(
         if double:
             tensors = [t.detach().double().requires_grad_() for t in tensors]
             running = [t.double() for t in running]
+        torch.compiler.reset()  # other sizes were compiled before, and there is a limit to how many
         function = torch.compile(call_norm, fullgraph=True, backend="aot_eager") if compiled else call_norm
         conv_bias = bias.to(running[0].dtype)
         y = function(*tensors, *running, calls, slope=0.2, conv_bias=conv_bias, backend=backend)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from rank_cases import losses_of_steps, wave100
 from ranks import run_ranks
-from step_cases import CONFIG, EAGER, make_step
+from step_cases import CONFIG, EAGER, apart, make_step
 from torch.autograd.graph import saved_tensors_hooks
 
 from fastsep.config import ModelConfig, OptimConfig
@@ -128,8 +128,7 @@ def test_captured_micro_batches_are_those_that_are_not(compile):
     losses = [run(step, 12) for step in (whole, captured)]
     assert captured._graph is not None
     assert losses[1].total == pytest.approx(losses[0].total, rel=1e-3)
-    for ours, theirs in zip(captured.model.parameters(), whole.model.parameters(), strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
+    assert apart(captured.model.parameters(), whole.model.parameters(), make_step().model.parameters()) < 0.02
 
 
 @pytest.mark.gpu

@@ -100,6 +100,18 @@ def test_choices_stand_in_the_run_and_are_kept_on_resume(tmp_path: Path, judged:
     assert choose.chosen(case.op, case.direction, **dict(case.facts)) == "doubled"
 
 
+def test_what_an_earlier_training_chose_hides_no_case(tmp_path: Path, judged: list[str]) -> None:
+    first, second = make_step(), make_step()
+    cases = first.cases()
+    settle(first, False, None)
+
+    def left_open() -> list[choose.Case]:
+        return [case for case in cases if choose.chosen(case.op, case.direction, **dict(case.facts)) is None]
+
+    second.cases = left_open  # a norm chosen together with its exit leaves nothing to ask about the exit alone
+    assert set(settle(second, False, tmp_path)) == set(cases)
+
+
 @pytest.mark.parametrize("harm", ["machine", "text", "choices"])
 def test_choices_of_another_machine_or_damaged_ones_are_made_anew(tmp_path: Path, judged: list[str], harm: str) -> None:
     settle(make_step(), False, tmp_path)
@@ -157,5 +169,6 @@ def test_a_captured_step_runs_what_was_chosen_and_a_later_one_keeps_it(tmp_path:
     assert totals[0] == pytest.approx(totals[2], rel=1e-2) and totals[1] == totals[3]
     value = json.loads(text)
     assert value["cudnn_benchmark"] and value["machine"]["gpu"] == torch.cuda.get_device_name()
-    assert {name.split()[0] for name in value["choices"]} >= {"doubled_conv", "thin_entry", "thin_exit"}
+    ops = {name.split()[0] for name in value["choices"]}
+    assert ops >= {"doubled_conv", "thin_entry"} and ops & {"thin_exit", "norm_exit"}
     assert torch.backends.cudnn.benchmark is False

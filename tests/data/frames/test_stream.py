@@ -238,7 +238,7 @@ ENDS = """
 import sys, torch
 sys.path.insert(0, {tests!r})
 from data.frames.test_stream import source_of, windows_of
-from fastsep import cli
+from fastsep import entry
 def main():
     source = source_of(1, 3000)
     streamed, _ = windows_of(source)
@@ -246,7 +246,7 @@ def main():
     streamed.expect(streamed.order(torch.Generator().manual_seed(1)))
     print("reading", flush=True)
     {end}
-cli.run(main)
+entry.run(main)
 """
 
 
