@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from kernels.choose import chosen, register
 from kernels.doubled_conv.candidates import FORMS, make_task
+from kernels.portable import exporting
 
 _FEW_PIXELS = 1024
 """Up to so many pixels a CPU spends more on widening the weight than the arithmetic saves."""
@@ -25,7 +25,7 @@ def doubled_conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tenso
     Returns:
         (N, F, 2H, 2W).
     """
-    if torch.compiler.is_exporting():  # a program for any number of images and any machine
+    if exporting():  # a program for any number of images and any machine
         return FORMS["doubled"](x, weight, bias)
     n, c, h, w = x.shape
     few = x.device.type == "cpu" and n * h * w <= _FEW_PIXELS

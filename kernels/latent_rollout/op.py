@@ -15,6 +15,7 @@ from kernels.latent_rollout import opaque, reference
 from kernels.latent_rollout.backends import CLUSTER_ROWS, TRITON
 from kernels.latent_rollout.reference import TENSORS_PER_BLOCK, unstack
 from kernels.latent_rollout.settle import settled
+from kernels.portable import exporting
 
 BACKENDS = ("auto", "autograd", "adjoint", *TRITON, *CLUSTER_ROWS)
 
@@ -62,7 +63,7 @@ def rollout(
     _check(t0, weights, steps, dtype, backend)
     compute = _compute_dtype(t0, weights, dtype)
     if backend == "auto":
-        if _SETTING == "torch" or torch.compiler.is_exporting():  # an exported program must do without this one
+        if _SETTING == "torch" or exporting():  # an exported program must do without this one
             backend = "autograd"
         elif _SETTING == "triton":
             backend = "triton"
