@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from step_cases import EAGER
 
 from fastsep import distributed, presets
 from fastsep.config import Config
@@ -50,25 +51,28 @@ def mnist(**optim) -> Config:
     )
 
 
-def losses_of_steps(config: Config, steps: int) -> tuple[list[list[float]], list[torch.Tensor]]:
+def losses_of_steps(
+    config: Config, steps: int, device: str = "cpu", ways: Ways = EAGER
+) -> tuple[list[list[float]], list[torch.Tensor]]:
     """The loss terms of each step in float64, and the weights after the last."""
     world = distributed.current()
     torch.manual_seed(0)
-    model = SeparableModel(config.model).double().lay_out()
-    windows = config.data.open("train", config.model.nt_cond, config.objective.nt_pred, torch.device("cpu"))
+    model = SeparableModel(config.model).double().to(device).lay_out()
+    windows = config.data.open("train", config.model.nt_cond, config.objective.nt_pred, torch.device(device))
     if isinstance(windows, TensorWindows):
         windows.frames = windows.frames.double()
     else:
         draw = windows.batch
         windows.batch = lambda index: draw(index).double()
     windows.share = world.rank, world.size
-    step = TrainStep(model, windows, config, torch.float64, Ways(False, False), world)
+    step = TrainStep(model, windows, config, torch.float64, ways, world)
     batch, terms = config.optim.batch_size, []
     generator = torch.Generator().manual_seed(5)
     for _ in range(steps):
-        index = torch.randint(len(windows), (batch,), generator=generator)
+        index = torch.randint(len(windows), (batch,), generator=generator).to(device)
         step(world.rows(index, batch), config.optim.lr)
         terms.append(list(step.read_losses()))
+    assert (step._graph is not None) == (ways.capture and steps > 3)
     return terms, [parameter.detach().clone() for parameter in model.parameters()]
 
 

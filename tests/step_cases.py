@@ -24,20 +24,6 @@ CONFIG = Config(
 EAGER = Ways(False, False)
 
 
-def apart(ours, theirs, start):
-    """How far two trainings ended from each other, as a part of how far they went.
-
-    A gradient that is nearly nothing may be rounded to either side of it, and Adam makes a whole step of that: single
-    weights say little.
-    """
-
-    def flat(tensors):
-        return torch.cat([tensor.detach().double().cpu().flatten() for tensor in tensors])
-
-    ours, theirs, start = flat(ours), flat(theirs), flat(start)
-    return ((ours - theirs).norm() / (theirs - start).norm()).item()
-
-
 def make_step(dtype=torch.float32, ways=EAGER, config=CONFIG, device="cpu", masked=False):
     torch.manual_seed(0)
     model = SeparableModel(config.model).to(device)

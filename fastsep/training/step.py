@@ -128,6 +128,8 @@ class TrainStep:
             shape = (rows, windows.length, *windows.shape)
             self._video = torch.empty(shape, device=self.device)
         self._warm_up_left = _WARM_UP_STEPS
+        # One for all warm-up steps: on every stream that it meets cuBLAS takes memory of its own.
+        self._side = torch.cuda.Stream(self.device) if self._captures else None
 
     def __call__(self, index: Tensor, lr: float) -> None:
         """Train on the windows ``index``, this rank's (B,) of the batch, with rate ``lr``."""
@@ -242,11 +244,10 @@ class TrainStep:
 
     def _on_side_stream(self) -> None:
         """A step as capture wants its warm-up: off the default stream, with everything allocated and compiled."""
-        stream = torch.cuda.Stream(self.device)
-        stream.wait_stream(torch.cuda.current_stream(self.device))
-        with torch.cuda.stream(stream):
+        self._side.wait_stream(torch.cuda.current_stream(self.device))
+        with torch.cuda.stream(self._side):
             self._run()
-        torch.cuda.current_stream(self.device).wait_stream(stream)
+        torch.cuda.current_stream(self.device).wait_stream(self._side)
 
     def _capture(self) -> None:
         """Record one step. Recording runs nothing; gradients then live in the graph's own memory."""

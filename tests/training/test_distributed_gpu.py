@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 import torch
-from rank_cases import mnist, run_training, wave100
+from rank_cases import losses_of_steps, mnist, run_training, wave100
 from ranks import environment, run_ranks
-from step_cases import apart
 
 from fastsep.distributed import joined
-from fastsep.model import SeparableModel
 from fastsep.training.checkpoint import load_model
 from fastsep.training.loop import train
-from fastsep.training.step import TrainStep, Ways
-from fastsep.world import ALONE
+from fastsep.training.step import Ways
 
 
-@pytest.fixture
-def one(monkeypatch):
-    """A world of one process."""
+@contextmanager
+def one_process(monkeypatch):
+    """A world of one process, whose messages a graph holds all the same."""
     store = torch.distributed.TCPStore(
         "127.0.0.1", 0, is_master=True, wait_for_workers=False, timeout=timedelta(seconds=60)
     )
@@ -31,29 +29,18 @@ def one(monkeypatch):
         yield world
 
 
-def train_on_gpu(config, ways, world):
-    """The loss terms of eight steps and the weights after them, and the step."""
-    torch.manual_seed(0)
-    device = torch.device("cuda")
-    model = SeparableModel(config.model).to(device).lay_out()
-    windows = config.data.open("train", config.model.nt_cond, config.objective.nt_pred, device)
-    step = TrainStep(model, windows, config, torch.float32, ways, world)
-    for number in range(8):
-        step(torch.arange(8, device=device) + number, 1e-3)
-    return step.read_losses(), [parameter.detach().clone() for parameter in model.parameters()], step
-
-
 @pytest.mark.gpu
 @pytest.mark.parametrize("compile", [False, True])
 @pytest.mark.parametrize("config", [wave100(clip_norm=0.05), mnist(norm_over="all")], ids=["wave100", "mnist"])
-def test_a_graph_with_messages_in_it_computes_what_eager_steps_do(one, config, compile):
-    torch.manual_seed(0)
-    start = SeparableModel(config.model)
-    eager, weights, _ = train_on_gpu(config, Ways(False, False), ALONE)
-    terms, ours, step = train_on_gpu(config, Ways(compile, True), one)
-    assert step._graph is not None and len(step._buckets._buckets) >= 1
-    assert terms.total == pytest.approx(eager.total, rel=1e-3)
-    assert apart(ours, weights, start.parameters()) < 0.05
+def test_a_graph_with_messages_in_it_computes_what_eager_steps_do(config, compile, monkeypatch):
+    losses, weights = losses_of_steps(config, 8, "cuda")
+    with one_process(monkeypatch) as world:
+        assert world.joined
+        found, ours = losses_of_steps(config, 8, "cuda", Ways(compile, True))
+    for terms, wanted in zip(found, losses, strict=True):
+        assert terms == pytest.approx(wanted, rel=1e-9)
+    for mine, theirs in zip(ours, weights, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-7, atol=1e-7)
 
 
 @pytest.mark.gpu
