@@ -236,6 +236,7 @@ PARTS: dict[str, Part] = {
     "step": Part(420, time_steps),
     "train": Part(150, trainer(("wave100-published", 0), ("wave-published", 0))),
     "train-own": Part(80, trainer(("wave100-onecycle", 0), ("wave-onecycle", 0)), dry=False),
+    "train-best": Part(400, trainer(*product(("wave-best", "wave100-best"), range(3))), dry=False),
     "profile": Part(60, profile_step),
     "forecast": Part(90, time_forecasts),
     "seeds": Part(110, trainer(

@@ -64,6 +64,8 @@ RUNS = {
     "wave100-onecycle": Run(PRESETS["wave100_onecycle"]),
     "wave100-onecycle-no-s": Run(lambda: no_s(PRESETS["wave100_onecycle"]())),
     "wave-onecycle": Run(PRESETS["wave_onecycle"]),
+    "wave100-best": Run(PRESETS["wave100_best"]),
+    "wave-best": Run(PRESETS["wave_best"]),
 }
 
 

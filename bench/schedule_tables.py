@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -20,16 +20,35 @@ scored are averages over steps (`--ema`). A setting that is not named is the pre
 def schedules_section(device: Device, elsewhere: Sequence[Device] = ()) -> str:
     """All schedules that were tried on a device; of the published ones runs on any device may stand beside them."""
     lines = ["### Schedules tried: WaveEq, MSE at t+40 on all test windows\n", INTRODUCTION.replace("\n", " ") + "\n"]
+    for (preset, steps), tried in _by_length(device):
+        time = "time" if device.is_gpu else "time (threads)"
+        lines += [f"{preset}, {steps:,} steps:\n", f"| settings | seeds | {time} | MSE at t+40 | last weights |"]
+        lines += ["|---|---|---|---|---|", *(f"| {' | '.join(_cells(rows, device.is_gpu))} |" for rows in tried), ""]
+    return "\n".join([*lines, *_by_frame(device, elsewhere)]) + "\n"
+
+
+def best_schedules(devices: Sequence[Device]) -> list[str]:
+    """A table of the best settings of each preset and length, by device; empty where none were searched for."""
+    lines = []
+    for device in devices:
+        for (preset, steps), (best, *_) in _by_length(device):
+            if _error(best) == float("inf"):
+                continue
+            settings, seeds, time, averages, last = _cells(best, device.is_gpu)
+            score = min(filter(None, (averages, last)), key=lambda text: float(text.split()[0]))
+            lines.append(f"| {device.name} | {preset} | {settings} | {seeds} | {steps} | {time} | {score} |")
+    head = "| device | preset | settings | seeds | steps | time (threads) | MSE at t+40 |"
+    return [head, "|" + "---|" * (head.count("|") - 1), *lines] if lines else []
+
+
+def _by_length(device: Device) -> Iterator[tuple[tuple[str, int], list[list[dict[str, Any]]]]]:
+    """Preset and steps, and what was tried with them."""
 
     def of_length(row: dict[str, Any]) -> tuple[str, int]:
         return row["preset"], row["steps"]
 
-    for (preset, steps), rows in groupby(sorted(device.schedules, key=of_length), key=of_length):
-        tried = _tried(list(rows))
-        time = "time" if device.is_gpu else "time (threads)"
-        lines += [f"{preset}, {steps:,} steps:\n", f"| settings | seeds | {time} | MSE at t+40 | last weights |"]
-        lines += ["|---|---|---|---|---|", *(_line(rows, device.is_gpu) for rows in tried), ""]
-    return "\n".join([*lines, *_by_frame(device, elsewhere)]) + "\n"
+    for length, rows in groupby(sorted(device.schedules, key=of_length), key=of_length):
+        yield length, _tried(list(rows))
 
 
 def _tried(rows: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
@@ -50,15 +69,15 @@ def _error(rows: list[dict[str, Any]]) -> float:
     return min(means, default=float("inf"))
 
 
-def _line(rows: list[dict[str, Any]], on_gpu: bool) -> str:
+def _cells(rows: list[dict[str, Any]], on_gpu: bool) -> tuple[str, ...]:
+    """Settings, number of seeds, time, score, score of the last weights where those are others."""
     seconds = [row["seconds"] for row in rows if row.get("seconds")]
     time = f"{statistics.median(seconds):.0f} s" if seconds else ""
     time += f" ({rows[0]['threads']})" if seconds and not on_gpu else ""
     broke = next((row["broke"] for row in rows if row.get("broke")), None)
     score = broke or _spread([row["mse"] for row in rows])
     last = [row["mse_last"] for row in rows if row.get("mse_last") is not None]
-    cells = (named(rows[0]["choice"]), str(len(rows)), time, score, _spread(last) if last else "")
-    return "| " + " | ".join(cells) + " |"
+    return named(rows[0]["choice"]), str(len(rows)), time, score, _spread(last) if last else ""
 
 
 def named(choice: dict[str, Any]) -> str:

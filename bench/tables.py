@@ -12,7 +12,7 @@ from bench.reproduce import RUNS, SEEDS
 from bench.results_files import Device, Group
 from bench.rows import Row, baseline_seconds, speedup
 from bench.scaling import AXES, exponent
-from bench.schedule_tables import schedules_section
+from bench.schedule_tables import best_schedules, schedules_section
 
 NOT_MEASURED = "not measured"
 HEAD = (
@@ -259,7 +259,9 @@ def readme_block(devices: list[Device]) -> str:
             scores = [score for run in device.runs if run["run"] == name for score in run.get("scores", ())]
             last = max(score["step"] for score in scores)
             table.append(f"| {device.name} | {name} | {scored([s for s in scores if s['step'] == last])} |")
-    return "\n".join(lines + (table if len(table) > 3 else []))
+    lines += table if len(table) > 3 else []
+    found = best_schedules(devices)
+    return "\n".join(lines + (["", "Best settings found by `python -m bench.schedules`:", "", *found] if found else []))
 
 
 def _readme_task(row: Row) -> str | None:

@@ -8,7 +8,7 @@ from test_cli import COMMANDS
 
 from fastsep.misread import _message
 
-PRESETS = "wave, wave-onecycle, wave100, wave100-onecycle, mnist, chairs, taxibj, sst, frames"
+PRESETS = "wave, wave-onecycle, wave-best, wave100, wave100-onecycle, wave100-best, mnist, chairs, taxibj, sst, frames"
 CASES = {
     "train wave --lr fast": "--lr takes a number, not 'fast': see python -m fastsep.train --help",
     "train wave --epochs 1.5": "--epochs takes a whole number or none, not '1.5': see python -m fastsep.train --help",

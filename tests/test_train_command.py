@@ -77,6 +77,7 @@ def test_bad_input_ends_with_status_2_and_a_reason(arguments, words, tmp_path, c
         ("wave100-onecycle", ["--clip-norm", "None"], {"clip_norm": None}),
         ("wave100-onecycle", [], {"clip_norm": 0.1, "steps": 1500}),
         ("wave100-onecycle", ["--epochs", "3"], {"epochs": 3, "steps": None}),
+        ("wave-best", [], {"clip_norm": 0.1, "steps": 20_000}),
         ("wave100", ["--steps=3"], {"epochs": 250, "steps": 3}),
         ("wave100", ["--steps", "none"], {"epochs": 250, "steps": None}),
     ],

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from bench import schedules
-from bench.results_files import Device, read_device
+from bench.environment import RESULTS
+from bench.results_files import Device, read_device, read_results
 from bench.rows import read_lines
-from bench.schedule_tables import named, schedules_section
+from bench.schedule_tables import best_schedules, named, schedules_section
 from bench.schedules import AXES, START, Search, apply, differences, parse_choice, walk
 from fastsep.errors import UserError
 from fastsep.presets import PRESETS
@@ -134,3 +136,25 @@ def test_tables_say_what_won_what_lost_and_what_broke(tmp_path: Path) -> None:
     assert named({}) == "as the preset"
     alone = schedules_section(Device("alone", schedules=[row({}, 1e-5)])).splitlines()
     assert alone[-1].startswith("| wave100_onecycle, 1,500 steps, as the preset, seed 0, weights | 5.00e-07 |")
+
+
+def test_the_best_preset_is_what_the_search_found() -> None:
+    found = apply(PRESETS["wave100_onecycle"](), {"lamb_t": 1e-4, "steps": 20_000})
+    preset = PRESETS["wave100_best"]()
+    assert replace(found, run=preset.run) == preset
+    rows = [row for device in read_results(RESULTS) for row in device.schedules]
+    mine = [row for row in rows if row["steps"] == 20_000 and row["choice"] == {"ema": 0.99, "lamb_t": 1e-4}]
+    # Averages over steps change nothing in training: these are scores of the preset's own weights.
+    assert mine and all(row["preset"] == "wave100_onecycle" and row["mse_last"] < 1e-5 for row in mine)
+
+
+def test_the_readme_shows_the_best_of_each_length_and_none_that_broke_down() -> None:
+    line = {"preset": "wave", "seed": 0, "threads": 2}
+    rows = [
+        {**line, "steps": 10, "choice": {"lr": 1e-2}, "mse": None, "broke": "the loss is not finite"},
+        {**line, "steps": 20, "choice": {"lr": 1e-2}, "mse": None, "broke": "the loss is not finite"},
+        {**line, "steps": 20, "choice": {}, "mse": 3e-4, "mse_last": 2e-4, "seconds": 7.0},
+    ]
+    table = best_schedules([Device("here", {"device": "CPU"}, schedules=rows), Device("there")])
+    assert table[2:] == ["| CPU | wave | as the preset | 1 | 20 | 7 s (2) | 2.00e-04 |"]
+    assert best_schedules([Device("there")]) == []
