@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,6 @@ from bench.reference import wave as reference_wave
 from bench.reference.metrics import score_frame, score_frames
 from bench.rows import Row
 from bench.subjects import Subject, made_windows
-from fastsep.data.base import Split
 from fastsep.data.mnist.reader import single_digits
 from fastsep.data.mnist.settings import MovingMNIST
 from fastsep.data.wave.files import WaveSettings
@@ -124,8 +122,8 @@ def data(name: str, way: str, batch: int, device: torch.device) -> Subject:
 
 
 def _mnist_batch(naive: bool, batch: int, length: int, device: torch.device) -> Callable[[], Tensor]:
-    """Moving MNIST with made digits: bounced frame by frame, or the product's closed form."""
-    config = MadeDigits()
+    """Moving MNIST of the bundled digits: bounced frame by frame, or the product's closed form."""
+    config = MovingMNIST(digits="sklearn")
     if naive:
         digits, rng = single_digits(config, "train"), np.random.RandomState(1)
 
@@ -136,11 +134,3 @@ def _mnist_batch(naive: bool, batch: int, length: int, device: torch.device) -> 
         return make
     windows, index = config.open("train", 5, length - 5, device), torch.zeros(batch, dtype=torch.int64, device=device)
     return lambda: windows.batch(index)
-
-
-@dataclass(frozen=True)
-class MadeDigits(MovingMNIST):
-    """Moving MNIST of random images, since MNIST may not be at hand."""
-
-    def images(self, split: Split) -> np.ndarray:
-        return np.random.RandomState(7).randint(0, 256, (10_000, 28, 28)).astype(np.uint8)

@@ -60,7 +60,7 @@ def finish_gradient_sums_kernel(
     partial_dzx,  # (K, S, C)
     stats,  # (4, K, C)
     factors,  # (4, K, C), written: a call's derivatives by weight and bias; by_x = scale * dz + q * x + r as q, r
-    rows,  # M
+    count,  # values that ``stats`` are of: M, or R*M of several processes
     splits,  # S
     C: tl.constexpr,
     EPS: tl.constexpr,
@@ -82,7 +82,7 @@ def finish_gradient_sums_kernel(
     scale = tl.load(place + 2 * layer, mask=alive, other=0.0)
     by_bias = tl.sum(tl.load(partial_dz + cell, mask=there, other=0.0), 0)
     by_weight = tl.sum(tl.load(partial_dzx + cell, mask=there, other=0.0), 0) * rstd
-    count = rows.to(ACC)
+    count = count.to(ACC)
     slope = rstd * by_weight
     out = factors + call * C + channel
     tl.store(out, by_weight, mask=alive)

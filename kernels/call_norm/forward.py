@@ -98,7 +98,7 @@ def move_running(
     running_var,  # (C,), updated
     channel,
     alive,
-    rows,
+    count,
     calls,
     MOMENTUM: tl.constexpr,
     LOG_KEEP: tl.constexpr,  # log2(1 - MOMENTUM)
@@ -118,14 +118,14 @@ def move_running(
     var = tl.sum(tl.load(stats + calls * C + cell, mask=known, other=0.0) * share, 0)
     if HAS_BIAS:
         mean += (1.0 - left) * tl.load(conv_bias + channel, mask=alive, other=0.0)
-    var *= rows.to(ACC) / (rows - 1).to(ACC)  # unbiased
+    var *= count.to(ACC) / (count - 1).to(ACC)  # unbiased
     mean += left * tl.load(running_mean + channel, mask=alive, other=0.0)
     var += left * tl.load(running_var + channel, mask=alive, other=0.0)
     tl.store(running_mean + channel, mean, mask=alive)
     tl.store(running_var + channel, var, mask=alive)
 
 
-@triton.jit(do_not_specialize=["calls"])
+@triton.jit(do_not_specialize=["calls", "count"])
 def normalise_kernel(
     x,  # (K*M, C)
     stats,  # (4, K, C)
@@ -134,6 +134,7 @@ def normalise_kernel(
     running_mean,  # (C,), updated
     running_var,  # (C,), updated
     rows,  # M
+    count,  # values that ``stats`` are of: M, or R*M of several processes
     chunk,
     calls,  # K
     MOMENTUM: tl.constexpr,
@@ -154,7 +155,7 @@ def normalise_kernel(
     call = tl.program_id(2)
     if (call == 0) & (split == 0):
         move_running(
-            stats, conv_bias, running_mean, running_var, channel, alive, rows, calls,
+            stats, conv_bias, running_mean, running_var, channel, alive, count, calls,
             MOMENTUM, LOG_KEEP, HAS_BIAS, C, BLOCK_K, ACC,
         )  # fmt: skip
     layer = calls * C

@@ -83,13 +83,8 @@ def forward(
     slope: float,
 ) -> tuple[Tensor, Tensor]:
     """y like ``x``, which lies channels last, and (4, K, C): mean, biased variance, scale and shift."""
-    p = plan(x, calls)
-    y, stats = torch.empty_like(x), statistics(x, weight, bias, calls, eps)
-    kernels.normalise_kernel[p.grid](
-        x, stats, y, weight if conv_bias is None else conv_bias, running_mean, running_var, p.rows, p.chunk, calls,
-        **running_constants(calls, momentum, conv_bias), SLOPE=slope, **p.constants,
-    )  # fmt: skip
-    return y, stats
+    stats = statistics(x, weight, bias, calls, eps)
+    return normalise(x, stats, running_mean, running_var, conv_bias, calls, 1, momentum, slope), stats
 
 
 def statistics(x: Tensor, weight: Tensor, bias: Tensor, calls: int, eps: float) -> Tensor:
@@ -105,6 +100,20 @@ def statistics(x: Tensor, weight: Tensor, bias: Tensor, calls: int, eps: float) 
     return stats
 
 
+def normalise(
+    x: Tensor, stats: Tensor, running_mean: Tensor, running_var: Tensor, conv_bias: Tensor | None,
+    calls: int, ranks: int, momentum: float, slope: float,
+) -> Tensor:  # fmt: skip
+    """y like ``x``; ``stats`` are of as many images in each of ``ranks`` processes."""
+    p, y = plan(x, calls), torch.empty_like(x)
+    kernels.normalise_kernel[p.grid](
+        x, stats, y, running_mean if conv_bias is None else conv_bias, running_mean, running_var,
+        p.rows, ranks * p.rows, p.chunk, calls,
+        **running_constants(calls, momentum, conv_bias), SLOPE=slope, **p.constants,
+    )  # fmt: skip
+    return y
+
+
 def running_constants(calls: int, momentum: float, conv_bias: Tensor | None) -> dict[str, object]:
     """What ``move_running`` knows."""
     log_keep, block_k = math.log2(1.0 - momentum), triton.next_power_of_2(calls)
@@ -115,21 +124,26 @@ def backward(
     grad: Tensor, x: Tensor, stats: Tensor, calls: int, eps: float, slope: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Derivatives by x, weight and bias; ``grad`` and ``x`` lie channels last."""
+    return derivatives(grad, x, stats, partial_sums(grad, x, stats, calls, slope), calls, 1, eps, slope)
+
+
+def partial_sums(grad: Tensor, x: Tensor, stats: Tensor, calls: int, slope: float) -> Tensor:
+    """(2, K, S, C): sums of dz and of dz * (x - mean) over chunks."""
     p = plan(x, calls)
     dz, dzx = sums = stats.new_empty(2, calls, p.splits, x.shape[1])
     adjoint.gradient_sums_kernel[p.grid](grad, x, stats, dz, dzx, p.rows, p.chunk, calls, SLOPE=slope, **p.constants)
-    return derivatives(grad, x, stats, sums, calls, eps, slope)
+    return sums
 
 
 def derivatives(
-    grad: Tensor, x: Tensor, stats: Tensor, sums: Tensor, calls: int, eps: float, slope: float
+    grad: Tensor, x: Tensor, stats: Tensor, sums: Tensor, calls: int, ranks: int, eps: float, slope: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Derivatives by x, weight and bias, from the partial ``sums`` (2, K, S, C) of dz and of dz * (x - mean)."""
+    """Derivatives by x, weight and bias from ``partial_sums``, of as many images in each of ``ranks`` processes."""
     p, channels, splits = plan(x, calls), x.shape[1], sums.shape[2]
     by_x, factors = torch.empty_like(x), torch.empty_like(stats)
     by_weight, by_bias = stats.new_empty(channels), stats.new_empty(channels)
     adjoint.finish_gradient_sums_kernel[p.finish_grid](
-        *sums, stats, factors, p.rows, splits, EPS=eps, BLOCK_S=triton.next_power_of_2(splits), **p.finish
+        *sums, stats, factors, ranks * p.rows, splits, EPS=eps, BLOCK_S=triton.next_power_of_2(splits), **p.finish
     )
     adjoint.gradient_kernel[p.grid](
         grad, x, stats, factors, by_x, by_weight, by_bias, p.rows, p.chunk, calls,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, library
+from torch import Tensor
 
 import kernels
+from kernels.call_norm import opaque
 from kernels.call_norm.native import NativeCallNorm
 from kernels.call_norm.reference import call_by_call, grouped
-from kernels.call_norm.shared import Gather, SharedCallNorm
+from kernels.call_norm.shared import PLAIN, Gather, SharedCallNorm
 
 BACKENDS = ("auto", "native", "call by call", "grouped", "triton")
 
@@ -46,7 +47,7 @@ def call_norm(
         conv_bias: like ``running_mean``: what the convolution in front left out. The norm takes any constant away
             again, so ``y`` and all derivatives are the same without it; only the running mean must have it.
         gather: where several processes hold the images of each call, equally many: what collects a tensor of all of
-            them, (...) -> (R, ...). Statistics are then those of all images, and ``backend`` has no say.
+            them, (...) -> (R, ...). Statistics are then those of all images; all backends but ``triton`` are one.
         backend: ``auto`` (``triton`` on a GPU where it is installed, ``native`` on a CPU, ``grouped`` elsewhere),
             ``call by call`` or ``grouped`` (plain PyTorch), ``native`` (the former in place; a compiler gets the
             former) or ``triton``. ``FASTSEP_KERNELS=torch``, read at import, keeps ``auto`` off ``triton``.
@@ -71,14 +72,16 @@ def call_norm(
         raise ValueError(f"momentum is {momentum}: it must lie in [0, 1)")
     conv_bias = None if conv_bias is None else conv_bias.detach()
     arguments = x, weight, bias, running_mean, running_var, conv_bias, calls, momentum, eps, slope
-    if gather is not None:
-        return SharedCallNorm.apply(*arguments, gather)
     if backend == "auto":
         on_gpu = x.device.type == "cuda"
         plain = "native" if x.device.type == "cpu" else "grouped"
         # the kernels count within a call in 32 bits
         kernels_can = on_gpu and x.numel() // calls < 2**31
         backend = "triton" if kernels_can and _KERNELS and _has_triton() else plain
+    if gather is not None:
+        if backend == "triton":
+            arguments = x.contiguous(memory_format=torch.channels_last), *arguments[1:]
+        return SharedCallNorm.apply(*arguments, gather, opaque.PIECES if backend == "triton" else PLAIN)
     if backend == "triton":
         return _CallNorm.apply(*arguments)
     if backend == "native" and not torch.compiler.is_compiling():
@@ -90,7 +93,7 @@ class _CallNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor, *rest) -> Tensor:
         x = x.contiguous(memory_format=torch.channels_last)
-        y, stats = torch.ops.fastsep.call_norm(x, weight, bias, *rest)
+        y, stats = opaque.forward(x, weight, bias, *rest)
         ctx.save_for_backward(x, stats)
         calls, _, eps, slope = rest[3:]
         ctx.settings = calls, eps, slope
@@ -100,7 +103,7 @@ class _CallNorm(torch.autograd.Function):
     def backward(ctx, grad: Tensor):
         x, stats = ctx.saved_tensors
         grad = grad.contiguous(memory_format=torch.channels_last)
-        grads = torch.ops.fastsep.call_norm_backward(grad, x, stats, *ctx.settings)
+        grads = opaque.backward(grad, x, stats, *ctx.settings)
         return *grads, *[None] * 7
 
 
@@ -110,43 +113,3 @@ def _has_triton() -> bool:
     except ImportError:
         return False
     return True
-
-
-def _launch(x: Tensor):
-    """Triton is imported where a kernel is wanted: a CPU install has none."""
-    from kernels.call_norm import launch
-
-    if x.device.type == "cpu" and not launch.INTERPRETED:
-        raise ValueError("backend 'triton' needs a GPU, or TRITON_INTERPRET=1 set before the program starts")
-    return launch
-
-
-library.define(
-    "fastsep::call_norm",
-    "(Tensor x, Tensor weight, Tensor bias, Tensor(a!) running_mean, Tensor(b!) running_var, Tensor? conv_bias,"
-    " int calls, float momentum, float eps, float slope) -> (Tensor, Tensor)",
-)
-library.define(
-    "fastsep::call_norm_backward",
-    "(Tensor grad, Tensor x, Tensor stats, int calls, float eps, float slope) -> (Tensor, Tensor, Tensor)",
-)
-
-
-@library.impl("fastsep::call_norm", ("cpu", "cuda"))
-def _forward(x: Tensor, *rest) -> tuple[Tensor, Tensor]:
-    return _launch(x).forward(x, *rest)
-
-
-@library.impl("fastsep::call_norm_backward", ("cpu", "cuda"))
-def _backward(grad: Tensor, x: Tensor, stats: Tensor, calls: int, eps: float, slope: float):
-    return _launch(x).backward(grad, x, stats, calls, eps, slope)
-
-
-@library.register_fake("fastsep::call_norm")
-def _(x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, var: Tensor, conv_bias: Tensor | None, calls: int, *rest):
-    return torch.empty_like(x), weight.new_empty(4, calls, x.shape[1])
-
-
-@library.register_fake("fastsep::call_norm_backward")
-def _(grad: Tensor, x: Tensor, stats: Tensor, calls: int, eps: float, slope: float):
-    return torch.empty_like(x), stats.new_empty(x.shape[1]), stats.new_empty(x.shape[1])

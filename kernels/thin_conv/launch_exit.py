@@ -98,7 +98,7 @@ def norm_exit_gradients(
     """Derivatives by x, the norm's weight and bias, the convolution's weight and bias."""
     settings = transposed, stride, False, cuts.NORM_EXIT_GRADIENTS[cut], stats, calls, slope
     by_z, by_weight, by_bias, sums = _gradients(grad, x, grad, weight, *settings, norm=True)
-    return *norm_launch.derivatives(by_z, x, stats, sums, calls, eps, 1.0), by_weight, by_bias
+    return *norm_launch.derivatives(by_z, x, stats, sums, calls, 1, eps, 1.0), by_weight, by_bias
 
 
 def _gradients(

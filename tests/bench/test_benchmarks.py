@@ -7,18 +7,22 @@ import subprocess
 import sys
 from pathlib import Path
 
+from bench.subjects_data import DATA
+
 ROOT = Path(__file__).parents[2]
 
 
 def test_a_row_is_timed_beside_its_reference(tmp_path: Path) -> None:
     out = tmp_path / "benchmarks.json"
     command = [
-        sys.executable, "-m", "pytest", "bench/test_data.py", "--benchmark-only", "-k", "wave100", "--seconds-a-row",
+        sys.executable, "-m", "pytest", "bench/test_data.py", "--benchmark-only", "-k", "cpu", "--seconds-a-row",
         "0.05", f"--benchmark-json={out}",
     ]  # fmt: skip
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    rows = {row["extra_info"]["way"]: row["extra_info"] for row in json.loads(out.read_text())["benchmarks"]}
+    found = [row["extra_info"] for row in json.loads(out.read_text())["benchmarks"]]
+    assert {row["group"] for row in found} == {f"data/{name}" for name in DATA}  # nothing has to be fetched
+    rows = {row["way"]: row for row in found if row["group"] == "data/wave100"}
     assert set(rows) >= {"reference", "fastsep"}
     assert "reference_seconds" not in rows["reference"]
     ratio = rows["fastsep"]["reference_seconds"] / rows["reference"]["seconds"]["median"]

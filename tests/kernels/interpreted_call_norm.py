@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
+from meeting import check_shared_norm
 from torch import library
 
-from kernels.call_norm import call_norm, launch
+from kernels.call_norm import call_norm, launch, opaque
 
 # calls, batch, channels, height, width: odd sizes, one channel, more than one block of channels, several chunks
 SHAPES = [(1, 1, 3, 2, 2), (3, 5, 7, 3, 1), (2, 2, 1, 5, 7), (2, 3, 130, 2, 3), (16, 1, 20, 5, 7), (2, 2, 48, 8, 9)]
@@ -62,8 +63,35 @@ def check_op() -> None:
     torch.testing.assert_close(*results)
 
 
+def check_pieces() -> None:
+    """The same of the ops that processes with shared images run before and after they exchange their sums."""
+    x = torch.randn(6, 4, 3, 2).contiguous(memory_format=torch.channels_last)
+    weight, bias, state = torch.rand(4) + 0.5, torch.randn(4), (torch.zeros(4), torch.ones(4))
+    pieces = opaque.PIECES
+    library.opcheck(pieces.statistics, (x, weight, bias, 3, 1e-5))
+    stats, grad = pieces.statistics(x, weight, bias, 3, 1e-5), torch.randn_like(x)
+    for last in (bias, None):
+        library.opcheck(pieces.normalise, (x, stats, *state, last, 3, 2, 0.1, 0.2))
+    library.opcheck(pieces.sums, (grad, x, stats, 3, 0.2))
+    library.opcheck(pieces.derivatives, (grad, x, stats, pieces.sums(grad, x, stats, 3, 0.2), 3, 2, 1e-5, 0.2))
+
+    results = []
+    for compiled in (False, True):
+        running, inputs = (torch.zeros(4), torch.ones(4)), [x.clone().requires_grad_(), weight.clone().requires_grad_()]
+
+        def loss(x: torch.Tensor, weight: torch.Tensor, running: tuple[torch.Tensor, ...] = running) -> torch.Tensor:
+            settings = {"gather": lambda value: torch.stack([value, 2 * value]), "backend": "triton"}
+            return call_norm(x, weight, bias, *running, 3, slope=0.2, **settings).square().sum()
+
+        function = torch.compile(loss, backend="aot_eager", fullgraph=True) if compiled else loss
+        results.append([*torch.autograd.grad(function(*inputs), inputs), *running])
+    assert not torch.equal(running[0], torch.zeros(4))
+    torch.testing.assert_close(*results)
+
+
 def main() -> None:
     check_op()
+    check_pieces()
     launch.TILE, launch.PROGRAMS_PER_SM = 2048, 64  # several chunks and tiles a call on small data
     for shape in SHAPES:
         # No bfloat16: the interpreter truncates where GPUs round to nearest.
@@ -73,6 +101,8 @@ def main() -> None:
     check(SHAPES[-1], torch.float32, slope=0.2, mean=300.0)
     check(SHAPES[1], torch.float32, slope=0.0)
     check(SHAPES[1], torch.float32, slope=1.0, has_bias=False)
+    check_shared_norm((2, 4, 48, 8, 9), 2, 0.2, "triton")
+    check_shared_norm((3, 3, 1, 2, 3), 3, 1.0, "triton")
 
 
 if __name__ == "__main__":

@@ -122,7 +122,7 @@ def test_kernels_compile_without_spills(arch: int, dtype: str, channels: int, sp
         names = function.arg_names
         signature = {name: "*fp32" for name in names}
         signature |= {name: f"*{dtype}" for name in names if name in ("x", "y", "grad", "by_x")}
-        signature |= {name: "i32" for name in names if name in ("rows", "chunk", "calls", "splits")}
+        signature |= {name: "i32" for name in names if name in ("rows", "count", "chunk", "calls", "splits")}
         signature |= {name: "constexpr" for name in names if name in every}
         values = {(names.index(name),): value for name, value in (every | own).items() if name in names}
         aligned = {(i,): [["tt.divisibility", 16]] for i, name in enumerate(names) if signature[name][0] == "*"}
