@@ -17,6 +17,7 @@ from matplotlib.ticker import NullFormatter
 from bench.results_files import Device, Group
 from bench.rows import Row, baseline, baseline_seconds, speedup
 from bench.scaling import AXES, exponent
+from bench.schedule_tables import best_curves
 
 COLOURS = {"reference": "#7f8790", "reference compiled": "#b3bac2", "fastsep": "#d1495b", "fastsep captured": "#8d2741"}
 AXIS_LABELS = {
@@ -280,7 +281,7 @@ def training(device: Device) -> Figure | None:
     runs = [run for run in device.runs if run.get("scores")]
     if not runs:
         return None
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.8), layout="constrained")
     for k, name in enumerate(dict.fromkeys(run["run"] for run in runs)):
         mine = [run for run in runs if run["run"] == name]
         ends = [run["scores"][-1] for run in mine]
@@ -301,6 +302,9 @@ def training(device: Device) -> Figure | None:
         if persistence and run["dataset"] not in drawn:
             drawn.add(run["dataset"])
             left.plot(np.arange(1, len(persistence) + 1), persistence, "--", color="#7f8790", lw=1)
+    for k, (name, curve) in enumerate(best_curves(device)):
+        label = name.replace("`", "")
+        left.plot(np.arange(1, len(curve) + 1), curve, ":", color=plt.cm.tab10(9 - k), lw=2, label=label)
     left.plot([], [], "--", color="#7f8790", lw=1, label="persistence")
     left.set_xlabel("frame of the forecast")
     left.set_ylabel("MSE of the frame")
@@ -309,7 +313,7 @@ def training(device: Device) -> Figure | None:
     for axes in (left, right):
         axes.set_yscale("log")
         _whole_decades(axes)
-    left.legend(fontsize=8)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside upper left", ncols=2, fontsize=8)
     return figure
 
 

@@ -94,17 +94,9 @@ def _spread(values: list[float]) -> str:
 def _by_frame(device: Device, elsewhere: Sequence[Device]) -> list[str]:
     """Error of single frames: the best schedule of each preset beside the published one at its end."""
     rows = []
-    for preset in dict.fromkeys(row["preset"] for row in device.schedules):
-        mine = [row for row in device.schedules if row["preset"] == preset and row.get("curve")]
-        if not mine:
-            continue
-        best = min(mine, key=lambda row: _error([row]))
-        last = best.get("mse_last") is not None and best["mse_last"] < best["mse"]
-        curve = best["curve_last" if last else "curve"]
-        weights = "last weights" if last else "averages" if best.get("mse_last") is not None else "weights"
-        name = f"{preset}, {best['steps']:,} steps, {named(best['choice'])}, seed {best['seed']}, {weights}"
+    for name, curve in best_curves(device):
         rows.append((name, curve))
-        published = f"{preset.split('_')[0]}-published"
+        published = f"{name.split(',')[0].split('_')[0]}-published"
         beside = next(filter(None, (_published(other, published) for other in (device, *elsewhere))), [])
         rows += [(text, curve) for text, curve in beside if text not in dict(rows)]
     if not rows:
@@ -115,6 +107,18 @@ def _by_frame(device: Device, elsewhere: Sequence[Device]) -> list[str]:
         cells = (f"{curve[frame - 1]:.2e}" if frame <= len(curve) else "" for frame in FRAMES)
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines
+
+
+def best_curves(device: Device) -> Iterator[tuple[str, list[float]]]:
+    """Of each preset the best training: what it was, and its error by frame."""
+    for preset in dict.fromkeys(row["preset"] for row in device.schedules):
+        mine = [row for row in device.schedules if row["preset"] == preset and row.get("curve")]
+        if mine:
+            best = min(mine, key=lambda row: _error([row]))
+            last = best.get("mse_last") is not None and best["mse_last"] < best["mse"]
+            weights = "last weights" if last else "averages" if best.get("mse_last") is not None else "weights"
+            name = f"{preset}, {best['steps']:,} steps, {named(best['choice'])}, seed {best['seed']}, {weights}"
+            yield name, best["curve_last" if last else "curve"]
 
 
 def _published(device: Device, run: str) -> list[tuple[str, list[float]]]:
