@@ -3,7 +3,8 @@
 Parts run in order of worth, each in its own process with its own time limit. Every number is appended to
 ``DIR/suite.jsonl`` as soon as it exists; a run that is cut off continues where it stopped when started again with the
 same ``DIR``, or with ``--resume FILE`` naming an earlier ``suite.jsonl``. Copy the file to ``bench/results/<device>/``
-and ``python -m bench.report`` draws it up.
+and ``python -m bench.report`` draws it up. Compiling takes most of the time on a fresh machine: ``--warm-up SECONDS``
+first runs all parts side by side, for their compiled code alone, and measures them one after another then.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ def main() -> None:
         sys.exit(2)
     if arguments.resume and not results.exists():
         shutil.copy(arguments.resume, results)
+    if arguments.warm_up:
+        warm_up(arguments, [name for name in wanted_parts(arguments) if name not in done_parts(results)])
     run_suite(arguments, results, device)
 
 
@@ -51,6 +54,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=25.0, help="stop after so many minutes [25]")
     parser.add_argument("--only", default="", help=f"comma-separated parts: {', '.join(PARTS)}")
     parser.add_argument("--resume", type=Path, help="results of an earlier run; what it holds is not run again")
+    parser.add_argument("--warm-up", type=float, default=0.0, metavar="SECONDS", help="compile side by side first [0]")
     parser.add_argument("--dry-run", action="store_true", help="each part in miniature, on a CPU where there is no GPU")
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
     parser.add_argument("--limit", type=float, default=600.0, help=argparse.SUPPRESS)
@@ -73,7 +77,7 @@ def run_suite(arguments: argparse.Namespace, results: Path, device: torch.device
     end = time.monotonic() + 60 * arguments.minutes
     if not results.exists():
         append(results, {"kind": "environment", **describe(device)})
-    wanted = arguments.only or [name for name, part in PARTS.items() if part.dry or not arguments.dry_run]
+    wanted = wanted_parts(arguments)
     for name in wanted:
         if name in done_parts(results):
             continue
@@ -96,6 +100,54 @@ def run_suite(arguments: argparse.Namespace, results: Path, device: torch.device
         sys.exit(1)
 
 
+def wanted_parts(arguments: argparse.Namespace) -> list[str]:
+    """Those asked for, else all; a dry run leaves out what another part's goes through."""
+    return arguments.only or [name for name, part in PARTS.items() if part.dry or not arguments.dry_run]
+
+
+def warm_up(arguments: argparse.Namespace, names: list[str]) -> None:
+    """Run parts side by side for at most ``--warm-up`` seconds, and keep nothing but the compilers' caches.
+
+    What was timed meanwhile, on a busy device, is measured anew: choices of kernels and of tiles.
+    """
+    print(f"warming up: {', '.join(names)}", flush=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        children = []
+        for name in names:
+            place = Path(scratch) / name
+            place.mkdir()
+            command = part_command(name, place, arguments.warm_up, arguments.dry_run)
+            environment = part_environment(name) | {"XDG_CACHE_HOME": str(place)}
+            with (place / "log").open("w") as log:
+                children.append(subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log))
+        end = time.monotonic() + arguments.warm_up
+        for child in children:
+            try:
+                child.wait(max(end - time.monotonic(), 0))
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+    for file in inductor_cache().rglob("*.best_config"):
+        file.unlink()
+
+
+def part_command(name: str, out: Path, limit: float, dry: bool) -> list[str]:
+    """What runs one part in a process of its own."""
+    command = [sys.executable, "-m", "bench.gpu_suite", "--out", str(out), "--part", name, "--limit", f"{limit:.0f}"]
+    return [*command, *(["--dry-run"] if dry else [])]
+
+
+def part_environment(name: str) -> dict[str, str]:
+    """This process's variables and the part's."""
+    fixed = {"PYTHONUNBUFFERED": "1", "TORCHINDUCTOR_CACHE_DIR": str(inductor_cache())}
+    return os.environ | fixed | dict(PARTS[name].env)
+
+
+def inductor_cache() -> Path:
+    """Where all parts keep compiled code."""
+    return Path(os.environ.get("TORCHINDUCTOR_CACHE_DIR", "/tmp/fastsep-inductor"))
+
+
 def done_parts(results: Path) -> set[str]:
     """Parts that ran to their end."""
     return {line["part"] for line in read_lines(results) if line["kind"] == "part" and line["status"] == "done"}
@@ -109,13 +161,7 @@ def run_child(name: str, arguments: argparse.Namespace, limit: float) -> str:
         left = end - time.monotonic()
         if left < 1:
             break
-        command = [sys.executable, "-m", "bench.gpu_suite", "--out", str(arguments.out), "--part", name]
-        command += ["--limit", f"{left:.0f}", *(["--dry-run"] if arguments.dry_run else [])]
-        environment = os.environ | {
-            "PYTHONUNBUFFERED": "1",
-            "TORCHINDUCTOR_CACHE_DIR": os.environ.get("TORCHINDUCTOR_CACHE_DIR", "/tmp/fastsep-inductor"),
-            **dict(PARTS[name].env),
-        }
+        command, environment = part_command(name, arguments.out, left, arguments.dry_run), part_environment(name)
         with (arguments.out / "suite.log").open("a") as log:
             try:
                 # Half as much again: a row in flight at the limit may end by itself.

@@ -1,0 +1,43 @@
+"""The GPU suite's warm-up: parts side by side, nothing kept but compiled code."""
+
+from __future__ import annotations
+
+import sys
+import time
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+
+from bench import gpu_suite
+
+CHILD = """
+import os, sys, time
+from pathlib import Path
+name, out, met = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+assert os.environ["XDG_CACHE_HOME"] == str(out)  # no choice made now is found later
+(met / name).touch()
+while len(list(met.iterdir())) < 2:  # none ends before both have begun
+    time.sleep(0.01)
+cache = Path(os.environ["TORCHINDUCTOR_CACHE_DIR"]) / name
+cache.mkdir(parents=True)
+(cache / "code.py").touch()
+(cache / "tiles.best_config").touch()
+time.sleep(60 if name == "rollout" else 0)
+"""
+
+
+def test_parts_run_side_by_side_until_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    met = tmp_path / "met"
+    met.mkdir()
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+
+    def command(name: str, out: Path, limit: float, dry: bool) -> list[str]:
+        return [sys.executable, "-c", CHILD, name, str(out), str(met)]
+
+    monkeypatch.setattr(gpu_suite, "part_command", command)
+    begin = time.monotonic()
+    gpu_suite.warm_up(Namespace(warm_up=5.0, dry_run=True), ["ceilings", "rollout"])
+    assert time.monotonic() - begin < 30  # the one that does not end is ended
+    kept = sorted(str(path.relative_to(tmp_path / "cache")) for path in (tmp_path / "cache").rglob("*.*"))
+    assert kept == ["ceilings/code.py", "rollout/code.py"]
