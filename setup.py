@@ -52,6 +52,7 @@ setup(
             "fastsep[data,zarr,onnx]",
             "pytest>=8",
             "pytest-benchmark>=4",
+            "pytest-xdist>=3",
             "hypothesis>=6",
             "onnxruntime>=1.20",
             "the-well>=1.2",

@@ -1,7 +1,20 @@
 """Shared by all tests: GPU tests are skipped, by name, where there is no GPU."""
 
+import os
+import signal
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # workers share the cores; read when PyTorch is imported
+
 import pytest
 import torch
+
+
+def pytest_configure():
+    """Heed signals that whoever started the tests had ignored (nohup, a script's background): programs inherit that."""
+    for sign, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(sign) is signal.SIG_IGN:
+            signal.signal(sign, usual)
 
 
 def pytest_collection_modifyitems(items):
