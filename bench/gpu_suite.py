@@ -3,8 +3,8 @@
 Parts run in order of worth, each in its own process with its own time limit. Every number is appended to
 ``DIR/suite.jsonl`` as soon as it exists; a run that is cut off continues where it stopped when started again with the
 same ``DIR``, or with ``--resume FILE`` naming an earlier ``suite.jsonl``. Copy the file to ``bench/results/<device>/``
-and ``python -m bench.report`` draws it up. Compiling takes most of the time on a fresh machine: ``--warm-up SECONDS``
-first runs all parts side by side, for their compiled code alone, and measures them one after another then.
+and ``python -m bench.report`` draws it up. Compiling takes most of the time on a fresh machine: ``--warm-up SECONDS``,
+not counted in ``--minutes``, first runs several parts at a time, for their compiled code alone.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -27,6 +29,10 @@ from bench.rows import Row, read_lines, table_lines
 
 RESTARTS = 3
 DRY_LIMIT = 60.0
+COLD = ("ceilings", "tests", "generate", "cluster", "train", "train-own", "train-best", "seeds", "scaling", "tune")
+"""Parts that a warm-up passes over: they compile little, or last."""
+AT_A_TIME = max(2, min(6, (os.cpu_count() or 2) // 2))
+"""Parts that warm up together: each has a compiler's workers, and its models on the GPU."""
 
 
 def main() -> None:
@@ -43,7 +49,8 @@ def main() -> None:
     if arguments.resume and not results.exists():
         shutil.copy(arguments.resume, results)
     if arguments.warm_up:
-        warm_up(arguments, [name for name in wanted_parts(arguments) if name not in done_parts(results)])
+        done = {*done_parts(results), *COLD}
+        warm_up(arguments, [name for name in wanted_parts(arguments) if name not in done])
     run_suite(arguments, results, device)
 
 
@@ -54,7 +61,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=25.0, help="stop after so many minutes [25]")
     parser.add_argument("--only", default="", help=f"comma-separated parts: {', '.join(PARTS)}")
     parser.add_argument("--resume", type=Path, help="results of an earlier run; what it holds is not run again")
-    parser.add_argument("--warm-up", type=float, default=0.0, metavar="SECONDS", help="compile side by side first [0]")
+    parser.add_argument(
+        "--warm-up", type=float, default=0.0, metavar="SECONDS", help="first compile several parts at a time [0]"
+    )
     parser.add_argument("--dry-run", action="store_true", help="each part in miniature, on a CPU where there is no GPU")
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
     parser.add_argument("--limit", type=float, default=600.0, help=argparse.SUPPRESS)
@@ -106,29 +115,34 @@ def wanted_parts(arguments: argparse.Namespace) -> list[str]:
 
 
 def warm_up(arguments: argparse.Namespace, names: list[str]) -> None:
-    """Run parts side by side for at most ``--warm-up`` seconds, and keep nothing but the compilers' caches.
+    """Run parts, several at a time, for at most ``--warm-up`` seconds, and keep nothing but code for the GPU.
 
     What was timed meanwhile, on a busy device, is measured anew: choices of kernels and of tiles.
     """
     print(f"warming up: {', '.join(names)}", flush=True)
-    with tempfile.TemporaryDirectory() as scratch:
-        children = []
-        for name in names:
+    begin = time.time()
+    end = time.monotonic() + arguments.warm_up
+    with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(AT_A_TIME) as pool:
+
+        def run(name: str) -> None:
             place = Path(scratch) / name
             place.mkdir()
-            command = part_command(name, place, arguments.warm_up, arguments.dry_run)
+            command = part_command(name, place, max(end - time.monotonic(), 1), arguments.dry_run)
             environment = part_environment(name) | {"XDG_CACHE_HOME": str(place)}
             with (place / "log").open("w") as log:
-                children.append(subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log))
-        end = time.monotonic() + arguments.warm_up
-        for child in children:
+                child = subprocess.Popen(
+                    command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True
+                )
             try:
                 child.wait(max(end - time.monotonic(), 0))
             except subprocess.TimeoutExpired:
-                child.kill()
+                os.killpg(child.pid, signal.SIGKILL)  # compilers' workers, too
                 child.wait()
+
+        list(pool.map(run, names))
     for file in inductor_cache().rglob("*.best_config"):
-        file.unlink()
+        if file.stat().st_mtime >= begin:
+            file.unlink()
 
 
 def part_command(name: str, out: Path, limit: float, dry: bool) -> list[str]:

@@ -14,6 +14,8 @@ from typing import Any
 
 from fastsep.files import make_directory, write_text
 
+NOT_MEASURED = "not measured"
+
 
 @dataclass
 class Row:

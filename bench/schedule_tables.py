@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from bench.results_files import Device
+from bench.rows import NOT_MEASURED
 
 FRAMES = (1, 5, 10, 20, 30, 40)
 """Frames of the forecast whose errors are shown."""
@@ -72,7 +73,7 @@ def _error(rows: list[dict[str, Any]]) -> float:
 def _cells(rows: list[dict[str, Any]], on_gpu: bool) -> tuple[str, ...]:
     """Settings, number of seeds, time, score, score of the last weights where those are others."""
     seconds = [row["seconds"] for row in rows if row.get("seconds")]
-    time = f"{statistics.median(seconds):.0f} s" if seconds else ""
+    time = f"{statistics.median(seconds):.0f} s" if seconds else NOT_MEASURED
     time += f" ({rows[0]['threads']})" if seconds and not on_gpu else ""
     broke = next((row["broke"] for row in rows if row.get("broke")), None)
     score = broke or _spread([row["mse"] for row in rows])

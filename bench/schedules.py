@@ -161,12 +161,12 @@ class Search:
             shutil.rmtree(run)
             return {**row, "mse": None, "broke": str(error).split(";")[0]}
         settings = {"device": str(self.device), "figures": False, "progress": False}
-        metrics = evaluate_run(run, **settings)
+        metrics, log = evaluate_run(run, **settings), read_log(run)
         curve = metrics["curves"]["model"]["mse"]
         row |= {
             "precision": str(trainer.take_step.dtype).removeprefix("torch."),
-            "seconds": training_seconds(read_log(run), config.optim.batch_size), "windows": metrics["windows"],
-            "mse": _mean(curve), "curve": _rounded(curve),
+            "seconds": training_seconds(log, config.optim.batch_size), "windows": metrics["windows"],
+            "mse": _mean(curve), "curve": _rounded(curve), "s_invariance": log[-1]["s_invariance"],
         }  # fmt: skip
         if config.optim.ema is not None:
             curve = evaluate_run(self._last_weights(trainer, run / "last"), **settings)["curves"]["model"]["mse"]

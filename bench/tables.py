@@ -10,11 +10,10 @@ from typing import Any
 from bench.charts import best, number, rate, score_at_40, tasks
 from bench.reproduce import RUNS, SEEDS
 from bench.results_files import Device, Group
-from bench.rows import Row, baseline_seconds, speedup
+from bench.rows import NOT_MEASURED, Row, baseline_seconds, speedup
 from bench.scaling import AXES, exponent
 from bench.schedule_tables import best_schedules, schedules_section
 
-NOT_MEASURED = "not measured"
 HEAD = (
     "| way | precision | case | median | p20 to p80 | per second | x reference | of the ceiling | memory | first call |"
 )

@@ -1,4 +1,4 @@
-"""Shared by all tests: GPU tests are skipped, by name, where there is no GPU."""
+"""Shared by all tests: threads of workers, signals that are heeded, GPU tests skipped where there is no GPU, seeds."""
 
 import os
 import signal

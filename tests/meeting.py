@@ -29,10 +29,19 @@ class Meeting:
 
         def one(rank: int) -> T:
             with self._turn:
-                return work(rank, lambda value: self._gather(rank, value))
+                try:
+                    return work(rank, lambda value: self._gather(rank, value))
+                except BaseException:
+                    self._barrier.abort()  # the others wait in vain
+                    raise
 
         with ThreadPoolExecutor(self.size) as pool:
-            return list(pool.map(one, range(self.size)))
+            jobs = [pool.submit(one, rank) for rank in range(self.size)]
+        causes = [job.exception() for job in jobs]
+        for cause in causes:
+            if cause is not None and not isinstance(cause, threading.BrokenBarrierError):
+                raise cause
+        return [job.result() for job in jobs]
 
     def _gather(self, rank: int, value: Tensor) -> Tensor:
         self._values[rank] = value

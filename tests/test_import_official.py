@@ -154,7 +154,7 @@ def test_code_in_a_pickle_is_refused_by_name(zipped: bool, tmp_path: Path, autho
         ("torch.hub", "load"),
         ("torch._utils", "_import_dotted_name"),
         ("torch.nn.modules.module", "torch.os.system"),
-        ("fastsep.cli", "run"),
+        ("fastsep.entry", "run"),
     ],
 )
 def test_other_names_are_refused(module: str, name: str, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ _BYTES = 25 << 20
 class Buckets:
     """Averages what backward leaves in ``grad``: ``begin``, then the step's last backward, then ``finish``.
 
-    Which gradients there are, and in which order they come, the first step shows.
+    Which gradients there are, and in which order they come, the first step shows; it is the same in all others.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], world: World, size: int = _BYTES):

@@ -54,7 +54,7 @@ def gradient_sums_kernel(
     tl.store(partial_dzx + out, tl.sum(by_scale, 0), mask=alive)
 
 
-@triton.jit(do_not_specialize=["splits"])
+@triton.jit(do_not_specialize=["count", "splits"])
 def finish_gradient_sums_kernel(
     partial_dz,  # (K, S, C)
     partial_dzx,  # (K, S, C)

@@ -50,7 +50,7 @@ def statistics_kernel(
     tl.store(partial_m2 + out, tl.maximum(tl.sum(squares, 0) - shift * shift * count, 0.0), mask=alive)
 
 
-@triton.jit(do_not_specialize=["splits"])
+@triton.jit(do_not_specialize=["rows", "splits"])
 def finish_statistics_kernel(
     partial_mean,  # (K, S, C)
     partial_m2,  # (K, S, C)

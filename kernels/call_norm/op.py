@@ -79,8 +79,6 @@ def call_norm(
         kernels_can = on_gpu and x.numel() // calls < 2**31
         backend = "triton" if kernels_can and _KERNELS and _has_triton() else plain
     if gather is not None:
-        if backend == "triton":
-            arguments = x.contiguous(memory_format=torch.channels_last), *arguments[1:]
         return SharedCallNorm.apply(*arguments, gather, opaque.PIECES if backend == "triton" else PLAIN)
     if backend == "triton":
         return _CallNorm.apply(*arguments)

@@ -80,16 +80,12 @@ def _normalise(x: Tensor, *rest) -> Tensor:
 
 @library.impl("fastsep::call_norm_sums", ("cpu", "cuda"))
 def _sums(grad: Tensor, x: Tensor, *rest) -> Tensor:
-    return _launch(x).partial_sums(_like(grad), x, *rest).sum(2)
+    return _launch(x).partial_sums(grad, x, *rest).sum(2)
 
 
 @library.impl("fastsep::call_norm_derivatives", ("cpu", "cuda"))
 def _derivatives(grad: Tensor, x: Tensor, stats: Tensor, sums: Tensor, *rest) -> tuple[Tensor, Tensor, Tensor]:
-    return _launch(x).derivatives(_like(grad), x, stats, sums[:, :, None], *rest)
-
-
-def _like(grad: Tensor) -> Tensor:
-    return grad.contiguous(memory_format=torch.channels_last)
+    return _launch(x).derivatives(grad, x, stats, sums[:, :, None], *rest)
 
 
 @library.register_fake("fastsep::call_norm_statistics")
@@ -113,9 +109,12 @@ def _(grad: Tensor, x: Tensor, stats: Tensor, *rest):
 
 
 forward, backward = torch.ops.fastsep.call_norm, torch.ops.fastsep.call_norm_backward
+"""The whole of each direction."""
 PIECES = Pieces(
     torch.ops.fastsep.call_norm_statistics,
     torch.ops.fastsep.call_norm_normalise,
     torch.ops.fastsep.call_norm_sums,
     torch.ops.fastsep.call_norm_derivatives,
+    torch.channels_last,
 )
+"""The same by Triton kernels."""

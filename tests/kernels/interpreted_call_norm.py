@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from meeting import check_shared_norm
 from torch import library
+from torch._dynamo.backends.common import aot_autograd
 
 from kernels.call_norm import call_norm, launch, opaque
 
@@ -75,7 +76,12 @@ def check_pieces() -> None:
     library.opcheck(pieces.sums, (grad, x, stats, 3, 0.2))
     library.opcheck(pieces.derivatives, (grad, x, stats, pieces.sums(grad, x, stats, 3, 0.2), 3, 2, 1e-5, 0.2))
 
-    results = []
+    graphs, results = [], []
+
+    def keep(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> torch.fx.GraphModule:
+        graphs.append(graph)
+        return graph
+
     for compiled in (False, True):
         running, inputs = (torch.zeros(4), torch.ones(4)), [x.clone().requires_grad_(), weight.clone().requires_grad_()]
 
@@ -83,16 +89,19 @@ def check_pieces() -> None:
             settings = {"gather": lambda value: torch.stack([value, 2 * value]), "backend": "triton"}
             return call_norm(x, weight, bias, *running, 3, slope=0.2, **settings).square().sum()
 
-        function = torch.compile(loss, backend="aot_eager", fullgraph=True) if compiled else loss
+        function = torch.compile(loss, backend=aot_autograd(fw_compiler=keep), fullgraph=True) if compiled else loss
         results.append([*torch.autograd.grad(function(*inputs), inputs), *running])
     assert not torch.equal(running[0], torch.zeros(4))
     torch.testing.assert_close(*results)
+    found = " ".join(str(node.target) for graph in graphs for node in graph.graph.nodes)
+    for piece in ("statistics", "normalise", "sums", "derivatives"):
+        assert f"fastsep.call_norm_{piece}" in found, found
 
 
 def main() -> None:
+    launch.TILE, launch.PROGRAMS_PER_SM = 2048, 64  # several chunks and tiles a call on small data
     check_op()
     check_pieces()
-    launch.TILE, launch.PROGRAMS_PER_SM = 2048, 64  # several chunks and tiles a call on small data
     for shape in SHAPES:
         # No bfloat16: the interpreter truncates where GPUs round to nearest.
         check(shape, torch.float32, slope=0.2)

@@ -6,7 +6,9 @@ import itertools
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -89,23 +91,16 @@ def test_wrong_arguments_are_refused() -> None:
             call_norm(*arguments, **settings)
 
 
-# target, operands, channels, partial sums
-QUICK = [(80, "bf16", 64, 512), (90, "bf16", 64, 512), (90, "fp32", 1, 16)]
-REST = [(*case, 512) for case in itertools.product((80, 90), ("fp32", "bf16", "fp16"), (1, 64, 512))]
-
-
-@pytest.mark.parametrize(
-    ("arch", "dtype", "channels", "splits"),
-    QUICK + [pytest.param(*case, marks=pytest.mark.slow) for case in REST if case not in QUICK],
-)
-def test_kernels_compile_without_spills(arch: int, dtype: str, channels: int, splits: int, tmp_path: Path) -> None:
-    triton = pytest.importorskip("triton")
+def compile_kernels(
+    arch: int, dtype: str, channels: int, splits: int, ones: tuple[str, ...] = ()
+) -> Iterator[tuple[str, Any]]:
+    """Each kernel, compiled for ``arch``; integers named in ``ones`` are 1, which Triton takes for a constant."""
+    import triton
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
     from kernels.call_norm import adjoint, forward, launch
 
-    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
     block_m, block_c = launch.tile_shape(channels)
     every = {"C": channels, "EPS": 1e-5, "SLOPE": 0.2, "MOMENTUM": 0.1, "LOG_KEEP": -0.152, "HAS_BIAS": True}
     every |= {"BLOCK_M": block_m, "BLOCK_C": block_c, "BLOCK_K": 16, "BLOCK_S": splits, "STAGES": 3}
@@ -120,19 +115,44 @@ def test_kernels_compile_without_spills(arch: int, dtype: str, channels: int, sp
     }
     for function, own in functions.items():
         names = function.arg_names
+        one = {p.name: 1 for p in function.params if p.name in ones and not p.do_not_specialize}
+        constants = every | own | one
         signature = {name: "*fp32" for name in names}
         signature |= {name: f"*{dtype}" for name in names if name in ("x", "y", "grad", "by_x")}
         signature |= {name: "i32" for name in names if name in ("rows", "count", "chunk", "calls", "splits")}
-        signature |= {name: "constexpr" for name in names if name in every}
-        values = {(names.index(name),): value for name, value in (every | own).items() if name in names}
+        signature |= {name: "constexpr" for name in names if name in constants}
+        values = {(names.index(name),): value for name, value in constants.items() if name in names}
         aligned = {(i,): [["tt.divisibility", 16]] for i, name in enumerate(names) if signature[name][0] == "*"}
         source = ASTSource(function, signature, values, aligned)
-        compiled = triton.compile(source, target=GPUTarget("cuda", arch, 32), options={"num_warps": 4})
+        yield function.__name__, triton.compile(source, target=GPUTarget("cuda", arch, 32), options={"num_warps": 4})
+
+
+# target, operands, channels, partial sums
+QUICK = [(80, "bf16", 64, 512), (90, "bf16", 64, 512), (90, "fp32", 1, 16)]
+REST = [(*case, 512) for case in itertools.product((80, 90), ("fp32", "bf16", "fp16"), (1, 64, 512))]
+
+
+@pytest.mark.parametrize(
+    ("arch", "dtype", "channels", "splits"),
+    QUICK + [pytest.param(*case, marks=pytest.mark.slow) for case in REST if case not in QUICK],
+)
+def test_kernels_compile_without_spills(arch: int, dtype: str, channels: int, splits: int, tmp_path: Path) -> None:
+    triton = pytest.importorskip("triton")
+
+    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+    for name, compiled in compile_kernels(arch, dtype, channels, splits):
         assert "f64" not in compiled.asm["ptx"]
         (tmp_path / "k.cubin").write_bytes(compiled.asm["cubin"])
         usage = subprocess.run([tool, "-res-usage", tmp_path / "k.cubin"], capture_output=True, text=True).stdout
-        print(function.__name__, usage, compiled.metadata.shared)
+        print(name, usage, compiled.metadata.shared)
         assert "STACK:0" in usage, usage
+
+
+@pytest.mark.parametrize("ones", [("rows", "chunk"), ("calls", "splits")])
+def test_kernels_compile_where_a_size_is_one(ones: tuple[str, ...]) -> None:
+    """As where each of several processes has one image of one pixel."""
+    pytest.importorskip("triton")
+    assert len(list(compile_kernels(90, "bf16", 64, 16, ones))) == 6
 
 
 @pytest.mark.gpu
