@@ -30,8 +30,12 @@ class Pieces(NamedTuple):
     """(grad, x, stats, calls, slope) -> (2, K, C): sums of dz and of dz * (x - mean)."""
     derivatives: Callable[..., tuple[Tensor, Tensor, Tensor]]
     """(grad, x, stats, sums, calls, ranks, eps, slope) -> by x; by weight and bias from the sums as they are."""
-    memory_format: torch.memory_format
-    """How x and grad are to lie."""
+    memory_format: torch.memory_format | None
+    """How x and grad must lie; None: anyhow."""
+
+    def lay_out(self, tensor: Tensor) -> Tensor:
+        """``tensor`` as the pieces take it."""
+        return tensor if self.memory_format is None else tensor.contiguous(memory_format=self.memory_format)
 
 
 class SharedCallNorm(torch.autograd.Function):
@@ -46,7 +50,7 @@ class SharedCallNorm(torch.autograd.Function):
         ctx, x: Tensor, weight: Tensor, bias: Tensor, running_mean: Tensor, running_var: Tensor,
         conv_bias: Tensor | None, calls: int, momentum: float, eps: float, slope: float, gather: Gather, pieces: Pieces,
     ) -> Tensor:  # fmt: skip
-        x = x.contiguous(memory_format=pieces.memory_format)
+        x = pieces.lay_out(x)
         own = pieces.statistics(x, weight, bias, calls, eps)
         moments = gather(own[:2])  # (R, 2, K, C)
         mean, var = merged(moments)
@@ -60,7 +64,7 @@ class SharedCallNorm(torch.autograd.Function):
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, stats = ctx.saved_tensors
         calls, eps, slope, gather, pieces = ctx.settings
-        grad = grad.contiguous(memory_format=pieces.memory_format)
+        grad = pieces.lay_out(grad)
         sums = gather(pieces.sums(grad, x, stats, calls, slope))  # (R, 2, K, C)
         ranks = len(sums)
         by_x, by_weight, by_bias = pieces.derivatives(grad, x, stats, sums.sum(0), calls, ranks, eps, slope)
@@ -125,5 +129,5 @@ def _by_z(grad: Tensor, x: Tensor, stats: Tensor, calls: int, slope: float) -> t
     return torch.where(parts * spread(scale) + spread(shift) > 0, dz, slope * dz), parts - spread(mean)
 
 
-PLAIN = Pieces(_statistics, _normalise, _sums, _derivatives, torch.preserve_format)
+PLAIN = Pieces(_statistics, _normalise, _sums, _derivatives, None)
 """In plain PyTorch, wherever x and grad lie."""

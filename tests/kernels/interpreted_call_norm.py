@@ -93,7 +93,7 @@ def check_pieces() -> None:
         results.append([*torch.autograd.grad(function(*inputs), inputs), *running])
     assert not torch.equal(running[0], torch.zeros(4))
     torch.testing.assert_close(*results)
-    found = " ".join(str(node.target) for graph in graphs for node in graph.graph.nodes)
+    found = " ".join(f"{node.target} {node.args}" for graph in graphs for node in graph.graph.nodes)
     for piece in ("statistics", "normalise", "sums", "derivatives"):
         assert f"fastsep.call_norm_{piece}" in found, found
 
