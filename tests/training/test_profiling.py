@@ -53,8 +53,8 @@ def test_each_rank_traces_itself_and_averages_are_those_of_one_process(tmp_path)
     settings = replace(settings, run=replace(settings.run, profile=True))
     train(replace(settings, run=replace(settings.run, profile=False)), tmp_path / "one", False)
     assert run_ranks(2, run_training, settings, tmp_path / "two") == [None, None]
-    for ours, theirs in zip(*(weights_of(tmp_path / run).values() for run in ("two", "one")), strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-6)
+    ours, theirs = (torch.cat([w.flatten() for w in weights_of(tmp_path / run).values()]) for run in ("two", "one"))
+    assert (ours - theirs).norm() < 1e-4 * theirs.norm()  # Adam makes a whole step of a gradient that is all rounding
     for rank in (0, 1):
         assert (tmp_path / "two" / "profile" / f"rank{rank}.pt.trace.json.gz").exists()
         page = (tmp_path / "two" / "profile" / f"rank{rank}.md").read_text()
