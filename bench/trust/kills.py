@@ -71,7 +71,8 @@ def _stop_and_go_on(
     """Train with a stop at a random instant each time, until it is complete or there were enough."""
     while True:
         enough = counts.kills >= kills
-        end = attempt(go_on(config, run), place, None if enough else chance.uniform(0, 0.7 * seconds), signum)
+        # Of instants before the end of an unbroken run some come after a checkpoint, however long the start takes.
+        end = attempt(go_on(config, run), place, None if enough else chance.uniform(0, seconds), signum)
         counts.tracebacks += "Traceback" in end.output
         assert "Traceback" not in end.output, end.output
         if end.status == 0:
