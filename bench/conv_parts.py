@@ -26,10 +26,10 @@ def sizes(recorder: Recorder, preset: str) -> tuple[int, torch.device, str, bool
     return batch, recorder.device, "fp32" if dry else "bf16", dry
 
 
-def profile_steps(recorder: Recorder, way: str = "fastsep captured") -> None:
+def profile_steps(recorder: Recorder) -> None:
     """The kernels that a captured step of every convolutional preset spends its time in."""
     for preset in CONVOLUTIONAL[: 1 if recorder.dry else None]:
-        way = "fastsep" if recorder.dry else way
+        way = "fastsep" if recorder.dry else "fastsep captured"
         recorder.note(f"profile {preset} {way}", partial(profile, preset, way, *sizes(recorder, preset)))
 
 
@@ -59,10 +59,10 @@ def time_steps(recorder: Recorder, ways: tuple[str, ...], presets: tuple[str, ..
             recorder.time(row, make, rounds=20, budget=0.8)
 
 
-def time_default_step(recorder: Recorder, preset: str, way: str = "fastsep compiled captured") -> None:
+def time_default_step(recorder: Recorder, preset: str) -> None:
     """The step as training runs it by default, the kernels that it spends its time in, and what it is compared with."""
     batch, device, precision, dry = sizes(recorder, preset)
-    way = "fastsep" if dry else way
+    way = "fastsep" if dry else "fastsep compiled captured"
     subject = None
 
     def make() -> subjects.Subject:

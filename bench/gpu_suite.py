@@ -122,6 +122,7 @@ def warm_up(arguments: argparse.Namespace, names: list[str]) -> None:
     print(f"warming up: {', '.join(names)}", flush=True)
     begin = time.time()
     end = time.monotonic() + arguments.warm_up
+    children: list[subprocess.Popen] = []
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(AT_A_TIME) as pool:
 
         def run(name: str) -> None:
@@ -133,13 +134,21 @@ def warm_up(arguments: argparse.Namespace, names: list[str]) -> None:
                 child = subprocess.Popen(
                     command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True
                 )
+            children.append(child)
             try:
                 child.wait(max(end - time.monotonic(), 0))
             except subprocess.TimeoutExpired:
                 os.killpg(child.pid, signal.SIGKILL)  # compilers' workers, too
                 child.wait()
 
-        list(pool.map(run, names))
+        try:
+            list(pool.map(run, names))
+        except BaseException:  # Ctrl-C: they have sessions of their own and hear nothing of it
+            pool.shutdown(wait=False, cancel_futures=True)
+            for child in children:
+                if child.poll() is None:
+                    os.killpg(child.pid, signal.SIGKILL)
+            raise
     for file in inductor_cache().rglob("*.best_config"):
         if file.stat().st_mtime >= begin:
             file.unlink()

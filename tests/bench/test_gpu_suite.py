@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import threading
 import time
 from argparse import Namespace
 from pathlib import Path
@@ -41,3 +44,22 @@ def test_parts_run_side_by_side_until_the_limit(tmp_path: Path, monkeypatch: pyt
     assert time.monotonic() - begin < 30  # the one that does not end is ended
     kept = sorted(str(path.relative_to(tmp_path / "cache")) for path in (tmp_path / "cache").rglob("*.*"))
     assert kept == ["ceilings/code.py", "rollout/code.py"]
+
+
+def test_an_interruption_leaves_no_part_running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mark = tmp_path / "mark"
+    child = f"import os, time; open({str(mark)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+
+    def interrupt() -> None:
+        while not mark.exists() or not mark.read_text():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(gpu_suite, "part_command", lambda *_: [sys.executable, "-c", child])
+    threading.Thread(target=interrupt).start()
+    begin = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        gpu_suite.warm_up(Namespace(warm_up=50.0, dry_run=True), ["ceilings"])
+    assert time.monotonic() - begin < 30
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(mark.read_text()), 0)
