@@ -33,11 +33,12 @@ def best_schedules(devices: Sequence[Device]) -> list[str]:
     lines = []
     for device in devices:
         for (preset, steps), (best, *_) in _by_length(device):
-            if _error(best) == float("inf"):
-                continue
-            settings, seeds, time, averages, last = _cells(best, device.is_gpu)
-            score = min(filter(None, (averages, last)), key=lambda text: float(text.split()[0]))
-            lines.append(f"| {device.name} | {preset} | {settings} | {seeds} | {steps} | {time} | {score} |")
+            scores = _better_scores(best)
+            if scores:
+                settings, seeds, time, *_ = _cells(best, device.is_gpu)
+                lines.append(
+                    f"| {device.name} | {preset} | {settings} | {seeds} | {steps} | {time} | {_spread(scores)} |"
+                )
     head = "| device | preset | settings | seeds | steps | time (threads) | MSE at t+40 |"
     return [head, "|" + "---|" * (head.count("|") - 1), *lines] if lines else []
 
@@ -62,12 +63,14 @@ def _tried(rows: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
 
 def _error(rows: list[dict[str, Any]]) -> float:
     """The mean over seeds of the better of averaged and last weights; infinite where one broke down."""
-    means = []
-    for name in ("mse", "mse_last"):
-        values = [row.get(name) for row in rows]
-        if all(value is not None for value in values):
-            means.append(statistics.mean(values))
-    return min(means, default=float("inf"))
+    scores = _better_scores(rows)
+    return statistics.mean(scores) if scores else float("inf")
+
+
+def _better_scores(rows: list[dict[str, Any]]) -> list[float]:
+    """A score a seed, of the averaged or of the last weights, whichever are better on average; empty as for _error."""
+    kinds = ([row.get(name) for row in rows] for name in ("mse", "mse_last"))
+    return min((scores for scores in kinds if None not in scores), key=statistics.mean, default=[])
 
 
 def _cells(rows: list[dict[str, Any]], on_gpu: bool) -> tuple[str, ...]:
