@@ -8,6 +8,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from kernels.call_norm.forward import turned
+
 
 @triton.jit(do_not_specialize=["calls"])
 def gradient_sums_kernel(
@@ -114,10 +116,10 @@ def gradient_kernel(
     """The first program of each block of channels also adds up the calls' derivatives by weight and bias."""
     channel = tl.program_id(0) * BLOCK_C + tl.arange(0, BLOCK_C)
     alive = channel < C
-    split = tl.program_id(1)
-    call = tl.program_id(2)
+    split = turned(1)
+    call = turned(2)
     layer = calls * C
-    if (call == 0) & (split == 0):
+    if (tl.program_id(1) == 0) & (tl.program_id(2) == 0):
         k = tl.arange(0, BLOCK_K)
         known = (k < calls)[:, None] & alive[None, :]
         each = factors + k[:, None] * C + channel[None, :]
@@ -131,8 +133,9 @@ def gradient_kernel(
     start = split * chunk
     end = tl.minimum(start + chunk, rows)
     offset = call.to(tl.int64) * rows * C
-    for first in tl.range(start, end, BLOCK_M, num_stages=STAGES):
-        row = first + tl.arange(0, BLOCK_M)
+    tiles = tl.cdiv(end - start, BLOCK_M)
+    for tile in tl.range(0, tiles, num_stages=STAGES):
+        row = start + (tiles - 1 - tile) * BLOCK_M + tl.arange(0, BLOCK_M)
         inside = (row < end)[:, None] & alive[None, :]
         cell = offset + row[:, None] * C + channel[None, :]
         xs = tl.load(x + cell, mask=inside, other=0.0).to(ACC)

@@ -3,12 +3,21 @@
 A channels-last batch is a matrix of K*M rows and C columns; call k owns rows k*M to (k+1)*M. A program owns one call,
 BLOCK_C channels and ``chunk`` rows. Partial sums lie in (K, S, C) and are added in a fixed order, so that results are
 the same from run to run. Letters as in reference.py; S chunks a call.
+
+The pass that writes the result goes the way of the sums before it backwards (``turned``): what they read last is still
+in the cache.
 """
 
 from __future__ import annotations
 
 import triton
 import triton.language as tl
+
+
+@triton.jit
+def turned(axis: tl.constexpr):
+    """The program's number along ``axis`` counted from the last."""
+    return tl.num_programs(axis) - 1 - tl.program_id(axis)
 
 
 @triton.jit
@@ -151,9 +160,9 @@ def normalise_kernel(
     """The first program of each block of channels also moves the running statistics: no launch of their own."""
     channel = tl.program_id(0) * BLOCK_C + tl.arange(0, BLOCK_C)
     alive = channel < C
-    split = tl.program_id(1)
-    call = tl.program_id(2)
-    if (call == 0) & (split == 0):
+    split = turned(1)
+    call = turned(2)
+    if (tl.program_id(1) == 0) & (tl.program_id(2) == 0):
         move_running(
             stats, conv_bias, running_mean, running_var, channel, alive, count, calls,
             MOMENTUM, LOG_KEEP, HAS_BIAS, C, BLOCK_K, ACC,
@@ -164,8 +173,9 @@ def normalise_kernel(
     start = split * chunk
     end = tl.minimum(start + chunk, rows)
     offset = call.to(tl.int64) * rows * C
-    for first in tl.range(start, end, BLOCK_M, num_stages=STAGES):
-        row = first + tl.arange(0, BLOCK_M)
+    tiles = tl.cdiv(end - start, BLOCK_M)
+    for tile in tl.range(0, tiles, num_stages=STAGES):
+        row = start + (tiles - 1 - tile) * BLOCK_M + tl.arange(0, BLOCK_M)
         inside = (row < end)[:, None] & alive[None, :]
         cell = offset + row[:, None] * C + channel[None, :]
         z = tl.load(x + cell, mask=inside, other=0.0).to(ACC) * scale[None, :] + shift[None, :]

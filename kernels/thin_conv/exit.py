@@ -13,7 +13,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from kernels.call_norm.forward import move_running
+from kernels.call_norm.forward import move_running, turned
 
 
 @triton.jit(do_not_specialize=["calls"])
@@ -46,7 +46,9 @@ def exit_terms_kernel(
     COLUMNS: tl.constexpr,
     STAGES: tl.constexpr,
 ):
-    """A program owns ``chunk`` pixels of one call. Terms are rounded to the type of ``x``, pixels side by side.
+    """A program owns ``chunk`` pixels of one call, the last first (see ``turned``).
+
+    Terms are rounded to the type of ``x``, pixels side by side.
 
     With NORM, x is what stands in front of a batch norm per call with LeakyReLU: both are applied in passing, and the
     first program moves the norm's running statistics.
@@ -59,9 +61,9 @@ def exit_terms_kernel(
         mask=(c < C)[:, None] & real[None, :],
         other=0.0,
     ).to(x.dtype.element_ty)
-    call = tl.program_id(1)
+    call = turned(1)
     if NORM:
-        if (tl.program_id(0) == 0) & (call == 0):
+        if (tl.program_id(0) == 0) & (tl.program_id(1) == 0):
             move_running(
                 stats, norm_bias, running_mean, running_var, c, c < C, rows, calls,
                 MOMENTUM, LOG_KEEP, HAS_NORM_BIAS, C, BLOCK_K, tl.float32,
@@ -69,9 +71,11 @@ def exit_terms_kernel(
         row_of_stats = stats + (2 * calls + call) * C + c
         scale = tl.load(row_of_stats, mask=c < C, other=0.0)
         shift = tl.load(row_of_stats + calls * C, mask=c < C, other=0.0)
-    start = tl.program_id(0) * chunk
+    start = turned(0) * chunk
     end = tl.minimum(start + chunk, rows)
-    for first in tl.range(start, end, BLOCK_M, num_stages=STAGES):
+    tiles = tl.cdiv(end - start, BLOCK_M)
+    for step in tl.range(0, tiles, num_stages=STAGES):
+        first = start + (tiles - 1 - step) * BLOCK_M
         alive = first + tl.arange(0, BLOCK_M) < end
         px = call * rows + first + tl.arange(0, BLOCK_M)
         tile = tl.load(x + px[:, None] * C + c[None, :], mask=alive[:, None] & (c < C)[None, :], other=0.0)
