@@ -27,13 +27,13 @@ class ExitCut(NamedTuple):
 
 
 class GradientCut(NamedTuple):
-    """Pixels of a tile, loads in flight; the most output channels and the oldest GPU for which registers suffice."""
+    """Pixels of a tile, loads in flight; the most output channels for which registers suffice, and on older GPUs."""
 
     block_m: int
     stages: int
     warps: int
-    features: int
-    architecture: int = 80
+    features: int = 4
+    features_before_90: int = 4
 
 
 ENTRY = {"64x32": EntryCut(64, 32, 3, 4), "128x32": EntryCut(128, 32, 3, 4), "128x64": EntryCut(128, 64, 2, 8)}
@@ -43,18 +43,12 @@ ENTRY_WEIGHTS = {
     "128x128": EntryCut(128, 128, 2, 8),
 }
 EXIT = {"product 64": ExitCut(64, 4, 4), "product 128": ExitCut(128, 3, 4), "product 256": ExitCut(256, 2, 8)}
-EXIT_GRADIENTS = {
-    "32": GradientCut(32, 1, 4, 4),
-    "64": GradientCut(64, 1, 8, 4),
-    "64 narrow": GradientCut(64, 1, 4, 1),
-    "64 ahead": GradientCut(64, 3, 8, 2),
-    "128": GradientCut(128, 1, 8, 2),
-}
+EXIT_GRADIENTS = {"32": GradientCut(32, 3, 4), "64": GradientCut(64, 3, 8), "128": GradientCut(128, 3, 8)}
 NORM_EXIT_GRADIENTS = {
-    "16": GradientCut(16, 1, 4, 4),
-    "32": GradientCut(32, 1, 8, 2),
-    "32 wide": GradientCut(32, 1, 4, 4, architecture=90),
-    "64": GradientCut(64, 1, 8, 4, architecture=90),
+    "16": GradientCut(16, 4, 4, features_before_90=2),
+    "16 alone": GradientCut(16, 1, 4),
+    "32": GradientCut(32, 3, 4, features_before_90=2),
+    "64": GradientCut(64, 3, 8, features_before_90=2),
 }
 
 
@@ -67,4 +61,4 @@ def suits(cut: EntryCut | ExitCut | GradientCut, features: int, architecture: in
         return features <= 128 and channels <= 64  # all channels of a pixel are held at once
     if isinstance(cut, ExitCut):
         return features <= cut.features
-    return features <= cut.features and architecture >= cut.architecture
+    return features <= (cut.features if architecture >= 90 else cut.features_before_90)

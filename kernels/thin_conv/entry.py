@@ -119,7 +119,8 @@ def entry_weights_kernel(
     offset = (tap // KW * WP + tap % KW) * CP + k % CP
     f = tl.arange(0, BLOCK_F)
     acc = tl.zeros([BLOCK_F, BLOCK_K], tl.float32)
-    by_bias = tl.zeros([BLOCK_F], tl.float32)
+    # A number a pixel of the tile: threads need to meet once at the end instead of once a tile.
+    by_bias = tl.zeros([BLOCK_M, BLOCK_F], tl.float32)
     start = split * chunk
     end = tl.minimum(start + chunk, M)
     for first in tl.range(start, end, BLOCK_M, num_stages=STAGES):
@@ -135,9 +136,9 @@ def entry_weights_kernel(
             up = dz.to(tl.float32)
             dz = tl.where(tl.load(y + cell, mask=there, other=0.0) > 0, up, up * SLOPE).to(dz.dtype)
         if HAS_BIAS:
-            by_bias += tl.sum(dz.to(tl.float32), 0)
+            by_bias += dz.to(tl.float32)
         acc = tl.dot(tl.trans(dz), window, acc, input_precision="ieee")
     out = partial + (split * F + f)[:, None] * KP + k[None, :]
     tl.store(out, acc, mask=(f < F)[:, None] & (k < KP)[None, :])
     if HAS_BIAS:
-        tl.store(partial_bias + split * F + f, by_bias, mask=(f < F) & (tl.program_id(1) == 0))
+        tl.store(partial_bias + split * F + f, tl.sum(by_bias, 0), mask=(f < F) & (tl.program_id(1) == 0))

@@ -11,8 +11,8 @@ from torch import Tensor
 from kernels.call_norm import launch as norm_launch
 from kernels.thin_conv import cuts
 from kernels.thin_conv.exit import add_terms_kernel, exit_terms_kernel
-from kernels.thin_conv.exit_gradients import exit_gradients_kernel
-from kernels.thin_conv.launch import block, check_sizes, share_out
+from kernels.thin_conv.exit_gradients import exit_gradients_kernel, pad_gradient_kernel
+from kernels.thin_conv.launch import PADDED, block, check_sizes, share_out
 
 ADDED = 1024
 """Outputs of a program that adds up terms."""
@@ -101,30 +101,57 @@ def norm_exit_gradients(
     return *norm_launch.derivatives(by_z, x, stats, sums, calls, 1, eps, 1.0), by_weight, by_bias
 
 
+def gradient_constants(x: Tensor, frames: dict[str, object], cut: cuts.GradientCut) -> dict[str, object]:
+    """What the kernel of the gradient knows of an exit with ``frames`` of ``frame_constants``."""
+    sizes = {name: frames[name] for name in ("F", "H", "W", "HP", "WP", "FP")}
+    return {**sizes, "C": x.shape[1], "BLOCK_C": block(x.shape[1]), "BLOCK_M": cut.block_m, "STAGES": cut.stages}
+
+
+def frame_constants(x: Tensor, weight: Tensor, transposed: bool, stride: int) -> dict[str, int]:
+    """What the kernel that pads the frames' gradient knows of them."""
+    f, (h, w) = weight.shape[1 if transposed else 0], x.shape[2:]
+    # Products take columns in sixteens, asynchronous copies four bytes and more.
+    channels = max(triton.next_power_of_2(f), 1 if stride == 2 else 2)
+    rows, columns = (2 * h + 2, 2 * w + 2) if stride == 2 else (h + 3, w + 4)
+    return {"F": f, "H": h, "W": w, "HP": rows, "WP": columns, "FP": channels}
+
+
+def pad_gradient(
+    grad: Tensor, y: Tensor, frames: dict[str, int], stride: int, sigmoid: bool, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """The frames' gradient (N, HP, WP, FP) in ``dtype`` between zeros, and its sums over pixels (F,)."""
+    padded = grad.new_empty(len(grad), *(frames[name] for name in ("HP", "WP", "FP")), dtype=dtype)
+    check_sizes(grad, padded)
+    pixels = padded.numel() // frames["FP"]
+    programs = triton.cdiv(pixels, PADDED)
+    partial = grad.new_empty(programs, frames["FP"])
+    pad_gradient_kernel[(programs,)](
+        grad, y, padded, partial, pixels, *grad.stride(), **frames, STEP=stride, SIGMOID=sigmoid, BLOCK=PADDED,
+        num_warps=4,
+    )  # fmt: skip
+    return padded, partial.sum(0)[: frames["F"]]
+
+
 def _gradients(
     grad: Tensor, x: Tensor, y: Tensor, weight: Tensor, transposed: bool, stride: int, sigmoid: bool,
     shape: cuts.GradientCut, stats: Tensor, calls: int, slope: float, norm: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    constants = {**exit_constants(x, weight, transposed, stride), "SIGMOID": sigmoid, "C": x.shape[1]}
-    check_sizes(x, grad)
+    check_sizes(x)
+    frames = frame_constants(x, weight, transposed, stride)
+    padded, by_bias = pad_gradient(grad, y, frames, stride, sigmoid, x.dtype)
     n, c, h, w = x.shape
-    f, side = constants["F"], 4 if stride == 2 else 3
-    columns, rows = block(16 * f), n // calls * h * w
+    f, side, rows = frames["F"], weight.shape[2], n // calls * h * w
     chunk, splits = share_out(rows, shape.block_m, x.device, calls)
-    by_x = torch.empty_like(x)
-    partial, partial_bias = grad.new_empty(calls * splits, c, columns), grad.new_empty(calls * splits, columns)
+    by_x, partial = torch.empty_like(x), grad.new_empty(calls * splits, 16 * frames["FP"], c)
     sums = grad.new_empty(2, calls, splits, c) if norm else (weight, weight)
     exit_gradients_kernel[(splits, calls)](
-        x, weight, y, grad, by_x, partial, partial_bias, stats, *sums, calls, rows, chunk,
-        *_weight_strides(weight, transposed), *grad.stride(), **constants, NORM=norm, SLOPE=slope,
-        BLOCK_M=shape.block_m, BLOCK_C=block(c), COLUMNS=columns, STAGES=shape.stages, num_warps=shape.warps,
+        x, weight, padded, by_x, partial, stats, *sums, calls, rows, chunk, *_weight_strides(weight, transposed),
+        **gradient_constants(x, frames, shape), DOUBLES=stride == 2, FLIPPED=transposed, NORM=norm, SLOPE=slope,
+        num_warps=shape.warps,
     )  # fmt: skip
-    by_weight = partial.sum(0)[:, : 16 * f].unflatten(1, (f, 16))[:, :, : side * side].unflatten(2, (side, side))
+    by_weight = partial.sum(0).unflatten(0, (4, 4, -1))[:side, :side, :f].permute(3, 2, 0, 1)
     if not transposed:
         by_weight = by_weight.flip(2, 3).transpose(0, 1)
-    taps = partial_bias.sum(0)[: 16 * f].unflatten(0, (f, 16))[:, : side * side].unflatten(1, (side, side))
-    # The windows of neighbours overlap: these taps meet every pixel of the gradient once.
-    by_bias = taps[:, 1:3, 1:3].sum((1, 2)) if stride == 2 else taps[:, 1, 1].clone()
     return by_x, torch.empty_like(weight).copy_(by_weight), by_bias, sums
 
 

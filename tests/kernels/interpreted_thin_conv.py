@@ -153,7 +153,7 @@ def main() -> None:
         check_rounding(case)
     for calls, case in ((3, EXITS[0]), (1, EXITS[1]), (2, EXITS[2]), (2, EXITS[3])):
         check_norm_exit(case, torch.float32, calls, "together product 64 / 32")
-    check_norm_exit(EXITS[0], torch.float16, 2, "together product 256 / 32 wide")
+    check_norm_exit(EXITS[0], torch.float16, 2, "together product 256 / 64")
     for forward, backward in zip(cuts.ENTRY, cuts.ENTRY_WEIGHTS, strict=True):
         check_entry(ENTRIES[1], torch.float32, f"triton {forward}", f"triton {backward}")
     for forward, backward in zip_longest(cuts.EXIT, cuts.EXIT_GRADIENTS, fillvalue="product 128"):

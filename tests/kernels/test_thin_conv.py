@@ -121,7 +121,6 @@ def test_shipped_cuts_compile_without_spills(
             side = 4 if facts["stride"] == 2 else 3
             x = torch.empty(n, c, h, w, dtype=dtype)
             weight = torch.empty(*((c, f) if facts["transposed"] else (f, c)), side, side)
-            constants = launch_exit.exit_constants(x, weight, facts["transposed"], facts["stride"])
     shape = TABLES[op, direction][cut]
     if op == "thin_entry":
         kernel = launch.entry_kernel if direction == "forward" else launch.entry_weights_kernel
@@ -131,15 +130,17 @@ def test_shipped_cuts_compile_without_spills(
         constants |= {"MOMENTUM": 0.1, "LOG_KEEP": -0.15, "HAS_NORM_BIAS": True, "BLOCK_K": 16}
     else:
         kernel = launch_exit.exit_gradients_kernel
-        constants |= {"NORM": norm, "SLOPE": 0.2, "BLOCK_M": shape.block_m, "STAGES": shape.stages, "C": c}
-        constants |= {"COLUMNS": launch.block(16 * f), "BLOCK_C": launch.block(c), "SIGMOID": False}
-    half = ("x", "w", "y", "grad") if op == "thin_entry" else ("x", "by_x", "terms")
+        frames = launch_exit.frame_constants(x, weight, facts["transposed"], facts["stride"])
+        constants = launch_exit.gradient_constants(x, frames, shape) | {"NORM": norm, "SLOPE": 0.2}
+        constants |= {"DOUBLES": facts["stride"] == 2, "FLIPPED": facts["transposed"]}
+    half = ("x", "w", "y", "grad") if op == "thin_entry" else ("x", "by_x", "terms", "frames")
     ptx = compile_for(arch, kernel, constants, half, shape.warps, tmp_path)
     assert re.search(r"mma\.sync|wgmma\.mma_async", ptx)
     if op == "thin_entry":
         assert "cp.async.cg.shared.global" in ptx, "windows are not loaded in pieces of 16 bytes"
+    if op != "thin_entry" and shape.stages > 1:
+        assert "cp.async.cg.shared.global" in ptx, "the map is not loaded ahead"
     if kernel is launch_exit.exit_terms_kernel:
-        assert "cp.async" in ptx, "the map is not loaded ahead"
         assert re.search(r"st\.global(\.L1::\w+)?\.v4\.b32", ptx), "terms are not stored side by side"
 
 
@@ -155,6 +156,14 @@ def test_kernels_beside_frames_compile_without_spills(preset: str, tmp_path: Pat
     constants |= {"DOUBLES": facts["stride"] == 2, "FLIPPED": facts["transposed"], "BLOCK": launch_exit.ADDED}
     ptx = compile_for(90, launch_exit.add_terms_kernel, constants, ("terms",), 4, tmp_path)
     assert "st.global.v4.b32" in ptx, "frames are not stored side by side"
+    with torch.device("meta"):
+        sizes = [facts[name] for name in ("c", "f")]
+        map_, weight = torch.empty(1, facts["c"], facts["h"], facts["w"]), torch.empty(sizes)
+    if not facts["transposed"]:
+        weight = weight.T
+    frames = launch_exit.frame_constants(map_, weight, facts["transposed"], facts["stride"])
+    constants = {**frames, "STEP": facts["stride"], "SIGMOID": True, "BLOCK": launch.PADDED}
+    compile_for(90, launch_exit.pad_gradient_kernel, constants, ("out",), 4, tmp_path)
     facts = LAYERS[preset, "thin_entry"]
     constants = launch.pad_constants(torch.empty(1, *(facts[name] for name in "chw"), device="meta"), facts["padding"])
     ptx = compile_for(90, launch.pad_kernel, constants, ("out",), 4, tmp_path)
@@ -167,9 +176,9 @@ def compile_for(arch: int, kernel, constants: dict, half: tuple[str, ...], warps
 
     names = kernel.arg_names
     numbers = ("M", "chunk", "rows", "calls", "total", "pixels")
-    signature = {name: "i32" if name[:2] in ("sx", "sy", "sw") or name in numbers else "*fp32" for name in names}
+    signature = {name: "i32" if name[:2] in ("sx", "sy", "sw", "sg") or name in numbers else "*fp32" for name in names}
     signature |= {name: "*bf16" for name in names if name in half}
-    constants = constants | {name: 1 for name in ("sxw", "syw") if name in names}
+    constants = constants | {name: 1 for name in ("sxw", "syw", "sgw") if name in names}
     signature |= {name: "constexpr" for name in names if name in constants}
     aligned = {(i,): [["tt.divisibility", 16]] for i, name in enumerate(names) if signature[name] != "constexpr"}
     source = triton.compiler.ASTSource(kernel, signature, {(names.index(k),): v for k, v in constants.items()}, aligned)
