@@ -24,6 +24,18 @@ class Adam(torch.optim.Adam):
                     of_kind[k] = tensor.permute(0, 2, 3, 1)
         return has_complex
 
+    @torch.no_grad()
+    def clear_denormals(self) -> None:
+        """Make zeros of moments that are too small for a full mantissa, with which CPUs compute many times slower.
+
+        The first moment of a weight without a gradient falls to a few of the smallest numbers and stays there, since
+        0.9 of that rounds up. They change no weight; but after 5,000 steps of ``wave100-best``, where half of the
+        moments are of S and end so, they doubled the time of a step.
+        """
+        for state in self.state.values():
+            for moment in (state["exp_avg"], state["exp_avg_sq"]):
+                torch.hardshrink(moment, torch.finfo(moment.dtype).tiny, out=moment)
+
 
 def _is_channels_last(tensor: Tensor) -> bool:
     layout = torch.channels_last

@@ -28,6 +28,8 @@ from fastsep.world import ALONE, World
 from kernels.choose import Case, asked_for
 
 _WARM_UP_STEPS = 3
+_CLEARING = 100
+"""Steps between clearings of Adam's moments on a CPU: by the number of a step, so that a resumed run does the same."""
 
 
 class Ways(NamedTuple):
@@ -152,6 +154,8 @@ class TrainStep:
                 self._first_steps()
         self._count += 1
         self.done += 1
+        if self.device.type == "cpu" and self.done % _CLEARING == 0:
+            self.optimizer.clear_denormals()
 
     def read_losses(self) -> Losses:
         """Mean of each term since the last call, as floats (waits for the device)."""
