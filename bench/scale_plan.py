@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import re
 from dataclasses import dataclass, replace
 
 from bench.charts import best
@@ -81,7 +80,7 @@ def predict(step: Step, gpus: int, machine: Machine, same_global_batch: bool) ->
 def measured_steps(device: Device, precision: str = "bf16", width: int = 4) -> list[Step]:
     """The newest step of each preset that was measured on ``device``; gradients of ``width`` bytes a number."""
     found = []
-    for preset, (batch, seconds, source) in {**_from_rows(device, precision), **_from_notes(device)}.items():
+    for preset, (batch, seconds, source) in _fastest(device, precision).items():
         config = PRESETS[preset]()
         weights = parameters(config.model)
         frames = config.objective.nt_pred + config.model.offset
@@ -91,7 +90,7 @@ def measured_steps(device: Device, precision: str = "bf16", width: int = 4) -> l
     return found
 
 
-def _from_rows(device: Device, precision: str) -> dict[str, tuple[int, float, str]]:
+def _fastest(device: Device, precision: str) -> dict[str, tuple[int, float, str]]:
     """Batch, seconds and source of the fastest way, by preset."""
     found = {}
     for group in device.matching("step/"):
@@ -100,17 +99,6 @@ def _from_rows(device: Device, precision: str) -> dict[str, tuple[int, float, st
             source = f"{row.way} {precision}, commit {group.environment['commit']}"
             found[group.name.removeprefix("step/")] = (row.case["batch"], row.seconds["median"], source)
     return found
-
-
-def _from_notes(device: Device) -> dict[str, tuple[int, float, str]]:
-    """The same of the table of captured steps, whose last column of milliseconds is that of the newest commit."""
-    note = device.notes.get("captured steps")
-    if note is None:
-        return {}
-    columns = note["columns"]
-    newest = max(k for k, name in enumerate(columns) if re.fullmatch(r"[0-9a-f]{7,10}", name))
-    source = f"fastsep captured bf16, commit {columns[newest]}"
-    return {row[0]: (row[1], row[newest] / 1e3, source) for row in note["rows"]}
 
 
 def _block_step(device: Device) -> float:

@@ -62,7 +62,7 @@ def make_exit_task(
     x = random(n, c, h, w).to(dtype).contiguous(memory_format=torch.channels_last)
     weight = random(*((c, f) if transposed else (f, c)), side, side, scale=(9 * c) ** -0.5)
     shift = random(f) if bias else None
-    settings = transposed, stride, False
+    settings = transposed, stride
     run, run_backward = torch.ops.fastsep.thin_exit, torch.ops.fastsep.thin_exit_backward
     exact = x.float(), weight.to(dtype).float()
     if direction == "forward":
@@ -74,10 +74,10 @@ def make_exit_task(
     y = run(x, weight, shift, *settings, "library")
     grad = random(*y.shape)
     calls = {
-        way: lambda way=way: run_backward(grad, x, y, weight, *settings, way)
+        way: lambda way=way: run_backward(grad, x, weight, *settings, way)
         for way in ways("thin_exit", direction, f, architecture(device))
     }
-    return Task(calls, lambda: run_backward(grad, exact[0], y, exact[1], *settings, "library"))
+    return Task(calls, lambda: run_backward(grad, exact[0], exact[1], *settings, "library"))
 
 
 def make_norm_exit_task(
@@ -107,7 +107,7 @@ def make_norm_exit_task(
             z = call_norm(*inner, *running, calls, slope=slope)
             kind = way.removeprefix("apart ")
             forward, _, backward = kind.partition(" / ")
-            y = op._Exit.apply(z, leaves[3], shift, *convolution, False, forward, backward or forward)
+            y = op._Exit.apply(z, leaves[3], shift, *convolution, forward, backward or forward)
         return [y.detach(), *torch.autograd.grad(y, leaves, grad)]
 
     calls_of = {way: lambda way=way: run(way) for way in norm_exit_ways(f, architecture(device))}

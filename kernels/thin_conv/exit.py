@@ -99,7 +99,6 @@ def add_terms_kernel(
     W: tl.constexpr,
     DOUBLES: tl.constexpr,
     FLIPPED: tl.constexpr,
-    SIGMOID: tl.constexpr,
     HAS_BIAS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
@@ -131,6 +130,4 @@ def add_terms_kernel(
             out += tl.load(terms + term * pixels + (image * H + h) * W + w, mask=inside, other=0.0).to(tl.float32)
     if HAS_BIAS:
         out += tl.load(bias + f, mask=o < total, other=0.0)
-    if SIGMOID:
-        out = 1.0 / (1.0 + tl.exp(-out))
     tl.store(y + o, out, mask=o < total)

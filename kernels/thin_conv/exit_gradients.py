@@ -14,7 +14,6 @@ import triton.language as tl
 @triton.jit
 def pad_gradient_kernel(
     grad,  # (N, F, s H, s W) with strides
-    y,  # like grad, read if SIGMOID
     out,  # (N, HP, WP, FP), written
     partial_bias,  # (programs, FP), written: sums of the gradient
     pixels,  # N HP WP
@@ -29,7 +28,6 @@ def pad_gradient_kernel(
     WP: tl.constexpr,
     FP: tl.constexpr,
     STEP: tl.constexpr,
-    SIGMOID: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     """Read along rows of the frames, written along channels: between lies one exchange in shared memory."""
@@ -39,11 +37,7 @@ def pad_gradient_kernel(
     w = px % WP - 1
     inside = (px < pixels) & (h >= 0) & (h < STEP * H) & (w >= 0) & (w < STEP * W)
     cell = (px // (WP * HP) * sgn + h * sgh + w * sgw)[None, :] + (f * sgf)[:, None]
-    there = inside[None, :] & (f < F)[:, None]
-    g = tl.load(grad + cell, mask=there, other=0.0).to(tl.float32)
-    if SIGMOID:
-        s = tl.load(y + cell, mask=there, other=0.0).to(tl.float32)
-        g = g * s * (1.0 - s)
+    g = tl.load(grad + cell, mask=inside[None, :] & (f < F)[:, None], other=0.0).to(tl.float32)
     tl.store(partial_bias + tl.program_id(0) * FP + f, tl.sum(g, 1))
     tile = tl.trans(g.to(out.dtype.element_ty))
     tl.store(out + px[:, None] * FP + f[None, :], tile, mask=(px < pixels)[:, None] & (f[None, :] >= 0))

@@ -44,7 +44,7 @@ def terms_constants(x: Tensor, weight: Tensor, transposed: bool, cut: cuts.ExitC
 
 
 def exit_(
-    x: Tensor, weight: Tensor, bias: Tensor | None, transposed: bool, stride: int, sigmoid: bool, cut: str,
+    x: Tensor, weight: Tensor, bias: Tensor | None, transposed: bool, stride: int, cut: str,
     norm: Norm | None = None,
 ) -> Tensor:  # fmt: skip
     """Frames (N, F, s H, s W), float32, of ``x``, which lies channels last; normalised and activated first if asked."""
@@ -66,18 +66,18 @@ def exit_(
         SLOPE=slope, **moving, num_warps=shape.warps,
     )  # fmt: skip
     add_terms_kernel[(triton.cdiv(y.numel(), ADDED),)](
-        terms, weight if bias is None else bias, y, y.numel(), pixels, **frames, SIGMOID=sigmoid,
-        HAS_BIAS=bias is not None, BLOCK=ADDED, num_warps=4,
+        terms, weight if bias is None else bias, y, y.numel(), pixels, **frames, HAS_BIAS=bias is not None,
+        BLOCK=ADDED, num_warps=4,
     )  # fmt: skip
     return y
 
 
 def exit_gradients(
-    grad: Tensor, x: Tensor, y: Tensor, weight: Tensor, transposed: bool, stride: int, sigmoid: bool, cut: str
+    grad: Tensor, x: Tensor, weight: Tensor, transposed: bool, stride: int, cut: str
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Derivatives by ``x`` (channels last), ``weight`` and bias, the last two float32."""
     shape = cuts.EXIT_GRADIENTS[cut]
-    return _gradients(grad, x, y, weight, transposed, stride, sigmoid, shape, weight, 1, 1.0, norm=False)[:3]
+    return _gradients(grad, x, weight, transposed, stride, shape, weight, 1, 1.0, norm=False)[:3]
 
 
 def norm_exit(
@@ -88,7 +88,7 @@ def norm_exit(
     """Frames of the normalised and activated ``x``, and the statistics; the normalised map is never written."""
     stats = norm_launch.statistics(x, norm_weight, norm_bias, calls, eps)
     norm = Norm(stats, conv_bias, running_mean, running_var, calls, momentum, slope)
-    return exit_(x, weight, bias, transposed, stride, False, cut, norm), stats
+    return exit_(x, weight, bias, transposed, stride, cut, norm), stats
 
 
 def norm_exit_gradients(
@@ -96,8 +96,8 @@ def norm_exit_gradients(
     stride: int, cut: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """Derivatives by x, the norm's weight and bias, the convolution's weight and bias."""
-    settings = transposed, stride, False, cuts.NORM_EXIT_GRADIENTS[cut], stats, calls, slope
-    by_z, by_weight, by_bias, sums = _gradients(grad, x, grad, weight, *settings, norm=True)
+    settings = transposed, stride, cuts.NORM_EXIT_GRADIENTS[cut], stats, calls, slope
+    by_z, by_weight, by_bias, sums = _gradients(grad, x, weight, *settings, norm=True)
     return *norm_launch.derivatives(by_z, x, stats, sums, calls, 1, eps, 1.0), by_weight, by_bias
 
 
@@ -116,9 +116,7 @@ def frame_constants(x: Tensor, weight: Tensor, transposed: bool, stride: int) ->
     return {"F": f, "H": h, "W": w, "HP": rows, "WP": columns, "FP": channels}
 
 
-def pad_gradient(
-    grad: Tensor, y: Tensor, frames: dict[str, int], stride: int, sigmoid: bool, dtype: torch.dtype
-) -> tuple[Tensor, Tensor]:
+def pad_gradient(grad: Tensor, frames: dict[str, int], stride: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """The frames' gradient (N, HP, WP, FP) in ``dtype`` between zeros, and its sums over pixels (F,)."""
     padded = grad.new_empty(len(grad), *(frames[name] for name in ("HP", "WP", "FP")), dtype=dtype)
     check_sizes(grad, padded)
@@ -126,19 +124,18 @@ def pad_gradient(
     programs = triton.cdiv(pixels, PADDED)
     partial = grad.new_empty(programs, frames["FP"])
     pad_gradient_kernel[(programs,)](
-        grad, y, padded, partial, pixels, *grad.stride(), **frames, STEP=stride, SIGMOID=sigmoid, BLOCK=PADDED,
-        num_warps=4,
+        grad, padded, partial, pixels, *grad.stride(), **frames, STEP=stride, BLOCK=PADDED, num_warps=4
     )  # fmt: skip
     return padded, partial.sum(0)[: frames["F"]]
 
 
 def _gradients(
-    grad: Tensor, x: Tensor, y: Tensor, weight: Tensor, transposed: bool, stride: int, sigmoid: bool,
+    grad: Tensor, x: Tensor, weight: Tensor, transposed: bool, stride: int,
     shape: cuts.GradientCut, stats: Tensor, calls: int, slope: float, norm: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     check_sizes(x)
     frames = frame_constants(x, weight, transposed, stride)
-    padded, by_bias = pad_gradient(grad, y, frames, stride, sigmoid, x.dtype)
+    padded, by_bias = pad_gradient(grad, frames, stride, x.dtype)
     n, c, h, w = x.shape
     f, side, rows = frames["F"], weight.shape[2], n // calls * h * w
     chunk, splits = share_out(rows, shape.block_m, x.device, calls)

@@ -51,25 +51,20 @@ def entry_gradients(
     return _like(weight, by_weight[:, : weight.shape[1]]), by_bias.to(weight.dtype) if bias else weight.new_empty(0)
 
 
-def exit_(
-    x: Tensor, weight: Tensor, bias: Tensor | None, transposed: bool, stride: int, sigmoid: bool, pad: bool
-) -> Tensor:
+def exit_(x: Tensor, weight: Tensor, bias: Tensor | None, transposed: bool, stride: int, pad: bool) -> Tensor:
     """Frames (N, F, s H, s W), in float32 at least."""
     dim = 1 if transposed else 0
     features = weight.shape[dim]
     low = padded(weight, dim, x.dtype) if pad else weight.to(x.dtype)
     if bias is not None:
         bias = F.pad(bias.to(x.dtype), (0, low.shape[dim] - features))
-    y = exit_reference(x, low, bias, transposed, stride)[:, :features]
-    return (y.sigmoid() if sigmoid else y).contiguous()
+    return exit_reference(x, low, bias, transposed, stride)[:, :features].contiguous()
 
 
 def exit_gradients(
-    grad: Tensor, x: Tensor, y: Tensor, weight: Tensor, transposed: bool, stride: int, sigmoid: bool, pad: bool
+    grad: Tensor, x: Tensor, weight: Tensor, transposed: bool, stride: int, pad: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Derivatives by ``x`` (channels last), ``weight`` and bias, the last two in the type of ``weight``."""
-    if sigmoid:
-        grad = grad * y * (1.0 - y)
     dim = 1 if transposed else 0
     features = weight.shape[dim]
     low, grad = (

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
-
 import torch
 from torch import Tensor, library
 
+import kernels
 from kernels.choose import chosen, register
 from kernels.thin_conv import library as plain
 from kernels.thin_conv.candidates import make_entry_task, make_exit_task
 from kernels.thin_conv.reference import entry_reference, exit_reference
 
-_KERNELS = os.environ.get("FASTSEP_KERNELS", "auto") != "torch"
+_KERNELS = kernels.setting() != "torch"
 _LOW = (torch.bfloat16, torch.float16)
 
 register("thin_entry", make_entry_task)
@@ -69,7 +68,7 @@ def thin_exit(
         ways = [chosen("thin_exit", direction, **facts) for direction in ("forward", "backward")]
         if any(way not in (None, "library") for way in ways):
             x = x.to(dtype).contiguous(memory_format=torch.channels_last)
-            return _Exit.apply(x, weight, bias, transposed, stride, False, *(way or "library" for way in ways))
+            return _Exit.apply(x, weight, bias, transposed, stride, *(way or "library" for way in ways))
     return exit_reference(x, weight, bias, transposed, stride)
 
 
@@ -91,10 +90,10 @@ class _Entry(torch.autograd.Function):
 
 class _Exit(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, weight, bias, transposed: bool, stride: int, sigmoid: bool, forward: str, backward: str):
-        y = torch.ops.fastsep.thin_exit(x, weight, bias, transposed, stride, sigmoid, forward)
-        ctx.save_for_backward(x, y, weight)
-        ctx.settings = transposed, stride, sigmoid, backward
+    def forward(ctx, x, weight, bias, transposed: bool, stride: int, forward: str, backward: str):
+        y = torch.ops.fastsep.thin_exit(x, weight, bias, transposed, stride, forward)
+        ctx.save_for_backward(x, weight)
+        ctx.settings = transposed, stride, backward
         ctx.has_bias = bias is not None
         return y
 
@@ -102,7 +101,7 @@ class _Exit(torch.autograd.Function):
     def backward(ctx, grad: Tensor):
         grads = torch.ops.fastsep.thin_exit_backward(grad.contiguous(), *ctx.saved_tensors, *ctx.settings)
         by_x, by_weight, by_bias = grads
-        return by_x, by_weight, by_bias if ctx.has_bias else None, *[None] * 5
+        return by_x, by_weight, by_bias if ctx.has_bias else None, *[None] * 4
 
 
 def gpu_dtype(x: Tensor) -> torch.dtype | None:
@@ -122,7 +121,7 @@ def triton_launch(x: Tensor, exits: bool):
 
 
 _ENTRY = "int stride, int padding, float slope"
-_EXIT = "bool transposed, int stride, bool sigmoid, str way"
+_EXIT = "bool transposed, int stride, str way"
 library.define(
     "fastsep::thin_entry", f"(Tensor x, Tensor weight, Tensor? bias, {_ENTRY}, ScalarType dtype, str way) -> Tensor"
 )
@@ -133,7 +132,7 @@ library.define(
 library.define("fastsep::thin_exit", f"(Tensor x, Tensor weight, Tensor? bias, {_EXIT}) -> Tensor")
 library.define(
     "fastsep::thin_exit_backward",
-    f"(Tensor grad, Tensor x, Tensor y, Tensor weight, {_EXIT}) -> (Tensor, Tensor, Tensor)",
+    f"(Tensor grad, Tensor x, Tensor weight, {_EXIT}) -> (Tensor, Tensor, Tensor)",
 )
 
 
@@ -156,13 +155,13 @@ def _(grad, x, y, weight, stride, padding, slope, bias, way):
 
 
 @library.impl("fastsep::thin_exit", ("cpu", "cuda"))
-def _(x, weight, bias, transposed, stride, sigmoid, way):
-    return _run("exit_", x, (x, weight, bias, transposed, stride, sigmoid), way)
+def _(x, weight, bias, transposed, stride, way):
+    return _run("exit_", x, (x, weight, bias, transposed, stride), way)
 
 
 @library.impl("fastsep::thin_exit_backward", ("cpu", "cuda"))
-def _(grad, x, y, weight, transposed, stride, sigmoid, way):
-    return _run("exit_gradients", x, (grad, x, y, weight, transposed, stride, sigmoid), way)
+def _(grad, x, weight, transposed, stride, way):
+    return _run("exit_gradients", x, (grad, x, weight, transposed, stride), way)
 
 
 @library.register_fake("fastsep::thin_entry")
@@ -178,12 +177,12 @@ def _(grad, x, y, weight, stride, padding, slope, bias, way):
 
 
 @library.register_fake("fastsep::thin_exit")
-def _(x, weight, bias, transposed, stride, sigmoid, way):
+def _(x, weight, bias, transposed, stride, way):
     n, _, h, w = x.shape
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
     return x.new_empty(n, weight.shape[1 if transposed else 0], stride * h, stride * w, dtype=dtype)
 
 
 @library.register_fake("fastsep::thin_exit_backward")
-def _(grad, x, y, weight, transposed, stride, sigmoid, way):
+def _(grad, x, weight, transposed, stride, way):
     return torch.empty_like(x), torch.empty_like(weight), weight.new_empty(weight.shape[1 if transposed else 0])

@@ -7,8 +7,9 @@ import sys
 import pytest
 
 from bench import scale_plan
+from bench.environment import RESULTS
 from bench.links import LINKS, START, Machine, all_reduce
-from bench.results_files import Device, Group
+from bench.results_files import Device, Group, read_results
 from bench.rows import Row
 from bench.scale_plan import Step, find_device, measured_steps, predict
 from fastsep.errors import UserError
@@ -85,12 +86,6 @@ def test_steps_are_those_that_were_measured():
     # 28 bytes of Adam's a weight; 24 steps of three blocks at a microsecond each
     assert wave.fixed == pytest.approx(28 * weights / 1e12 + 72e-6)
     assert "commit 0123456789" in wave.source
-    newer = device({"wave": 5e-3})
-    columns = ["preset", "batch", "2026-11-23", "7d68edb", "times faster", "9a9afce", "µs of kernels"]
-    rows = [["wave", 128, 3.5, 2.8, 1.2, 2.5, 2662.3]]
-    newer.notes["captured steps"] = {"columns": columns, "rows": rows}
-    (wave,) = measured_steps(newer)
-    assert (wave.batch, wave.seconds) == (128, 2.5e-3) and "9a9afce" in wave.source
 
 
 def test_only_devices_with_steps_are_planned_for():
@@ -98,6 +93,15 @@ def test_only_devices_with_steps_are_planned_for():
     assert find_device([bare, device({"wave": 1e-3})], None).slug == "some-gpu"
     with pytest.raises(UserError, match=r"no steps of bare in bench/results; there are those of some-gpu"):
         find_device([bare, device({"wave": 1e-3})], "bare")
+
+
+def test_plans_are_made_from_all_results_that_there_are(monkeypatch, capsys):
+    found = [device for device in read_results(RESULTS) if device.matching("step/") and "copy" in device.ceilings]
+    assert len(found) > 1
+    for one in found:
+        monkeypatch.setattr(sys, "argv", ["scale_plan", "--device", one.slug])
+        scale_plan.main()
+        assert capsys.readouterr().out.count("predicted:") == 2 * len(one.matching("step/"))
 
 
 def test_what_is_printed_says_that_it_is_predicted(monkeypatch, capsys):

@@ -50,18 +50,17 @@ def check_entry(case: tuple, dtype: torch.dtype, forward: str, backward: str) ->
     compare("y weight bias" if has_bias else "y weight", [y, *grads[0]], [truth, *grads[1]], dtype)
 
 
-def check_exit(case: tuple, dtype: torch.dtype, sigmoid: bool, forward: str, backward: str) -> None:
+def check_exit(case: tuple, dtype: torch.dtype, forward: str, backward: str) -> None:
     n, c, h, w, f, transposed, stride = case
     torch.manual_seed(0)
     side = 4 if stride == 2 else 3
     x = torch.randn(n, c, h, w).to(dtype).contiguous(memory_format=torch.channels_last).requires_grad_()
     weight = torch.randn(*((c, f) if transposed else (f, c)), side, side, requires_grad=True)
     bias = torch.randn(f, requires_grad=True)
-    y = op._Exit.apply(x, weight, bias, transposed, stride, sigmoid, forward, backward)
+    y = op._Exit.apply(x, weight, bias, transposed, stride, forward, backward)
     assert y.dtype == torch.float32 and y.is_contiguous()
     exact = [t.detach().double().requires_grad_() for t in (x, weight.to(dtype), bias)]
     truth = op.thin_exit(*exact, transposed=transposed, stride=stride)
-    truth = truth.sigmoid() if sigmoid else truth
     grad = torch.randn(truth.shape)
     grads = [
         torch.autograd.grad(result, tensors, grad.to(result.dtype))
@@ -79,7 +78,7 @@ def check_rounding(case: tuple) -> None:
     x, weight = torch.randn(n, c, h, w), torch.randn(*((c, f) if transposed else (f, c)), side, side) * (9 * c) ** -0.5
     x, weight = x.half().contiguous(memory_format=torch.channels_last), weight.half().float()
     truth = op.thin_exit(x.double(), weight.double(), transposed=transposed, stride=stride)
-    y = torch.ops.fastsep.thin_exit(x, weight, None, transposed, stride, False, "triton product 64")
+    y = torch.ops.fastsep.thin_exit(x, weight, None, transposed, stride, "triton product 64")
     assert (y - truth).norm() <= 1.2 * (truth.half() - truth).norm(), case
 
 
@@ -117,12 +116,10 @@ def check_ops() -> None:
         library.opcheck(torch.ops.fastsep.thin_entry_backward, (torch.randn_like(y), x, y, weight, *rest))
     out, out_bias = torch.randn(16, 2, 4, 4), torch.randn(2)
     for way in ("library", "padded", "triton product 64"):
-        library.opcheck(torch.ops.fastsep.thin_exit, (y, out, out_bias, True, 2, True, way))
-    frames = torch.ops.fastsep.thin_exit(y, out, out_bias, True, 2, True, "library")
+        library.opcheck(torch.ops.fastsep.thin_exit, (y, out, out_bias, True, 2, way))
+    frames = torch.ops.fastsep.thin_exit(y, out, out_bias, True, 2, "library")
     for way in ("library", "padded", "triton 32"):
-        library.opcheck(
-            torch.ops.fastsep.thin_exit_backward, (torch.randn_like(frames), y, frames, out, True, 2, True, way)
-        )
+        library.opcheck(torch.ops.fastsep.thin_exit_backward, (torch.randn_like(frames), y, out, True, 2, way))
     low = torch.randn(4, 16, 4, 4).contiguous(memory_format=torch.channels_last)
     state, rest = [torch.ones(16) for _ in range(4)], (2, 0.1, 1e-5, 0.2, True, 2, "together product 64 / 32")
     library.opcheck(torch.ops.fastsep.norm_exit, (low, *state, bias, out, out_bias, *rest))
@@ -131,7 +128,7 @@ def check_ops() -> None:
 
     def loss(x: Tensor, weight: Tensor, out: Tensor) -> Tensor:
         y = op._Entry.apply(x, weight, bias, 1, 1, 0.2, torch.float32, "triton 64x32", "triton 64x64")
-        return op._Exit.apply(y, out, None, True, 2, False, "triton product 64", "triton 32").square().sum()
+        return op._Exit.apply(y, out, None, True, 2, "triton product 64", "triton 32").square().sum()
 
     results = []
     for function in (loss, torch.compile(loss, backend="aot_eager", fullgraph=True)):
@@ -148,7 +145,7 @@ def main() -> None:
         for case in ENTRIES if dtype == torch.float32 else ENTRIES[1:2]:
             check_entry(case, dtype, "triton 64x32", "triton 64x64")
         for case in EXITS if dtype == torch.float32 else EXITS[:1]:
-            check_exit(case, dtype, case[-2], "triton product 64", "triton 32")
+            check_exit(case, dtype, "triton product 64", "triton 32")
     for case in EXITS:
         check_rounding(case)
     for calls, case in ((3, EXITS[0]), (1, EXITS[1]), (2, EXITS[2]), (2, EXITS[3])):
@@ -157,7 +154,7 @@ def main() -> None:
     for forward, backward in zip(cuts.ENTRY, cuts.ENTRY_WEIGHTS, strict=True):
         check_entry(ENTRIES[1], torch.float32, f"triton {forward}", f"triton {backward}")
     for forward, backward in zip_longest(cuts.EXIT, cuts.EXIT_GRADIENTS, fillvalue="product 128"):
-        check_exit(EXITS[0], torch.float32, True, f"triton {forward}", f"triton {backward}")
+        check_exit(EXITS[0], torch.float32, f"triton {forward}", f"triton {backward}")
 
 
 if __name__ == "__main__":

@@ -36,18 +36,17 @@ def test_entry_of_each_plain_way_is_the_definition(way: str, slope: float, has_b
 
 
 @pytest.mark.parametrize("way", ["library", "padded"])
-@pytest.mark.parametrize("transposed, stride, sigmoid", [(True, 2, True), (True, 1, False), (False, 1, False)])
-def test_exit_of_each_plain_way_is_the_definition(way: str, transposed: bool, stride: int, sigmoid: bool) -> None:
+@pytest.mark.parametrize("transposed, stride", [(True, 2), (True, 1), (False, 1)])
+def test_exit_of_each_plain_way_is_the_definition(way: str, transposed: bool, stride: int) -> None:
     sizes = (20, 3) if transposed else (3, 20)
     x, weight, bias = leaves = [
         torch.randn(*shape, dtype=torch.float64, requires_grad=True)
         for shape in ((2, 20, 5, 7), (*sizes, *[2 + stride if stride == 2 else 3] * 2), (3,))
     ]
     low = x.contiguous(memory_format=torch.channels_last)
-    y = op._Exit.apply(low, weight, bias, transposed, stride, sigmoid, way, way)
+    y = op._Exit.apply(low, weight, bias, transposed, stride, way, way)
     expected = (F.conv_transpose2d if transposed else F.conv2d)(x, weight, bias, stride, 1)
     torch.testing.assert_close(thin_exit(x, weight, bias, transposed=transposed, stride=stride), expected)
-    expected = expected.sigmoid() if sigmoid else expected
     torch.testing.assert_close(y, expected)
     grad = torch.randn_like(y)
     torch.testing.assert_close(torch.autograd.grad(y, leaves, grad), torch.autograd.grad(expected, leaves, grad))
@@ -152,7 +151,7 @@ def test_kernels_beside_frames_compile_without_spills(preset: str, tmp_path: Pat
     from kernels.thin_conv import launch, launch_exit
 
     facts = LAYERS[preset, "thin_exit"]
-    constants = {"F": facts["f"], "H": facts["h"], "W": facts["w"], "HAS_BIAS": facts["bias"], "SIGMOID": True}
+    constants = {"F": facts["f"], "H": facts["h"], "W": facts["w"], "HAS_BIAS": facts["bias"]}
     constants |= {"DOUBLES": facts["stride"] == 2, "FLIPPED": facts["transposed"], "BLOCK": launch_exit.ADDED}
     ptx = compile_for(90, launch_exit.add_terms_kernel, constants, ("terms",), 4, tmp_path)
     assert "st.global.v4.b32" in ptx, "frames are not stored side by side"
@@ -162,7 +161,7 @@ def test_kernels_beside_frames_compile_without_spills(preset: str, tmp_path: Pat
     if not facts["transposed"]:
         weight = weight.T
     frames = launch_exit.frame_constants(map_, weight, facts["transposed"], facts["stride"])
-    constants = {**frames, "STEP": facts["stride"], "SIGMOID": True, "BLOCK": launch.PADDED}
+    constants = {**frames, "STEP": facts["stride"], "BLOCK": launch.PADDED}
     compile_for(90, launch_exit.pad_gradient_kernel, constants, ("out",), 4, tmp_path)
     facts = LAYERS[preset, "thin_entry"]
     constants = launch.pad_constants(torch.empty(1, *(facts[name] for name in "chw"), device="meta"), facts["padding"])
