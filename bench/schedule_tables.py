@@ -33,9 +33,12 @@ def best_schedules(devices: Sequence[Device]) -> list[str]:
     lines = []
     for device in devices:
         for (preset, steps), (best, *_) in _by_length(device):
-            scores = _better_scores(best)
+            scores, last = _better_scores(best)
             if scores:
-                settings, seeds, time, *_ = _cells(best, device.is_gpu)
+                _, seeds, time, *_ = _cells(best, device.is_gpu)
+                # The last weights are what the same settings without averages give.
+                choice = {name: value for name, value in best[0]["choice"].items() if name != "ema" or not last}
+                settings = named(choice)
                 lines.append(
                     f"| {device.name} | {preset} | {settings} | {seeds} | {steps} | {time} | {_spread(scores)} |"
                 )
@@ -63,14 +66,19 @@ def _tried(rows: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
 
 def _error(rows: list[dict[str, Any]]) -> float:
     """The mean over seeds of the better of averaged and last weights; infinite where one broke down."""
-    scores = _better_scores(rows)
+    scores, _ = _better_scores(rows)
     return statistics.mean(scores) if scores else float("inf")
 
 
-def _better_scores(rows: list[dict[str, Any]]) -> list[float]:
-    """A score a seed, of the averaged or of the last weights, whichever are better on average; empty as for _error."""
-    kinds = ([row.get(name) for row in rows] for name in ("mse", "mse_last"))
-    return min((scores for scores in kinds if None not in scores), key=statistics.mean, default=[])
+def _better_scores(rows: list[dict[str, Any]]) -> tuple[list[float], bool]:
+    """A score a seed, of averaged or of last weights, whichever are better on average, and whether of the last.
+
+    Empty where one broke down.
+    """
+    kinds = {last: [row.get("mse_last" if last else "mse") for row in rows] for last in (False, True)}
+    whole = {last: scores for last, scores in kinds.items() if None not in scores}
+    last = min(whole, key=lambda last: statistics.mean(whole[last]), default=False)
+    return whole.get(last, []), last
 
 
 def _cells(rows: list[dict[str, Any]], on_gpu: bool) -> tuple[str, ...]:

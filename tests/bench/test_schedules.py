@@ -153,8 +153,12 @@ def test_the_readme_shows_the_best_of_each_length_and_none_that_broke_down() -> 
     rows = [
         {**line, "steps": 10, "choice": {"lr": 1e-2}, "mse": None, "broke": "the loss is not finite"},
         {**line, "steps": 20, "choice": {"lr": 1e-2}, "mse": None, "broke": "the loss is not finite"},
-        {**line, "steps": 20, "choice": {}, "mse": 3e-4, "mse_last": 2e-4, "seconds": 7.0},
+        {**line, "steps": 20, "choice": {"ema": 0.9, "lr": 1e-3}, "mse": 3e-4, "mse_last": 2e-4, "seconds": 7.0},
+        {**line, "steps": 30, "choice": {"ema": 0.9, "lr": 1e-3}, "mse": 1e-4, "mse_last": 2e-4, "seconds": 9.0},
     ]
     table = best_schedules([Device("here", {"device": "CPU"}, schedules=rows), Device("there")])
-    assert table[2:] == ["| CPU | wave | as the preset | 1 | 20 | 7 s (2) | 2.00e-04 |"]
+    assert table[2:] == [
+        "| CPU | wave | `--lr 0.001` | 1 | 20 | 7 s (2) | 2.00e-04 |",
+        "| CPU | wave | `--ema 0.9 --lr 0.001` | 1 | 30 | 9 s (2) | 1.00e-04 |",
+    ]
     assert best_schedules([Device("there")]) == []

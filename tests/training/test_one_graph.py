@@ -47,5 +47,6 @@ def test_a_step_traces_as_one_graph(kind: str) -> None:
         asked.append(list(cases))
     assert asked[0] == asked[1] == step.cases()
     torch.testing.assert_close(*(loss for loss, _ in results), rtol=1e-3, atol=0)
+    # In bf16 the two round in other places.
     for ours, theirs in zip(*(grads for _, grads in results), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0.1, atol=0.05 * theirs.abs().max().item())
