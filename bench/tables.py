@@ -277,7 +277,7 @@ def _readme_task(row: Row) -> str | None:
 
 
 def _readme_cell(rows: list[Row]) -> str:
-    """Reference, what compiling or capturing makes of it, fastsep, and the gain over the reference."""
+    """Reference, what compiling or capturing makes of it, fastsep, and the gains over the reference in both types."""
     naive = [row for row in rows if row.way == "reference" and row.precision == "fp32"]
     slow, fast = best(naive, "reference"), best(rows, "fastsep")
     if not slow or not fast:
@@ -285,5 +285,9 @@ def _readme_cell(rows: list[Row]) -> str:
     graph = best([row for row in rows if row.way != "reference"], "reference")
     times = [one(slow, baseline_seconds(fast, slow))]
     times += [one(row, row.seconds["median"]) for row in (graph, fast) if row]
+    gain = speedup(fast, rows)
+    same_type = [row for row in rows if (row.way, row.precision, row.case) == ("reference", fast.precision, fast.case)]
+    plain = best(same_type, "reference") if fast.precision != "fp32" else None
+    beside = f", of {plain.precision} {number(gain / speedup(plain, rows))}x" if plain else ""
     batch = f" (batch {fast.case['batch']})" if "batch" in fast.case else ""
-    return f"{' → '.join(times)}, **{number(speedup(fast, rows))}x**{batch}"
+    return f"{' → '.join(times)}, **{number(gain)}x**{beside}{batch}"

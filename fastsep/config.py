@@ -64,7 +64,8 @@ class OptimConfig(Settings):
     epochs: Annotated[int | None, Range(1, MAX_STEPS), AT_RESUME] = 100
     """Passes over the training windows."""
     steps: Annotated[int | None, Range(1, MAX_STEPS), AT_RESUME] = None
-    """Optimiser steps; overrides epochs. Where both are none: 25 passes, no less than 1,500 steps, at most 20,000."""
+    """Optimiser steps; overrides epochs. Where both are none: 25 passes (3 for convolutional networks on
+    a CPU), no less than 1,500 steps, at most 20,000."""
     schedule: Literal["constant", "milestones", "one_cycle"] = "constant"
     """Course of the learning rate."""
     warm_up: Annotated[float, Range(0, 1)] = 0.3
@@ -89,7 +90,7 @@ class OptimConfig(Settings):
 
 @dataclass(frozen=True)
 class RunConfig(Settings):
-    """How and where to run; nothing here changes what is computed, precision apart."""
+    """How and where to run; nothing here changes what is computed, precision and seed apart."""
 
     out: Path = Path("runs/run")
     """Run directory."""

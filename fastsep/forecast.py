@@ -26,7 +26,7 @@ class Arguments(Settings):
     horizon: Annotated[int, Range(1, 1_000_000)]
     """Frames to forecast."""
     out: Path
-    """File to write: .h5, .npy, .npz or .nc."""
+    """File to write: .h5, .hdf5, .npy, .npz or .nc."""
     animate: Path | None = None
     """GIF to draw the first sequence's forecast into."""
     motion: Path | None = None

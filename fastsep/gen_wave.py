@@ -25,7 +25,7 @@ class Arguments(Settings):
     grid: Annotated[int, Range(5, 65_536)] = 64
     """Cells along either axis, each 1 unit of length; the source lies in the middle."""
     dt: Annotated[float, Range(0, 0.002165, above=True)] = 1e-3
-    """Time step in seconds; larger ones are not stable."""
+    """Time step in seconds; above 0.002165 the scheme is not stable."""
     seed: NumPySeed = 42
     """Seed of the source strengths (1 to 30) and the wave speeds (300 to 400 cells/s)."""
     gpu: bool = False

@@ -25,7 +25,7 @@ class Arguments(Settings):
     out: Path
     """Run directory to write."""
     preset: Annotated[str | None, _PRESETS] = None
-    """Settings to start from; needed only without params.json."""
+    """Settings to start from, a name that ``fastsep.train --help`` lists; needed only without params.json."""
     epoch: Annotated[int | None, Range(0, 1_000_000_000)] = None
     """Import the checkpoint of this epoch (ov_Es_EPOCH.pt and so on) instead of the final networks."""
 

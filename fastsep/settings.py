@@ -53,7 +53,7 @@ class Pattern:
 
 
 class AtResume:
-    """Marks a setting of how and where to run: resuming may change it, what is computed stays the same."""
+    """Marks a setting of how, where and how long to run: resuming may change it."""
 
 
 AT_RESUME = AtResume()

@@ -1,7 +1,7 @@
 """Checkpoints: weights as safetensors, the rest loadable with ``weights_only=True``, checksums of both.
 
 A checkpoint is a directory ``checkpoints/step-NNNNNNNN`` that appears under its name only when whole and on the disk.
-The last two are kept, and the best by validation.
+The last two are kept, and the one with the least error on the test windows that validation sees.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which checkpoints a run has, and which it keeps: the last two, and the best by validation."""
+"""Which checkpoints a run has, and which it keeps: the last two, and the one with the least error in validation."""
 
 from __future__ import annotations
 

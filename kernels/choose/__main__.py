@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import warnings
 from typing import Any
@@ -11,6 +12,8 @@ from kernels.choose import cache
 
 def main() -> None:
     """Print the choices of every machine in the cache."""
+    about = "Print how each layer runs on this machine's GPUs: what was chosen (*), and the times of all ways."
+    argparse.ArgumentParser("python -m kernels.choose", description=about).parse_args()
     files = sorted(cache.directory().glob("choices-*.json"))
     if not files:
         print(f"no choices in {cache.directory()}: training on a GPU makes them, unless with --tune off")

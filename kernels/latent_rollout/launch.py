@@ -1,4 +1,4 @@
-"""From tensors to a kernel launch. The only place that imports Triton, which a CPU install may lack."""
+"""From tensors to a kernel launch. What needs Triton is imported through here: a CPU install may lack it."""
 
 from __future__ import annotations
 

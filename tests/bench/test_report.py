@@ -75,6 +75,16 @@ def test_page_holds_what_was_measured_and_says_what_was_not(results: Path) -> No
     assert "## GPU\n\nNot measured." in page
 
 
+def test_readme_says_what_the_type_alone_gains(results: Path) -> None:
+    name = "some-cpu/step-wave.json"
+    value = json.loads((results / name).read_text())
+    assert "| 2 s → 400 ms, **5x** (batch 128) |" in tables.readme_block(read_results(results))
+    value["rows"].append(timed("step/wave", "reference", 0.8, "bf16", batch=128).to_json())
+    value["rows"].append(timed("step/wave", "reference", 0.1, "bf16", batch=64).to_json())
+    write_json(results / name, value)
+    assert "| 2 s → 400 ms, **5x**, of bf16 2x (batch 128) |" in tables.readme_block(read_results(results))
+
+
 def test_scores_are_averaged_over_the_seeds_that_reached_a_step(results: Path) -> None:
     shorter = run(2)
     shorter["scores"].insert(0, {**shorter["scores"][0], "step": 1500})

@@ -289,7 +289,10 @@ def test_a_write_that_fails_half_way_leaves_the_old_file(op: list[str], monkeypa
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
-def test_the_table_says_what_is_used_and_why_others_are_out(op: list[str], capsys: pytest.CaptureFixture) -> None:
+def test_the_table_says_what_is_used_and_why_others_are_out(
+    op: list[str], capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["kernels.choose"])
     main()
     assert "no choices in" in capsys.readouterr().out
     decide(wanted(), CPU)

@@ -29,11 +29,6 @@ def test_takes_what_fits():
         assert not cluster.takes(problem(**odd)), odd
 
 
-def test_rows_follow_the_clusters_that_are_resident_at_once():
-    assert [cluster.rows_for(batch, 15) for batch in (1, 16, 120, 121, 128, 240, 1024)] == [8, 8, 8, 16, 16, 16, 16]
-    assert cluster.rows_for(128, 16) == 8
-
-
 def test_results_share_no_memory():
     t0, _, blocks = steps.example(32, 512, 2, 5, 4, BF16, "cpu")
     latents, kept = cluster.forward(t0, blocks, 4, True, 8, lambda *_: None)

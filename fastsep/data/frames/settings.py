@@ -30,12 +30,13 @@ class Frames(DataConfig):
     layout: Annotated[str | None, Pattern(r"[ntchwp]{2,5}", "axes in order, of n, t, c, h, w and p, such as nthw")] = (
         None
     )
-    """Axes in order: n sequences, t time, c channels, h height, w width, p points [by their number]."""
+    """Axes in order: n sequences, t time, c channels, h height, w width, p points [by their names in the
+    file, else by number and sizes]."""
     scale: Literal["minmax", "standard", "none"] = "standard"
     """Each channel, by the training part alone: to 0..1, to mean 0 and deviation 1, or not at all."""
     fill: Literal["none", "linear"] = "none"
-    """What takes the place of values that are missing now and then: nothing, or the line between their neighbours in
-    time (at the ends the nearest). Cells that are missing at all times are left out by themselves."""
+    """What takes the place of values that are missing now and then: none refuses them, linear takes the line between
+    their neighbours in time (at the ends the nearest). Cells that are missing at all times are left out by themselves."""
     split: Literal["auto", "sequences", "time"] = "auto"
     """What tests: the last sequences, or the last frames of each; auto takes sequences if there are several."""
     test_share: Annotated[float, Range(0.0001, 0.9)] = 0.2

@@ -14,11 +14,8 @@ from torch import Tensor
 from kernels.latent_rollout.cluster import driver
 from kernels.latent_rollout.cluster.compiler import ClusterError
 from kernels.latent_rollout.cluster.driver import Arguments
-from kernels.latent_rollout.cluster.variant import PROGRAMS, ROWS, Variant, supported
+from kernels.latent_rollout.cluster.variant import PROGRAMS, Variant, supported
 from kernels.latent_rollout.reference import Blocks
-
-COST = {8: 1.31, 16: 1.70}
-"""Measured microseconds a block-step by rows of a cluster, keeping what training needs. Only their ratio matters."""
 
 Runner = Callable[[Variant, int, int, Arguments], None]
 """What runs the kernel: :func:`driver.launch`, or the emulator in its place."""
@@ -54,48 +51,20 @@ def resident_clusters(blocks: Blocks, rows: int = 16) -> int:
         return 0
 
 
-def prepare(blocks: Blocks, batch: int, save: bool = True) -> int:
-    """Compile and load what :func:`forward` and, with ``save``, :func:`recursion` need, ahead of a capture.
-
-    Returns:
-        Rows a cluster, as :func:`rows_for`.
-
-    Raises:
-        ClusterError: the kernel cannot run here.
-    """
-    device = blocks.w1.device.index or 0
-    rows = _rows(batch, blocks)
-    for adjoint in (False, True) if save else (False,):
-        driver.load(variant_of(blocks, rows, adjoint, save), device)
-    return rows
-
-
-def rows_for(batch: int, clusters: int) -> int:
-    """Rows a cluster, 8 or 16: whichever is faster with ``clusters`` resident at once."""
-    return min(ROWS, key=lambda rows: -(-groups_of(batch, rows) // max(clusters, 1)) * COST[rows])
-
-
 def groups_of(batch: int, rows: int) -> int:
     """Clusters of a launch."""
     return -(-batch // rows)
 
 
-def _rows(batch: int, blocks: Blocks) -> int:
-    clusters = driver.load(variant_of(blocks, 16, False, True), blocks.w1.device.index or 0).clusters
-    if not clusters:
-        raise ClusterError(f"the cluster kernel needs {PROGRAMS} multiprocessors side by side, which this GPU lacks")
-    return rows_for(batch, clusters)
-
-
 def forward(
-    t0: Tensor, blocks: Blocks, steps: int, keep: bool, rows: int | None = None, run: Runner = driver.launch
+    t0: Tensor, blocks: Blocks, steps: int, keep: bool, rows: int, run: Runner = driver.launch
 ) -> tuple[Tensor, Kept | None]:
     """Latents (S + 1, B, L) float32, as :func:`kernels.latent_rollout.reference.trajectory`.
 
     Args:
         t0: (B, L) on a CUDA device.
         keep: also return what :func:`recursion` and the weight gradients need.
-        rows: of a cluster; chosen when left out. The recursion must have the same.
+        rows: of a cluster, 8 or 16. The recursion must have the same.
         run: what runs the kernel.
 
     Raises:
@@ -103,7 +72,6 @@ def forward(
     """
     count, _, latent = blocks.w1.shape
     batch, transitions = t0.shape[0], steps - 1
-    rows = rows or _rows(batch, blocks)
     latents = torch.empty((transitions * count + 1, batch, latent), dtype=torch.float32, device=t0.device)
     kept = _room(blocks, batch, transitions, rows) if keep else None
     h1, h2, (signs1, signs2) = kept or (None, None, (None, None))
@@ -118,7 +86,7 @@ def forward(
 
 
 def recursion(
-    grad: Tensor, kept: Kept, blocks: Blocks, rows: int | None = None, run: Runner = driver.launch
+    grad: Tensor, kept: Kept, blocks: Blocks, rows: int, run: Runner = driver.launch
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Adjoints (S + 1, B, L) float32, ``dz1`` and ``dz2`` (R, M, H), as
     :func:`kernels.latent_rollout.reference.recursion`.
@@ -135,7 +103,6 @@ def recursion(
     count = blocks.w1.shape[0]
     steps, batch, latent = grad.shape
     transitions = steps - 1
-    rows = rows or _rows(batch, blocks)
     if kept.signs.shape != signs_shape(count * transitions, batch, rows):
         raise ValueError(f"signs of shape {tuple(kept.signs.shape)} are not those of clusters of {rows} rows")
     adjoints = torch.empty((transitions * count + 1, batch, latent), dtype=torch.float32, device=grad.device)
