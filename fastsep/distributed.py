@@ -13,6 +13,8 @@ import os
 import signal
 import socket
 import threading
+import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -27,8 +29,8 @@ from fastsep.signals import SIGNALS, Stopped
 from fastsep.world import ALONE, World
 
 _REQUIRED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-_GENERATION = "fastsep/generation"
 _ANSWER = 5.0  # seconds
+_LOOKS = 0.02  # seconds between rank 0's looks for who has come
 
 
 class LostError(UserError):
@@ -62,13 +64,13 @@ def joined(patience: float = 600.0) -> Iterator[World]:
         return
     rank, size = _number("RANK"), _number("WORLD_SIZE")
     local_rank, local_size = _number("LOCAL_RANK", rank), _number("LOCAL_WORLD_SIZE", size)
-    restarts = _number("TORCHELASTIC_RESTART_COUNT")
-    world = World(rank, size, local_rank, local_size, True, restarts)
+    world = World(rank, size, local_rank, local_size, joined=True)
     with _signals_that_end():
         store = _meet(world, timedelta(seconds=patience))
     speak(warnings=world.is_first)  # of those that fail from here on the store knows the first
     try:
-        _world = replace(world, agents=frozenset(filter(None, world.gather(_agent()))))
+        agents, restarts = zip(*world.gather((_agent(), _number("TORCHELASTIC_RESTART_COUNT"))), strict=True)
+        _world = replace(world, agents=frozenset(filter(None, agents)), restarts=max(restarts))
         yield _world
         _world.barrier()  # whoever keeps the store must not be the first to go
         dist.destroy_process_group()
@@ -99,19 +101,46 @@ def _meet(world: World, patience: timedelta) -> dist.Store:
     try:
         store, rank, size = next(iter(dist.rendezvous("env://", timeout=patience)))
         store.set_timeout(patience)
-        # torchrun keeps one store through all that it starts anew: what earlier processes left there is not for these.
-        place = f"{world.restarts}/{store.add(_GENERATION, 0)}"
-        own = dist.PrefixStore(place, store)
+        own = dist.PrefixStore(_agree_on_place(store, world, patience.total_seconds()), store)
         dist.init_process_group(backend, store=own, rank=rank, world_size=size, timeout=patience)
         world.barrier()
-        if world.is_first:
-            store.add(_GENERATION, 1)
     except (RuntimeError, ValueError) as error:  # of sockets and of time that ran out, too
         address = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
         raise UserError(
             f"rank {world.rank} of {world.size} does not meet the others at {address} ({_reason(error)}): is the port "
             "taken, is it closed, were fewer processes started?"
         ) from None
+    return own
+
+
+def _agree_on_place(store: dist.Store, world: World, patience: float) -> str:
+    """Where in the store these ranks, and none before them, leave what they tell each other.
+
+    torchrun keeps one store through all that it starts anew, and several of them count differently how often that was.
+    So each rank leaves a name of its own; rank 0 sends the place to every name that it finds, and waits until the
+    names of all ranks have thanked: those of processes that are gone never do.
+
+    Raises:
+        RuntimeError: some have not come in time.
+    """
+    own = uuid.uuid4().hex
+    if not world.is_first:
+        store.set(f"fastsep/rank/{world.rank}", own)
+        place = store.get(f"fastsep/place/{own}").decode()
+        store.set(f"{place}/{own}", "")
+        return place
+    missing, end = set(range(1, world.size)), time.monotonic() + patience
+    while missing:
+        for rank in list(missing):
+            if store.check([f"fastsep/rank/{rank}"]):
+                name = store.get(f"fastsep/rank/{rank}").decode()
+                store.set(f"fastsep/place/{name}", own)
+                if store.check([f"{own}/{name}"]):
+                    missing.remove(rank)
+        if missing and time.monotonic() > end:
+            few = ", ".join(map(str, sorted(missing)[:8])) + (", ..." if len(missing) > 8 else "")
+            raise RuntimeError(f"rank {few} not there after {patience:g} s")
+        time.sleep(_LOOKS if missing else 0)
     return own
 
 

@@ -67,7 +67,7 @@ def wave_best() -> Config:
 
 
 def wave100_best() -> Config:
-    """Wave equation at 100 pixels for the lowest error: a long one-cycle, less weight on T; an hour or more on a CPU."""
+    """Wave equation at 100 pixels for the lowest error: a long one-cycle, less weight on T; an hour or two on a CPU."""
     return _best(wave100_onecycle(), "wave100_best")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -31,14 +32,23 @@ def main() -> None:
     arguments = sys.argv[1:]
     resumed, rest = _split_resume(arguments)
     _check_length(rest)
-    config = _parse_preset(rest) if resumed is None else _parse_resume(resumed, rest)
+    try:
+        config = _parse_preset(rest) if resumed is None else _parse_resume(resumed, rest)
+    except UserError:
+        if os.environ.get("WORLD_SIZE", "1") == "1":
+            raise
+        from fastsep import distributed
+
+        with distributed.joined():  # else the others, which may see the run, would wait for this process
+            raise
     run = config.run.out
 
     # Imported only now: --help should not wait for PyTorch's slower parts.
     from fastsep import distributed
-    from fastsep.training import loop
+    from fastsep.training import agreement, loop
 
     with distributed.joined(config.run.timeout) as world:
+        agreement.same_command(world, resumed is not None)
         if resumed is None:
             loop.train(config, run)
         else:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed._functional_collectives import all_gather_tensor, wait_tensor
+from torch.distributed import _functional_collectives as collectives
 
 from fastsep.errors import UserError
 from fastsep.signals import Request
@@ -33,7 +33,7 @@ class World:
     joined: bool = False
     """There is a process group."""
     restarts: int = 0
-    """How often the launcher has started the processes anew."""
+    """How often the launchers have started the processes anew."""
     agents: frozenset[str] = frozenset()
     """The launchers of all ranks; they outlive the processes that they start anew."""
 
@@ -70,7 +70,9 @@ class World:
         """``values`` of every rank, (...) -> (size, ...); compilers and CUDA graphs can trace it."""
         if not self.joined:
             return values[None]
-        return wait_tensor(all_gather_tensor(values[None].contiguous(), 0, dist.group.WORLD))
+        # Its name before PyTorch 2.13.
+        gather = getattr(collectives, "all_gather_single", None) or collectives.all_gather_tensor
+        return collectives.wait_tensor(gather(values[None].contiguous(), 0, dist.group.WORLD))
 
     def collect(self, values: Tensor, source: int) -> Tensor:
         """On rank 0 what rank ``source`` called this with, in the memory of rank 0's own ``values``, of equal shape."""

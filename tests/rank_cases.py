@@ -22,7 +22,7 @@ from fastsep.data.windows import TensorWindows
 from fastsep.errors import UserError
 from fastsep.evaluation import evaluate_run
 from fastsep.model import SeparableModel
-from fastsep.training import agreement
+from fastsep.training import agreement, room
 from fastsep.training.loop import resume, train
 from fastsep.training.step import TrainStep, Ways
 
@@ -88,6 +88,31 @@ def score(run: Path, batch_size: int, swap: bool = False) -> dict[str, Any]:
     """The scores of a run, without what differs from time to time."""
     result = evaluate_run(run, device="cpu", batch_size=batch_size, swap=swap, figures=False, progress=False)
     return {name: value for name, value in result.items() if name != "seconds"}
+
+
+def score_with_memory_of(run: Path, free: list[int], horizons: list[int | None]) -> dict[str, Any]:
+    """``score`` where each rank finds so many bytes free, and was asked for its own horizon."""
+    rank = distributed.current().rank
+    room.free_bytes = lambda device: free[rank]
+    return evaluate_run(run, horizons[rank], device="cpu", figures=False, progress=False)["curves"]
+
+
+def make_other_waves(folder: Path) -> Path:
+    """A file of waves, for which each rank was given a seed of its own."""
+    return make_waves(folder, WaveSettings(4, 10, seed=distributed.current().rank))
+
+
+def start_differently() -> None:
+    """Rank 1 was told to go on with a run."""
+    world = distributed.current()
+    agreement.same_command(world, resumes=world.rank == 1)
+
+
+def start_on_another_machine() -> None:
+    """Rank 1 has bf16 and takes it."""
+    world = distributed.current()
+    dtype = torch.bfloat16 if world.rank else torch.float32
+    agreement.same_machine(world, torch.device("cpu"), dtype, EAGER)
 
 
 def fail(how: str, config: Config, run: Path) -> None:

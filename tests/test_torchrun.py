@@ -3,9 +3,11 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -43,6 +45,54 @@ def test_bad_input_is_one_line_and_the_cause_in_the_end(tmp_path):
     assert [text for text in error.splitlines() if text.startswith("error")] == [line]
     assert error.splitlines()[-2].strip() == f"traceback : {line}"
     assert not (tmp_path / "run").exists()
+
+
+def two_launchers(*arguments, folders, restarts=0):
+    """A torchrun for each of two "machines", in these folders."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        endpoint = f"127.0.0.1:{free.getsockname()[1]}"
+    jobs = []
+    for node, folder in enumerate(folders):
+        meeting = ["--rdzv-backend=c10d", "--rdzv-id=test", f"--rdzv-endpoint={endpoint}", "--local-addr=127.0.0.1"]
+        meeting += [f"--rdzv-conf=is_host={int(node == 0)}", f"--max-restarts={restarts}"]
+        command = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1", *meeting]
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        command += ["-m", "fastsep.train", *map(str, arguments)]
+        jobs.append(subprocess.Popen(command, env=environment, cwd=folder, stderr=subprocess.PIPE, text=True))
+    return jobs
+
+
+@pytest.mark.slow
+def test_a_rank_that_dies_is_started_anew_on_both_machines(tmp_path):
+    run = tmp_path / "run"
+    jobs = two_launchers(
+        *SMALL, "--steps=400", "--checkpoint-every=20", "--no-score", "--timeout=100", f"--out={run}",
+        folders=[tmp_path, tmp_path], restarts=3,
+    )  # fmt: skip
+    while not (run / "checkpoints" / "step-00000020").exists():
+        assert all(job.poll() is None for job in jobs)
+        time.sleep(0.1)
+    (worker,) = Path(f"/proc/{jobs[1].pid}/task/{jobs[1].pid}/children").read_text().split()
+    begin = time.monotonic()
+    os.kill(int(worker), signal.SIGKILL)
+    errors = [job.communicate(timeout=200)[1] for job in jobs]
+    assert [job.returncode for job in jobs] == [0, 0], errors
+    assert time.monotonic() - begin < 90, "they waited for each other"
+    assert newest_checkpoint(run).step == 400
+
+
+@pytest.mark.slow
+def test_a_run_that_one_machine_does_not_see(tmp_path):
+    run = tmp_path / "run"
+    assert torchrun("--steps=2", "--no-score", f"--out={run}").wait(200) == 0
+    (tmp_path / "elsewhere").mkdir()
+    begin = time.monotonic()
+    jobs = two_launchers("--resume", "run", "--steps=4", folders=[tmp_path, tmp_path / "elsewhere"])
+    errors = [job.communicate(timeout=300)[1] for job in jobs]
+    told = {line for error in errors for line in error.splitlines() if line.startswith("error: ")}
+    assert told == {"error: run holds no run (no config.json): give the directory that training wrote"}, errors
+    assert time.monotonic() - begin < 200
 
 
 @pytest.mark.slow

@@ -48,7 +48,7 @@ def batches(
 ) -> Iterator[Tensor]:
     """Window numbers (B,) on the windows' device, of the batches that fall to this rank, under a progress bar."""
     world = distributed.current()
-    step = batch_size or default_batch_size(model, horizon, windows.device)
+    step = batch_size or min(world.gather(default_batch_size(model, horizon, windows.device)))
     with progress_bar(total=len(windows), desc=label, unit="seq", disable=not progress or not world.is_first) as bar:
         for first in range(world.rank * step, len(windows), world.size * step):
             index = torch.arange(first, min(first + step, len(windows)), device=windows.device)

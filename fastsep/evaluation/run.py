@@ -14,6 +14,7 @@ import torch
 from fastsep import __version__, distributed
 from fastsep.config import Config, EvaluateConfig
 from fastsep.data.base import DataConfig
+from fastsep.data.fingerprint import fingerprint
 from fastsep.data.scaling import Scaling
 from fastsep.data.windows import Windows
 from fastsep.drawing.gallery import draw_figures
@@ -86,6 +87,14 @@ def evaluate_run(
     scaling = kept_scaling(run, config)
     with distributed.current().one_first():
         horizon, windows = _open_longest(config, wanted, target, data, scaling)
+    distributed.current().same(
+        (checkpoint.step, horizon, swap, batch_size, len(windows), fingerprint(_settings(config, data))),
+        lambda rank, first, other: (
+            f"rank {rank} does not score what rank 0 scores (step {other[0]}, horizon {other[1]}, {other[4]:,} "
+            f"windows; step {first[0]}, horizon {first[1]}, {first[4]:,} windows there): give all ranks the same "
+            "options and files, and score a run that nobody trains meanwhile"
+        ),
+    )
     with exact_float32():
         result = _describe(checkpoint, config, windows, target, horizon)
         result["trained_on_these_data"] = same_data(run, _settings(config, data), windows)

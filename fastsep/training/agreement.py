@@ -17,6 +17,17 @@ from fastsep.training.step import Ways
 from fastsep.world import World
 
 
+def same_command(world: World, resumes: bool) -> None:
+    """Raise UserError where some ranks were started to go on with a run and others to begin one."""
+    world.same(
+        resumes,
+        lambda rank, first, other: (
+            f"rank {rank if other else 0} was started with --resume and rank {0 if other else rank} without: start all "
+            "with one command"
+        ),
+    )
+
+
 def same_settings(world: World, config: Config) -> None:
     """Raise UserError, with the options' names, where a rank was started with others than rank 0."""
 

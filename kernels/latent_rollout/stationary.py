@@ -6,8 +6,8 @@ programs exchange: one all-reduce a block-step, summed in the same order by ever
 timing. The hidden axis is split over warps as a batch axis of the products: each warp multiplies its own part of the
 lift by its own rows of the mix slice, both of which stay in its registers. Letters as in reference.py.
 
-Programs wait for each other, so all must be resident at once: the launch is cooperative, and configs.py takes another kernel
-otherwise.
+Programs wait for each other, so all must be resident at once: the launch is cooperative, and configs.py takes another
+kernel otherwise.
 """
 
 # ruff: noqa: SIM114 - branches on compile-time arguments must not merge with others

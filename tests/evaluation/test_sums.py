@@ -4,11 +4,12 @@ import json
 
 import pytest
 import torch
-from rank_cases import mnist, score, wave100
+from rank_cases import mnist, score, score_with_memory_of, wave100
 from ranks import run_ranks
 
 from fastsep.data.wave.files import WaveSettings
 from fastsep.data.wave.generate import generate
+from fastsep.errors import UserError
 from fastsep.training.loop import train
 
 
@@ -24,6 +25,19 @@ def test_scores_are_the_same_to_the_last_digit(tmp_path):
             assert result == alone
         kept = json.loads((run / "metrics.json").read_text())
         assert kept["scores"] == alone["scores"] and kept["curves"] == alone["curves"]
+
+
+@pytest.mark.slow
+def test_ranks_short_of_memory_deal_out_all_windows_once(tmp_path):
+    data, run = generate(tmp_path / "waves", WaveSettings(20, 100), torch.device("cpu")), tmp_path / "run"
+    train(wave100(data), run, False)
+    alone = score(run, batch_size=3)["curves"]
+    free = [n * 4 * 40 << 16 for n in (5, 3)]  # a quarter of it for so many forecasts of 40 frames
+    for curves in run_ranks(2, score_with_memory_of, run, free, [40, 40]):
+        assert curves == alone
+    results = run_ranks(2, score_with_memory_of, run, free, [40, 30])
+    (told,) = [error for error in results if isinstance(error, UserError)]
+    assert "rank 1 does not score what rank 0 scores (step 12, horizon 30" in str(told)
 
 
 @pytest.mark.slow

@@ -53,6 +53,14 @@ def test_shared_norms_give_what_one_process_does_and_others_do_not():
     assert relative(own, alone) > 1e-4
 
 
+@pytest.mark.slow
+def test_micro_batches_of_shared_norms_hold_the_same_rows():
+    config = mnist(norm_over="all", accumulate=2)
+    alone, _ = losses_of_steps(config, 3)
+    (shared, _), _ = run_ranks(2, losses_of_steps, config, 3)
+    assert relative(shared, alone) < 1e-10
+
+
 def test_two_processes_leave_the_run_that_one_leaves(data, tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     config = wave100(data)

@@ -2,18 +2,22 @@
 
 import re
 import socket
+import threading
+import time
 
 import pytest
 import torch
-from rank_cases import fail, wave100
+from rank_cases import fail, make_other_waves, start_differently, start_on_another_machine, wave100
 from ranks import environment, run_ranks
+from torch.distributed import HashStore
 
 from fastsep.data.wave.files import WaveSettings
 from fastsep.data.wave.generate import generate
-from fastsep.distributed import LostError, joined
+from fastsep.distributed import LostError, _agree_on_place, joined
 from fastsep.errors import ToldElsewhere, UserError
 from fastsep.training.checkpoint import load_model, newest_checkpoint
 from fastsep.training.loop import resume, train
+from fastsep.world import World
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +46,13 @@ def one_speaks(results, message, kind=UserError):
 )
 def test_one_rank_says_what_is_wrong(data, tmp_path, how, message):
     one_speaks(run_ranks(2, fail, how, wave100(data), tmp_path / "run"), message)
+
+
+def test_ranks_that_were_started_differently(tmp_path):
+    one_speaks(run_ranks(2, start_differently), "rank 1 was started with --resume and rank 0 without")
+    one_speaks(run_ranks(2, start_on_another_machine), "rank 1 runs on cpu, bf16; rank 0 on cpu, fp32: set --device")
+    one_speaks(run_ranks(2, make_other_waves, tmp_path / "waves"), "rank 1 was started with other settings")
+    assert not (tmp_path / "waves").exists()
 
 
 def test_a_rank_that_dies_ends_all_and_keeps_the_checkpoint(data, tmp_path):
@@ -75,6 +86,30 @@ def test_a_signal_to_one_rank_stops_all_at_one_step(data, tmp_path):
 def test_more_processes_than_sequences_of_a_batch(data, tmp_path):
     one_speaks(run_ranks(4, fail, "", wave100(data, batch_size=3), tmp_path / "run"), "set --batch-size to 4, or start")
     assert not (tmp_path / "run").exists()
+
+
+def test_what_processes_before_left_in_the_store_is_not_for_these():
+    store = HashStore()
+    places = []
+
+    def meet(rank, found):
+        found.append(_agree_on_place(store, World(rank, 3), 10.0))
+
+    for _ in range(3):
+        found = []
+        threads = [threading.Thread(target=meet, args=(rank, found)) for rank in range(3)]
+        for thread in threads:
+            thread.start()
+            time.sleep(0.1)  # rank 0 finds the names that the ranks before left, and one of them thanked
+        for thread in threads:
+            thread.join(10)
+        (place,) = set(found)
+        assert len(found) == 3 and place not in places
+        places.append(place)
+        # A process that came, and was gone before the others were there.
+        store.set("fastsep/rank/2", f"name {len(places)}")
+    with pytest.raises(RuntimeError, match=r"rank 1, 2 not there after 0\.1 s"):
+        _agree_on_place(store, World(0, 3), 0.1)
 
 
 @pytest.fixture

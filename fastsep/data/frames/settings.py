@@ -36,7 +36,7 @@ class Frames(DataConfig):
     """Each channel, by the training part alone: to 0..1, to mean 0 and deviation 1, or not at all."""
     fill: Literal["none", "linear"] = "none"
     """What takes the place of values that are missing now and then: none refuses them, linear takes the line between
-    their neighbours in time (at the ends the nearest). Cells that are missing at all times are left out by themselves."""
+    their neighbours in time (at the ends the nearest). Cells that are always missing are left out by themselves."""
     split: Literal["auto", "sequences", "time"] = "auto"
     """What tests: the last sequences, or the last frames of each; auto takes sequences if there are several."""
     test_share: Annotated[float, Range(0.0001, 0.9)] = 0.2

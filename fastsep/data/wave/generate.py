@@ -51,6 +51,13 @@ def generate(folder: Path, settings: WaveSettings, device: torch.device, format:
             early, by an interrupt too, what lay in ``folder`` before is left as it was.
     """
     check(settings)
+    distributed.current().same(
+        (settings, format, device.type),
+        lambda rank, first, other: (
+            f"rank {rank} was started with other settings or on another device than rank 0 ({other}, {first} there): "
+            "start all with one command"
+        ),
+    )
     path = folder / (HDF5_NAME if format == "hdf5" else PT_FOLDER)
     try:
         require_space(folder, settings.size * (settings.sequence_bytes + 4096))
