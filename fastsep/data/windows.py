@@ -47,8 +47,11 @@ class Windows:
         """Return the windows ``index`` (B,) int64 on ``device`` as (B, length, *shape) float32."""
         raise NotImplementedError
 
-    def order(self, generator: torch.Generator) -> Tensor:
-        """One epoch's windows in the order to train on them: (W,) int64 on the host, a function of ``generator``."""
+    def order(self, generator: torch.Generator, batch: int = 1) -> Tensor:
+        """One epoch's windows in the order to train on them, in batches of ``batch``: (W,) int64 on the host.
+
+        A function of the arguments alone; batches are whole but for the last one.
+        """
         return torch.randperm(len(self), generator=generator)
 
     def expect(self, index: Tensor) -> None:

@@ -25,7 +25,7 @@ def batches(windows: Windows, pace: Pace, config: Config, world: World, done: in
     while done < total:
         epoch, first = divmod(done, per_epoch)
         generator.manual_seed(draws.key(config.run.seed, epoch, "order"))
-        order = windows.order(generator)
+        order = windows.order(generator, batch)
         steps = min(per_epoch, total - epoch * per_epoch)
         order = world.rows(order[first * batch : steps * batch], batch)
         windows.expect(order)

@@ -15,6 +15,7 @@ _BLOCK_BYTES = 4 << 20  # a disk that is asked for less at a time spends its tim
 _WINDOWS_LONG = 5  # a block that begins and ends within a sequence shares its last L - 1 frames with the next
 _CHUNKS_LONG = 4  # and its last chunk
 _LEAST_BLOCKS = 8  # in memory, so that a batch mixes as many parts of the data
+_LEAST_MIXED, _LEAST_LONG = 2, 16  # blocks of a lane that are mixed, and that there are
 _AHEAD = 4  # one slot in so many is for blocks that are read ahead of their use
 
 
@@ -97,21 +98,46 @@ class Blocks:
         part = slice(*self._run_bounds[block : block + 2])
         return self._runs.sequence[part], self._runs.first[part], self._runs.count[part]
 
-    def order(self, generator: torch.Generator) -> Tensor:
+    def order(self, generator: torch.Generator, batch: int = 1) -> Tensor:
         """All windows, (W,) int64, at random; at no time are more blocks begun and not finished than are mixed.
 
         Blocks come in a random order. The one at place p has its windows spread evenly over the time from p + 1 - m to
         p + 1, where m is the number of blocks mixed; times before the first block is whole, and after the last one is
         begun, do not exist, so that m blocks take part from the first batch to the last.
+
+        Where there are enough blocks they are dealt to lanes, and each ``batch`` holds as many rows of one lane as of
+        the next, side by side: whoever takes some rows of every batch needs the blocks of some lanes alone. What the
+        shortest lane cannot match comes in the end.
         """
+        lanes = self._lanes(batch)
         place = torch.argsort(torch.randperm(len(self), generator=generator))  # (K,)
-        last = max(len(self) - self._mixed, 0) + 1
-        begins = (place + 1 - self._mixed).clamp(min=0).double()
-        ends = (place + 1).clamp(max=last).double()
+        lane, place, mixed = place % lanes, place // lanes, self._mixed // lanes
+        last = (torch.bincount(lane)[lane] - mixed).clamp(min=0) + 1
+        begins = (place + 1 - mixed).clamp(min=0).double()
+        ends = torch.minimum(place + 1, last).double()
         block = torch.from_numpy(self.block)
         share = torch.rand(len(block), generator=generator, dtype=torch.float64)
         time = begins[block] + (ends - begins)[block] * share  # (W,)
-        return torch.argsort(time, stable=True)
+        order = torch.argsort(time, stable=True)
+        return order if lanes == 1 else _side_by_side(order, lane[block], batch // lanes)
+
+    def _lanes(self, batch: int) -> int:
+        """A power of two that divides ``batch``, of which each lane has blocks enough to mix."""
+        most = min(self._mixed // _LEAST_MIXED, len(self) // _LEAST_LONG)
+        lanes = 1
+        while 2 * lanes <= most and batch % (2 * lanes) == 0:
+            lanes *= 2
+        return lanes
+
+
+def _side_by_side(order: Tensor, lane: Tensor, rows: int) -> Tensor:
+    """``order`` (W,) so that ``rows`` windows of each lane follow each other in turn; ``lane`` (W,) of each window."""
+    in_lanes = [order[lane[order] == k] for k in range(int(lane.max()) + 1)]
+    whole = min(map(len, in_lanes)) // rows * rows
+    dealt = torch.stack([windows[:whole].view(-1, rows) for windows in in_lanes], 1).flatten()
+    left = torch.ones(len(order), dtype=torch.bool)
+    left[dealt] = False
+    return torch.cat([dealt, order[left[order]]])
 
 
 def _keys(

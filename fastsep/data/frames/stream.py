@@ -44,7 +44,8 @@ class StreamedWindows(Windows):
     """Windows of a ``Source``, equal to those of the same frames in memory.
 
     ``order`` and ``expect`` make training read every frame about once an epoch; windows that were not announced are
-    read when they are asked for. A process that trains beside others may be told its own share of ``order`` alone.
+    read when they are asked for. A process that trains beside others may be told its own share of ``order`` alone, and
+    then reads little of what is in the others' rows.
 
     Args:
         starts: (W, 2) int64, the sequence and the first frame of each window, counted in kept frames.
@@ -93,8 +94,8 @@ class StreamedWindows(Windows):
     def __len__(self) -> int:
         return len(self._starts)
 
-    def order(self, generator: torch.Generator) -> Tensor:
-        return self._blocks.order(generator)
+    def order(self, generator: torch.Generator, batch: int = 1) -> Tensor:
+        return self._blocks.order(generator, batch)
 
     def expect(self, index: Tensor) -> None:
         if self._ahead is None:

@@ -61,6 +61,23 @@ def test_batches_mix_from_the_first_to_the_last(case):
     assert len(seen) > 2 and min(seen) >= min(5, len(blocks))
 
 
+@pytest.mark.parametrize("ranks", [1, 2, 4])
+def test_a_share_of_each_batch_needs_a_share_of_the_blocks(ranks):
+    batch = 24
+    blocks = Blocks(all_starts(9, 3000, LENGTH).numpy(), LENGTH, (1, 1), FRAME, budget=2600 * FRAME)
+    order = blocks.order(torch.Generator().manual_seed(1), batch)
+    assert torch.equal(order.sort().values, torch.arange(len(blocks.block)))
+    visits = blocks.block[order.numpy()]
+    mixed = [len(set(visits[i : i + batch])) for i in range(0, len(order) - batch, batch)]
+    assert min(mixed) >= 6
+    begun = [np.flatnonzero(visits == k)[[0, -1]] for k in range(len(blocks))]
+    most = max(sum(first <= t <= last for first, last in begun) for t in range(0, len(order), 50))
+    assert most <= blocks.slots
+    whole = visits[: len(visits) // batch * batch].reshape(-1, ranks, batch // ranks)
+    for rank in range(ranks):
+        assert len(set(whole[:, rank].flatten())) <= 1.2 * len(blocks) / ranks
+
+
 def test_order_is_a_function_of_the_generator(case):
     _, blocks = case
     one, same, other = (blocks.order(torch.Generator().manual_seed(seed)) for seed in (3, 3, 4))

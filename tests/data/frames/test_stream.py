@@ -123,6 +123,18 @@ def test_an_order_that_suits_no_buffer_is_read_all_the_same():
         assert torch.equal(streamed.batch(index), resident.batch(index))
 
 
+def test_each_of_several_processes_reads_its_own_blocks():
+    source = source_of(1, 6000)
+    streamed, resident = windows_of(source, buffer=900)
+    order = streamed.order(torch.Generator().manual_seed(1), BATCH)
+    mine = order[: len(order) // BATCH * BATCH].view(-1, 2, BATCH // 2)[:, 1].flatten()
+    streamed.expect(mine)
+    source.reads.clear()
+    for index in mine.split(BATCH // 2):
+        assert torch.equal(streamed.batch(index), resident.batch(index))
+    assert sum(source.reads.values()) < 0.6 * 6000
+
+
 def test_a_process_may_expect_its_own_share_and_begin_within_an_epoch():
     source = source_of(1, 1500)
     streamed, resident = windows_of(source)
