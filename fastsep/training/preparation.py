@@ -52,6 +52,8 @@ def prepare(config: Config, world: World, say: Callable[[str], None], run: Path 
     """
     same_settings(world, config)
     device = resolve_device(config.run.device)
+    if device.index is not None:  # graphs are captured, and Triton's kernels run, on the current one
+        torch.cuda.set_device(device)
     dtype = resolve_precision(config.run.precision, device)
     ways = resolve_ways(config.run.compile, config.run.capture, device, config.run.tune)
     same_machine(world, device, dtype, ways)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from kernels.call_norm.forward import turned
+from kernels.call_norm.forward import fewer_rows, turned
 
 
 @triton.jit(do_not_specialize=["calls"])
@@ -25,6 +25,7 @@ def gradient_sums_kernel(
     SLOPE: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_C: tl.constexpr,
+    PARTS: tl.constexpr,
     STAGES: tl.constexpr,
     ACC: tl.constexpr,
 ):
@@ -37,8 +38,8 @@ def gradient_sums_kernel(
     mean = tl.load(place, mask=alive, other=0.0)
     scale = tl.load(place + 2 * layer, mask=alive, other=0.0)
     shift = tl.load(place + 3 * layer, mask=alive, other=0.0)
-    by_shift = tl.zeros([BLOCK_M, BLOCK_C], ACC)
-    by_scale = tl.zeros([BLOCK_M, BLOCK_C], ACC)
+    by_shift = tl.zeros([BLOCK_M // PARTS, BLOCK_C], ACC)
+    by_scale = tl.zeros([BLOCK_M // PARTS, BLOCK_C], ACC)
     start = split * chunk
     end = tl.minimum(start + chunk, rows)
     offset = call.to(tl.int64) * rows * C
@@ -49,8 +50,8 @@ def gradient_sums_kernel(
         xs = tl.load(x + cell, mask=inside, other=0.0).to(ACC)
         dz = tl.load(grad + cell, mask=inside, other=0.0).to(ACC)
         dz = tl.where(xs * scale[None, :] + shift[None, :] > 0, dz, dz * SLOPE)
-        by_shift += dz
-        by_scale += dz * (xs - mean[None, :])
+        by_shift += fewer_rows(dz, PARTS)
+        by_scale += fewer_rows(dz * (xs - mean[None, :]), PARTS)
     out = (call * tl.num_programs(1) + split) * C + channel
     tl.store(partial_dz + out, tl.sum(by_shift, 0), mask=alive)
     tl.store(partial_dzx + out, tl.sum(by_scale, 0), mask=alive)

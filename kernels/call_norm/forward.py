@@ -21,6 +21,15 @@ def turned(axis: tl.constexpr):
 
 
 @triton.jit
+def fewer_rows(tile, PARTS: tl.constexpr):
+    """The sums of rows of a tile (rows, C) that lie rows / PARTS apart, (rows / PARTS, C).
+
+    A thread holds such rows anyway: nothing is exchanged, and what sums are kept in takes so many registers less.
+    """
+    return tl.sum(tl.reshape(tile, (PARTS, tile.shape[0] // PARTS, tile.shape[1])), 0)
+
+
+@triton.jit
 def statistics_kernel(
     x,  # (K*M, C)
     partial_mean,  # (K, S, C), written
@@ -30,6 +39,7 @@ def statistics_kernel(
     C: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_C: tl.constexpr,
+    PARTS: tl.constexpr,
     STAGES: tl.constexpr,
     ACC: tl.constexpr,
 ):
@@ -43,15 +53,15 @@ def statistics_kernel(
     # Deviations from a pivot, the chunk's first row, keep the digits that a large mean would cost, and threads need to
     # meet once at the end instead of once a tile.
     pivot = tl.load(base + start * C + channel, mask=alive, other=0.0).to(ACC)
-    total = tl.zeros([BLOCK_M, BLOCK_C], ACC)
-    squares = tl.zeros([BLOCK_M, BLOCK_C], ACC)
+    total = tl.zeros([BLOCK_M // PARTS, BLOCK_C], ACC)
+    squares = tl.zeros([BLOCK_M // PARTS, BLOCK_C], ACC)
     for first in tl.range(start, end, BLOCK_M, num_stages=STAGES):
         row = first + tl.arange(0, BLOCK_M)
         inside = (row < end)[:, None] & alive[None, :]
         tile = tl.load(base + row[:, None] * C + channel[None, :], mask=inside, other=0.0).to(ACC)
         off = tl.where(inside, tile - pivot[None, :], 0.0)
-        total += off
-        squares += off * off
+        total += fewer_rows(off, PARTS)
+        squares += fewer_rows(off * off, PARTS)
     count = (end - start).to(ACC)
     shift = tl.sum(total, 0) / count
     out = (call * tl.num_programs(1) + split) * C + channel

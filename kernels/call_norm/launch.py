@@ -20,8 +20,10 @@ INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 TILE = 4096
 """Elements that a program holds of each matrix at a time."""
 MAX_BLOCK_C = 64
-PROGRAMS_PER_SM = 8
-"""Enough loads in flight to keep the memory busy, whatever the number of calls."""
+PARTS = 4
+"""Rows of such a tile that a thread holds of each channel, in a half type."""
+PROGRAMS_PER_SM = 5
+"""As many as each of the kernels finds registers for: all run at once, with enough loads in flight for the memory."""
 MAX_SPLITS = 512
 """The kernels between hold one partial sum of each chunk at once."""
 FINISH_BLOCK_C = 16
@@ -52,7 +54,7 @@ def plan(x: Tensor, calls: int) -> Plan:
     rows = images // calls * height * width
     block_m, block_c = tile_shape(channels)
     channel_blocks = triton.cdiv(channels, block_c)
-    wanted = triton.cdiv(_programs(x.device), calls * channel_blocks)
+    wanted = max(1, _programs(x.device) // (calls * channel_blocks))  # one too many would wait for all the others
     splits = min(triton.cdiv(rows, block_m), wanted, MAX_SPLITS)
     chunk = triton.cdiv(triton.cdiv(rows, splits), block_m) * block_m
     splits = triton.cdiv(rows, chunk)  # no chunk is empty
@@ -92,7 +94,7 @@ def statistics(x: Tensor, weight: Tensor, bias: Tensor, calls: int, eps: float) 
     p = plan(x, calls)
     stats = weight.new_empty(4, calls, x.shape[1])
     means, m2s = weight.new_empty(2, calls, p.splits, x.shape[1])
-    kernels.statistics_kernel[p.grid](x, means, m2s, p.rows, p.chunk, **p.constants)
+    kernels.statistics_kernel[p.grid](x, means, m2s, p.rows, p.chunk, PARTS=PARTS, **p.constants)
     kernels.finish_statistics_kernel[p.finish_grid](
         means, m2s, weight, bias, stats, p.rows, p.chunk, p.splits, EPS=eps,
         BLOCK_S=triton.next_power_of_2(p.splits), **p.finish,
@@ -131,20 +133,27 @@ def partial_sums(grad: Tensor, x: Tensor, stats: Tensor, calls: int, slope: floa
     """(2, K, S, C): sums of dz and of dz * (x - mean) over chunks."""
     p = plan(x, calls)
     dz, dzx = sums = stats.new_empty(2, calls, p.splits, x.shape[1])
-    adjoint.gradient_sums_kernel[p.grid](grad, x, stats, dz, dzx, p.rows, p.chunk, calls, SLOPE=slope, **p.constants)
+    adjoint.gradient_sums_kernel[p.grid](
+        grad, x, stats, dz, dzx, p.rows, p.chunk, calls, SLOPE=slope, PARTS=PARTS, **p.constants
+    )
     return sums
+
+
+def finish_sums(x: Tensor, stats: Tensor, sums: Tensor, calls: int, ranks: int, eps: float) -> Tensor:
+    """(4, K, C) from ``partial_sums``: a call's derivatives by weight and bias; q and r of that by x."""
+    p, factors, splits = plan(x, calls), torch.empty_like(stats), sums.shape[2]
+    adjoint.finish_gradient_sums_kernel[p.finish_grid](
+        *sums, stats, factors, ranks * p.rows, splits, EPS=eps, BLOCK_S=triton.next_power_of_2(splits), **p.finish
+    )
+    return factors
 
 
 def derivatives(
     grad: Tensor, x: Tensor, stats: Tensor, sums: Tensor, calls: int, ranks: int, eps: float, slope: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Derivatives by x, weight and bias from ``partial_sums``, of as many images in each of ``ranks`` processes."""
-    p, channels, splits = plan(x, calls), x.shape[1], sums.shape[2]
-    by_x, factors = torch.empty_like(x), torch.empty_like(stats)
-    by_weight, by_bias = stats.new_empty(channels), stats.new_empty(channels)
-    adjoint.finish_gradient_sums_kernel[p.finish_grid](
-        *sums, stats, factors, ranks * p.rows, splits, EPS=eps, BLOCK_S=triton.next_power_of_2(splits), **p.finish
-    )
+    p, by_x, factors = plan(x, calls), torch.empty_like(x), finish_sums(x, stats, sums, calls, ranks, eps)
+    by_weight, by_bias = stats.new_empty(x.shape[1]), stats.new_empty(x.shape[1])
     adjoint.gradient_kernel[p.grid](
         grad, x, stats, factors, by_x, by_weight, by_bias, p.rows, p.chunk, calls,
         SLOPE=slope, BLOCK_K=triton.next_power_of_2(calls), **p.constants,

@@ -46,14 +46,17 @@ class Task:
 Maker = Callable[..., Task]
 """``make(direction, device, **facts)``: random inputs of the case's shape, and calls on them."""
 
-_makers: dict[str, Maker] = {}
+_makers: dict[str, tuple[Maker, tuple[Path, ...]]] = {}
 _in_force: dict[Case, str] = {}
 _asked: list[dict[Case, None]] = []
 
 
-def register(op: str, make: Maker) -> None:
-    """Say how to make a task of a case of ``op``. The files beside ``make`` are the code that a choice depends on."""
-    _makers[op] = make
+def register(op: str, make: Maker, *others: Callable) -> None:
+    """Say how to make a task of a case of ``op``.
+
+    The files beside ``make``, and beside ``others`` that it calls, are the code that a choice depends on.
+    """
+    _makers[op] = make, tuple(dict.fromkeys(Path(inspect.getfile(function)).parent for function in (make, *others)))
 
 
 @torch.compiler.assume_constant_result
@@ -92,12 +95,14 @@ def can_choose(case: Case) -> bool:
 
 def make_task(case: Case, device: torch.device) -> Task:
     """The task of ``case``: allocates its tensors on ``device``."""
-    return _makers[case.op](case.direction, device, **dict(case.facts))
+    make, _ = _makers[case.op]
+    return make(case.direction, device, **dict(case.facts))
 
 
 def code_version(case: Case) -> str:
-    """Changes whenever code or a table in the op's folder does."""
-    return _version_of(Path(inspect.getfile(_makers[case.op])).parent)
+    """Changes whenever code or a table in the folders that the op was registered with does."""
+    _, folders = _makers[case.op]
+    return "-".join(map(_version_of, folders))
 
 
 _CODE = (".py", ".cu", ".h", ".json")

@@ -19,6 +19,8 @@ from kernels.latent_rollout.reference import Blocks
 TRITON = ("streaming", "stationary")
 CLUSTER_ROWS = {"cluster8": 8, "cluster16": 16}
 """Rows that a cluster shares."""
+_COUNTED = 2**31
+"""The kernel of the weight gradients counts what it reads of a block in 32 bits."""
 
 
 class Kept(NamedTuple):
@@ -78,7 +80,7 @@ def backward(
     else:
         adjoints, dz1, dz2 = _launch().recursion(grad, h1, h2, blocks, config)
     tile = gradient_tile(_launch().describe(latents[0], blocks, adjoint=True))
-    if tile is None:
+    if tile is None or max(h1[0].numel(), latents.numel()) >= _COUNTED:
         hidden = reference.hidden_states(latents, blocks, (h1, h2))
         return adjoints, reference.weight_gradients(adjoints, hidden, dz1, dz2)
     return adjoints, _launch().weight_gradients(latents, adjoints, h1, h2, dz1, dz2, dtype, tile)

@@ -14,7 +14,7 @@ from kernels.choose import chosen, register
 from kernels.thin_conv.candidates import make_norm_exit_task
 from kernels.thin_conv.op import gpu_dtype, thin_exit, triton_launch
 
-register("norm_exit", make_norm_exit_task)
+register("norm_exit", make_norm_exit_task, call_norm)
 
 
 def norm_exit(

@@ -103,7 +103,7 @@ def share_out(pixels: int, block_m: int, device: torch.device, others: int = 1) 
 
     ``others``: in how many parts the work is cut besides.
     """
-    programs = triton.cdiv(_programs(device), others)
+    programs = max(1, _programs(device) // others)  # one too many would be a second wave of few
     chunk = triton.cdiv(triton.cdiv(pixels, programs), block_m) * block_m
     return chunk, triton.cdiv(pixels, chunk)
 

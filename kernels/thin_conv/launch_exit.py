@@ -11,7 +11,7 @@ from torch import Tensor
 from kernels.call_norm import launch as norm_launch
 from kernels.thin_conv import cuts
 from kernels.thin_conv.exit import add_terms_kernel, exit_terms_kernel
-from kernels.thin_conv.exit_gradients import exit_gradients_kernel, pad_gradient_kernel
+from kernels.thin_conv.exit_gradients import exit_gradients_kernel, norm_exit_gradient_kernel, pad_gradient_kernel
 from kernels.thin_conv.launch import PADDED, block, check_sizes, share_out
 
 ADDED = 1024
@@ -52,7 +52,7 @@ def exit_(
     n, _, h, w = x.shape
     features, pixels = frames["F"], n * h * w
     terms = x.new_empty(features * weight.shape[2] * weight.shape[3], pixels)
-    y = torch.empty(n, features, stride * h, stride * w, device=x.device)
+    y = torch.empty(n, features, stride * h, stride * w, dtype=torch.float32, device=x.device)
     check_sizes(x, terms, y)
     nothing = Norm(weight, None, weight, weight, 1, 0.0, 1.0)  # pointers that are not followed
     stats, conv_bias, *running, calls, momentum, slope = norm or nothing
@@ -76,8 +76,9 @@ def exit_gradients(
     grad: Tensor, x: Tensor, weight: Tensor, transposed: bool, stride: int, cut: str
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Derivatives by ``x`` (channels last), ``weight`` and bias, the last two float32."""
-    shape = cuts.EXIT_GRADIENTS[cut]
-    return _gradients(grad, x, weight, transposed, stride, shape, weight, 1, 1.0, norm=False)[:3]
+    by_x = torch.empty_like(x)
+    _, by_weight, by_bias, _ = _sums(grad, x, weight, transposed, stride, cuts.EXIT_GRADIENTS[cut], by_x)
+    return by_x, by_weight, by_bias
 
 
 def norm_exit(
@@ -96,15 +97,27 @@ def norm_exit_gradients(
     stride: int, cut: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """Derivatives by x, the norm's weight and bias, the convolution's weight and bias."""
-    settings = transposed, stride, cuts.NORM_EXIT_GRADIENTS[cut], stats, calls, slope
-    by_z, by_weight, by_bias, sums = _gradients(grad, x, weight, *settings, norm=True)
-    return *norm_launch.derivatives(by_z, x, stats, sums, calls, 1, eps, 1.0), by_weight, by_bias
+    shape, norm = cuts.NORM_EXIT_GRADIENTS[cut], (stats, calls, slope)
+    padded, by_weight, by_bias, sums = _sums(grad, x, weight, transposed, stride, shape, x, norm)
+    factors = norm_launch.finish_sums(x, stats, sums, calls, 1, eps)
+    by_x, by_norm = torch.empty_like(x), [stats.new_empty(x.shape[1]) for _ in range(2)]
+    rows = x.numel() // x.shape[1] // calls
+    chunk, splits = share_out(rows, shape.block_m, x.device, calls)
+    norm_exit_gradient_kernel[(splits, calls)](
+        x, weight, padded, stats, factors, by_x, *by_norm, calls, rows, chunk, *_weight_strides(weight, transposed),
+        **gradient_constants(x, weight, transposed, stride, shape), SLOPE=slope,
+        BLOCK_K=triton.next_power_of_2(calls), num_warps=shape.warps,
+    )  # fmt: skip
+    return by_x, *by_norm, by_weight, by_bias
 
 
-def gradient_constants(x: Tensor, frames: dict[str, object], cut: cuts.GradientCut) -> dict[str, object]:
-    """What the kernel of the gradient knows of an exit with ``frames`` of ``frame_constants``."""
-    sizes = {name: frames[name] for name in ("F", "H", "W", "HP", "WP", "FP")}
-    return {**sizes, "C": x.shape[1], "BLOCK_C": block(x.shape[1]), "BLOCK_M": cut.block_m, "STAGES": cut.stages}
+def gradient_constants(
+    x: Tensor, weight: Tensor, transposed: bool, stride: int, cut: cuts.GradientCut
+) -> dict[str, object]:
+    """What the kernels of the gradient know of an exit."""
+    frames = frame_constants(x, weight, transposed, stride)
+    kind = {"DOUBLES": stride == 2, "FLIPPED": transposed, "C": x.shape[1], "BLOCK_C": block(x.shape[1])}
+    return {**frames, **kind, "BLOCK_M": cut.block_m, "STAGES": cut.stages}
 
 
 def frame_constants(x: Tensor, weight: Tensor, transposed: bool, stride: int) -> dict[str, int]:
@@ -129,27 +142,31 @@ def pad_gradient(grad: Tensor, frames: dict[str, int], stride: int, dtype: torch
     return padded, partial.sum(0)[: frames["F"]]
 
 
-def _gradients(
-    grad: Tensor, x: Tensor, weight: Tensor, transposed: bool, stride: int,
-    shape: cuts.GradientCut, stats: Tensor, calls: int, slope: float, norm: bool,
+def _sums(
+    grad: Tensor, x: Tensor, weight: Tensor, transposed: bool, stride: int, shape: cuts.GradientCut, by_x: Tensor,
+    norm: tuple[Tensor, int, float] | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    """The padded gradient, derivatives by weight and bias, and sums of dz with a ``norm``; without one fills ``by_x``.
+
+    ``norm``: its statistics, its calls and its slope.
+    """
     check_sizes(x)
-    frames = frame_constants(x, weight, transposed, stride)
-    padded, by_bias = pad_gradient(grad, frames, stride, x.dtype)
-    n, c, h, w = x.shape
-    f, side, rows = frames["F"], weight.shape[2], n // calls * h * w
+    constants = gradient_constants(x, weight, transposed, stride, shape)
+    padded, by_bias = pad_gradient(grad, frame_constants(x, weight, transposed, stride), stride, x.dtype)
+    stats, calls, slope = norm or (weight, 1, 1.0)
+    c, f, side = x.shape[1], constants["F"], weight.shape[2]
+    rows = x.numel() // c // calls
     chunk, splits = share_out(rows, shape.block_m, x.device, calls)
-    by_x, partial = torch.empty_like(x), grad.new_empty(calls * splits, 16 * frames["FP"], c)
-    sums = grad.new_empty(2, calls, splits, c) if norm else (weight, weight)
+    partial = grad.new_empty(calls * splits, 16 * constants["FP"], c)
+    sums = grad.new_empty(2, calls, splits, c) if norm else weight.expand(2, *weight.shape)
     exit_gradients_kernel[(splits, calls)](
         x, weight, padded, by_x, partial, stats, *sums, calls, rows, chunk, *_weight_strides(weight, transposed),
-        **gradient_constants(x, frames, shape), DOUBLES=stride == 2, FLIPPED=transposed, NORM=norm, SLOPE=slope,
-        num_warps=shape.warps,
+        **constants, NORM=norm is not None, SLOPE=slope, num_warps=shape.warps,
     )  # fmt: skip
     by_weight = partial.sum(0).unflatten(0, (4, 4, -1))[:side, :side, :f].permute(3, 2, 0, 1)
     if not transposed:
         by_weight = by_weight.flip(2, 3).transpose(0, 1)
-    return by_x, torch.empty_like(weight).copy_(by_weight), by_bias, sums
+    return padded, torch.empty_like(weight).copy_(by_weight), by_bias, sums
 
 
 def _weight_strides(weight: Tensor, transposed: bool) -> tuple[int, int, int, int]:

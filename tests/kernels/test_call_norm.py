@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -104,7 +105,7 @@ def compile_kernels(
     block_m, block_c = launch.tile_shape(channels)
     every = {"C": channels, "EPS": 1e-5, "SLOPE": 0.2, "MOMENTUM": 0.1, "LOG_KEEP": -0.152, "HAS_BIAS": True}
     every |= {"BLOCK_M": block_m, "BLOCK_C": block_c, "BLOCK_K": 16, "BLOCK_S": splits, "STAGES": 3}
-    every["ACC"] = triton.language.float32
+    every |= {"ACC": triton.language.float32, "PARTS": launch.PARTS}
     functions = {
         forward.statistics_kernel: {},
         forward.finish_statistics_kernel: {"BLOCK_C": launch.FINISH_BLOCK_C},
@@ -146,6 +147,9 @@ def test_kernels_compile_without_spills(arch: int, dtype: str, channels: int, sp
         usage = subprocess.run([tool, "-res-usage", tmp_path / "k.cubin"], capture_output=True, text=True).stdout
         print(name, usage, compiled.metadata.shared)
         assert "STACK:0" in usage, usage
+        if dtype == "bf16" and name in ("statistics_kernel", "gradient_sums_kernel"):
+            registers = int(re.search(r"REG:(\d+)", usage).group(1))
+            assert registers <= 102, "fewer than five programs find room on a multiprocessor"
 
 
 @pytest.mark.parametrize("ones", [("rows", "chunk"), ("calls", "splits")])

@@ -129,11 +129,14 @@ def test_shipped_cuts_compile_without_spills(
         constants |= {"MOMENTUM": 0.1, "LOG_KEEP": -0.15, "HAS_NORM_BIAS": True, "BLOCK_K": 16}
     else:
         kernel = launch_exit.exit_gradients_kernel
-        frames = launch_exit.frame_constants(x, weight, facts["transposed"], facts["stride"])
-        constants = launch_exit.gradient_constants(x, frames, shape) | {"NORM": norm, "SLOPE": 0.2}
-        constants |= {"DOUBLES": facts["stride"] == 2, "FLIPPED": facts["transposed"]}
+        constants = launch_exit.gradient_constants(x, weight, facts["transposed"], facts["stride"], shape)
+        constants |= {"NORM": norm, "SLOPE": 0.2}
     half = ("x", "w", "y", "grad") if op == "thin_entry" else ("x", "by_x", "terms", "frames")
     ptx = compile_for(arch, kernel, constants, half, shape.warps, tmp_path)
+    if norm and direction == "backward":
+        rest = {name: value for name, value in constants.items() if name != "NORM"} | {"BLOCK_K": 16}
+        by_map = compile_for(arch, launch_exit.norm_exit_gradient_kernel, rest, half, shape.warps, tmp_path)
+        assert re.search(r"st\.global(\.L1::\w+)?\.v4\.b32", by_map), "the derivative is not stored side by side"
     assert re.search(r"mma\.sync|wgmma\.mma_async", ptx)
     if op == "thin_entry":
         assert "cp.async.cg.shared.global" in ptx, "windows are not loaded in pieces of 16 bytes"
