@@ -19,7 +19,7 @@ class Arguments(Settings):
 
     run: cli.Positional[Path]
     """Run directory, as training wrote it."""
-    how: Annotated[EvaluateConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=EvaluateConfig)
+    scoring: Annotated[EvaluateConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=EvaluateConfig)
 
 
 def main() -> None:
@@ -32,7 +32,7 @@ def main() -> None:
     from fastsep.evaluation.report import print_files, print_scores
 
     with distributed.joined() as world:
-        result = evaluate_run(arguments.run, **vars(arguments.how), report=print_scores)
+        result = evaluate_run(arguments.run, **vars(arguments.scoring), report=print_scores)
         if world.is_first:
             print_files(arguments.run, result)
 

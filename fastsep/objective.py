@@ -16,7 +16,10 @@ from fastsep.model import SeparableModel, Static
 
 
 class Losses(NamedTuple):
-    """The unweighted terms and their weighted sum, scalars."""
+    """The unweighted terms and their weighted sum, scalars.
+
+    The log has a column and the picture of a training a line for each (``drawing/curves.py`` names them).
+    """
 
     ae: Tensor
     s_invariance: Tensor

@@ -1,7 +1,8 @@
 """Data sets, a folder each: its settings, its reader, and what prepares or draws it.
 
-A new one is a folder and a line in ``DATASETS``. Settings are read without PyTorch, so that --help is there at once;
-the reader that they name is imported when the data set is opened.
+A new one is a folder and a line in ``DATASETS``: scores and pictures of any frames follow. Where it wants its own,
+there are ``fastsep/presets.py``, ``evaluation/protocols.py`` and ``drawing/gallery.py``. Settings are read without
+PyTorch, so that --help is there at once; the reader that they name is imported when the data set is opened.
 """
 
 from fastsep.data.base import DataConfig

@@ -18,7 +18,7 @@ from fastsep.data.taxibj.settings import TaxiBJ
 from fastsep.errors import UserError, warn
 from fastsep.files import make_directory, write_problem
 from fastsep.inference.forecaster import Forecaster, load
-from fastsep.inference.given import Given, open_given
+from fastsep.inference.given import FrameFile, open_given
 from fastsep.inference.outputs import Plan, output_of
 from fastsep.progress import progress_bar
 from fastsep.training.memory import keep_freed_memory
@@ -116,13 +116,13 @@ def _count_diverged(future: np.ndarray, present: np.ndarray | None) -> int:
     return int((~finite.reshape(len(future), -1).all(1)).sum())
 
 
-def _open(stack: ExitStack, path: Path, model: Forecaster, *how) -> Given:
+def _open(stack: ExitStack, path: Path, model: Forecaster, *how) -> FrameFile:
     given = open_given(path, model, *how)
     stack.callback(given.source.close)
     return given
 
 
-def _plan(model: Forecaster, content: Given, motion: Path | None, horizon: int, run: Path) -> Plan:
+def _plan(model: Forecaster, content: FrameFile, motion: Path | None, horizon: int, run: Path) -> Plan:
     source = content.source
     facts = {
         "source": f"fastsep {__version__}", "run": str(run), "step": model.step, "input": str(content.path),
@@ -134,7 +134,7 @@ def _plan(model: Forecaster, content: Given, motion: Path | None, horizon: int, 
 
 
 def _forecasts(
-    model: Forecaster, content: Given, motion: Given | None, horizon: int, progress: bool
+    model: Forecaster, content: FrameFile, motion: FrameFile | None, horizon: int, progress: bool
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """Some sequences at a time: the first one's number, what they are forecast from, (b, n, C, *space), and how they
     go on, (b, h, C, *space)."""

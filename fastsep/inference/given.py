@@ -27,7 +27,7 @@ _AROUND = 8
 
 
 @dataclass(frozen=True)
-class Given:
+class FrameFile:
     """A file of frames, and the last n of each sequence."""
 
     path: Path
@@ -72,7 +72,7 @@ class Given:
 
 def open_given(
     path: Path, model: Forecaster, variable: tuple[str, ...], layout: str | None, every: int | None
-) -> Given:
+) -> FrameFile:
     """A file or folder of frames that fits the model, read as the run was trained where the other arguments do not say.
 
     Raises:
@@ -95,7 +95,7 @@ def open_given(
         problem = f"{path} has {source.frames} frames a sequence, the run takes {needed}: give longer sequences"
     else:
         fills = isinstance(trained, Frames) and trained.fill == "linear"
-        return Given(path, source, model.nt_cond, every, model.scaling.present, fills, trained.name in _BYTES)
+        return FrameFile(path, source, model.nt_cond, every, model.scaling.present, fills, trained.name in _BYTES)
     source.close()
     raise UserError(problem)
 

@@ -9,7 +9,11 @@ from kernels.latent_rollout import rollout
 
 
 class MLPIntegrator(nn.Module):
-    """T <- T + f_k(T) for each residual block k; f_k is Linear, ReLU, Linear, ReLU, Linear."""
+    """T <- T + f_k(T) for each residual block k; f_k is Linear, ReLU, Linear, ReLU, Linear.
+
+    That is what ``kernels/latent_rollout/reference.py`` defines and every kernel beside it computes, from the
+    parameters in their order here: another f_k needs another rollout (as in sst.py, which has a loop of its own).
+    """
 
     def __init__(self, code_size: int, hidden: int, n_blocks: int):
         super().__init__()

@@ -151,7 +151,7 @@ class TrainStep:
             self._graph.replay()
         else:
             with cudnn_benchmark(self.benchmark):
-                self._first_steps()
+                self._step_without_graph()
         self._count += 1
         self.done += 1
         if self.device.type == "cpu" and self.done % _CLEARING == 0:
@@ -206,8 +206,8 @@ class TrainStep:
             self._compute_losses(video, torch.zeros((), dtype=torch.int64, device=self.device))
         return list(cases)
 
-    def _first_steps(self) -> None:
-        """Steps without a graph; the last of them, where one is wanted, records it (all choices are made by then)."""
+    def _step_without_graph(self) -> None:
+        """A step as it is; where a graph is wanted, the last of them records it (all choices are made by then)."""
         if not self._captures:
             self._run()
         elif self._warm_up_left:
