@@ -25,7 +25,8 @@ def run(main: Callable[[], None]) -> None:
                 _check_environment()
                 main()
         except UserError as error:
-            tell(f"error: {error}", error.seconds_after_cause)
+            line = "\\n".join(str(error).splitlines())  # a name may hold a newline
+            tell(f"error: {line}", error.seconds_after_cause)
             status = 2
         except ToldElsewhere as other:
             leave_word("it ended because another process did", later=60)

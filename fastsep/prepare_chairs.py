@@ -17,7 +17,7 @@ class Arguments(Settings):
     source: cli.Positional[Path]
     """Directory that rendered_chairs.tar was unpacked to."""
     out: Path = Chairs.default_path
-    """NumPy file to write; 1.1 GB for all 1,393 chairs."""
+    """NumPy file to write; 1.1 GB for all 1,393 chairs. Their names go to a .txt beside it."""
 
 
 def main() -> None:

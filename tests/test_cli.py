@@ -14,6 +14,7 @@ import pytest
 from command_line import run_command
 
 from fastsep import cli, entry
+from fastsep.errors import UserError
 
 COMMANDS = (
     "train", "evaluate", "forecast", "export", "gen_wave", "gen_mnist", "gen_example", "prepare_chairs", "prepare_sst",
@@ -93,6 +94,15 @@ def test_a_reader_of_help_may_leave(tmp_path: Path) -> None:
     script = f"{sys.executable} -m fastsep.train wave --help | head -n 1"
     done = subprocess.run(["sh", "-c", script], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.startswith("usage:") and not done.stderr
+
+
+def test_a_newline_in_a_name_makes_no_second_line(capsys) -> None:
+    def main() -> None:
+        raise UserError("no\nfile.nc does not exist: give another")
+
+    with pytest.raises(SystemExit):
+        entry.run(main)
+    assert capsys.readouterr().err == "error: no\\nfile.nc does not exist: give another\n"
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA out of memory."), RuntimeError("shapes differ")])

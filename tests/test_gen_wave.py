@@ -55,6 +55,20 @@ def test_pt_layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert saved["c"] == wave_files.draw(3, 42)[1][1]
 
 
+def test_sequences_of_another_program_are_left_alone(tmp_path: Path, monkeypatch, capsys) -> None:
+    (tmp_path / "data").mkdir()
+    theirs = tmp_path / "data" / "homogenous_wave7.pt"
+    torch.save({"simul": torch.zeros(2, 8, 8), "c": 300.0}, theirs)
+    before = theirs.read_bytes()
+    assert call(monkeypatch, "--out", str(tmp_path), *SMALL, "--format", "pt") == 2
+    assert "was not made by this program" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "data").iterdir()] == [theirs.name] and theirs.read_bytes() == before
+    theirs.unlink()
+    for size in ("3", "2"):  # an older set of ours goes
+        assert call(monkeypatch, "--out", str(tmp_path), *SMALL, "--size", size, "--format", "pt") == 0
+    assert len(list((tmp_path / "data").glob("homogenous_wave*.pt"))) == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -53,6 +53,14 @@ def test_bad_input_is_one_line_and_status_2(tmp_path, capsys):
     assert not list(tmp_path.glob("chairs*"))
 
 
+def test_notes_beside_it_are_not_written_over(tmp_path, capsys):
+    make_chair(tmp_path / "src", "a")
+    (tmp_path / "chairs.txt").write_text("my notes")
+    status, _, stderr = run_command("prepare_chairs", tmp_path / "src", "--out", tmp_path / "chairs.npy", capsys=capsys)
+    assert status == 2 and "chairs.txt is in the way" in stderr
+    assert (tmp_path / "chairs.txt").read_text() == "my notes" and not (tmp_path / "chairs.npy").exists()
+
+
 def test_a_full_disk_is_one_line_and_no_bus_error(tmp_path):
     make_chair(tmp_path / "src", "a")
     (tmp_path / "out").mkdir()

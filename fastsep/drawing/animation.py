@@ -5,6 +5,8 @@ Letters: n conditioning frames, h forecast horizon.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +31,8 @@ from fastsep.drawing.style import (
 )
 
 _DPI = 80
+_MOST = 600
+"""Frames of an animation; of longer forecasts every second, third, ... is shown."""
 
 
 def animate_images(cond: Tensor, truth: Tensor, forecast: Tensor, appearance: Appearance, path: Path) -> Path:
@@ -52,8 +56,8 @@ def animate_images(cond: Tensor, truth: Tensor, forecast: Tensor, appearance: Ap
     _freeze(figure)
     title = figure.suptitle("")
     writer = PillowWriter(fps=_rate(n + len(truth)))
-    with whole(path) as part, writer.saving(figure, part, _DPI):
-        for t in range(n + len(truth)):
+    with whole(path) as part, _saved(writer, figure, part):
+        for t in _shown(n + len(truth)):
             is_future = t >= n
             true = truth[t - n] if is_future else cond[t]
             predicted = forecast[t - n] if is_future else cond[t]
@@ -85,8 +89,8 @@ def animate_points(cond: Tensor, truth: Tensor, forecast: Tensor, appearance: Ap
     _freeze(figure)
     title = figure.suptitle("")
     writer = PillowWriter(fps=_rate(len(true)))
-    with whole(path) as part, writer.saving(figure, part, _DPI):
-        for t in range(len(true)):
+    with whole(path) as part, _saved(writer, figure, part):
+        for t in _shown(len(true)):
             true_line.set_ydata(true[t])
             line.set_ydata(predicted[t])
             line.set_visible(t >= n)
@@ -119,8 +123,9 @@ def animate_future(cond: Tensor, forecast: Tensor, appearance: Appearance, path:
     _freeze(figure)
     title = figure.suptitle("")
     writer = PillowWriter(fps=_rate(len(frames)))
-    with whole(path) as part, writer.saving(figure, part, _DPI):
-        for t, frame in enumerate(frames):
+    with whole(path) as part, _saved(writer, figure, part):
+        for t in _shown(len(frames)):
+            frame = frames[t]
             if is_image:
                 shown.set_data(picture(frame))
             else:
@@ -129,6 +134,19 @@ def animate_future(cond: Tensor, forecast: Tensor, appearance: Appearance, path:
             title.set_text(f"{appearance.title}: {_when(t, n)}")
             writer.grab_frame()
     return path
+
+
+@contextmanager
+def _saved(writer: PillowWriter, figure: Figure, part: Path) -> Iterator[None]:
+    """The file is written in the end, and not where a frame failed: of no frames there is no file."""
+    writer.setup(figure, part, _DPI)
+    yield
+    writer.finish()
+
+
+def _shown(frames: int) -> range:
+    """Which of so many frames are drawn: a writer holds them all in memory."""
+    return range(0, frames, -(-frames // _MOST))
 
 
 def _freeze(figure: Figure) -> None:

@@ -74,7 +74,7 @@ def latent_figure(trajectory: Tensor, offset: int, appearance: Appearance) -> Fi
         x, y = parts[:, s, 0], parts[:, s, min(1, kept - 1)]
         left.plot(x, y, color=colours[s], linewidth=1.1, marker=".", markersize=3)
         left.plot(x[0], y[0], marker="o", markersize=6, color=colours[s], markeredgecolor="black", linestyle="none")
-    left.plot([], [], "o", color="white", markeredgecolor="black", label="$T_0$")
+    left.plot([], [], "o", color="white", markeredgecolor="black", label="T\u2080")
     left.set_xlabel(f"component 1 ({share[0]:.0%} of the variance)")
     left.set_ylabel(f"component {min(2, kept)} ({share[min(1, kept - 1)]:.0%})")
     left.set_title(f"phase plane, {sequences} test sequences")

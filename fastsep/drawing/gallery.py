@@ -81,7 +81,7 @@ def draw_figures(
         try:
             paths.append(write())
         except (ValueError, ArithmeticError, RuntimeError) as error:  # numbers that cannot be drawn, such as NaN
-            warn(f"no figure {name}: {(str(error).splitlines() or [type(error).__name__])[0][:150]}")
+            warn(f"no figure {name}: {(str(error).strip().splitlines() or [type(error).__name__])[0][:150]}")
 
     with styled():
         if is_image:

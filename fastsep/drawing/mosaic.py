@@ -55,7 +55,8 @@ class Mosaic:
         colours ignore the colour map."""
         some = next(iter(self._frames.values()))
         height, width = some.shape[:2]
-        shape = round(self._tops[-1] * height), round(self._lefts[-1] * width), *some.shape[2:]
+        # As places are rounded below: the last one must end within.
+        shape = round(self._tops[-2] * height) + height, round(self._lefts[-2] * width) + width, *some.shape[2:]
         canvas, missing = np.full(shape, np.nan), np.zeros(shape[:2], bool)
         for (row, column), frame in self._frames.items():
             top, left = round(self._tops[row] * height), round(self._lefts[column] * width)

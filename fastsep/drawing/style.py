@@ -42,6 +42,7 @@ _STYLE: dict[str, Any] = {
     "lines.linewidth": 1.5,
     "figure.titlesize": 11,
     "image.interpolation": "nearest",
+    "text.parse_math": False,  # names of files and variables may hold a $
 }
 _DPI = 180
 

@@ -13,11 +13,16 @@ import numpy as np
 
 from fastsep.data.formats.netcdf_stream import Variable
 from fastsep.data.frames.source import Coordinate, Source
+from fastsep.errors import warn
 
 _DIMS = {"n": "sequence", "t": "time", "c": "channel", "h": "y", "w": "x", "p": "point"}
 """Names of axes that the file does not name."""
 _LEFT_OUT = {"crc32", "bounds", "coordinates", "_ARRAY_DIMENSIONS"}
 """Attributes that hold for the file before."""
+_OF_THESE_TIMES = {
+    "valid_min", "valid_max", "valid_range", "actual_range", "climatology", "_FillValue", "missing_value"
+}  # fmt: skip
+"""Attributes of a time that need not hold for those after it."""
 _REGULAR = 1e-3
 """Of a step of time, by which others may differ."""
 
@@ -50,7 +55,7 @@ def continue_source(
     variables[dims["t"]] = _continue_time(source, dims["t"], horizon, every)
     beside = [name for name in variables if name not in sizes]
     shared = {"coordinates": " ".join(beside)} if beside else {}
-    written = [_common(names)] if has_channels or not names else [name.rsplit("/", 1)[-1] for name in names]
+    written = [_common(names)] if has_channels or not names else _own_names(names)
     if len(written) == 1 and channels > 1 and not has_channels:  # channels of a file that has no names for them
         written = [f"{written[0]}_{channel}" for channel in range(channels)]
     written = [f"forecast_{name}" if name in {*sizes, *variables} else name for name in written]
@@ -60,6 +65,15 @@ def continue_source(
         notes = {"_FillValue": np.float32(np.nan), **({"units": unit} if unit else {}), **shared}
         variables[name] = Variable(tuple(sizes), None, notes)
     return Continued(sizes, variables, tuple(written))
+
+
+def _own_names(names: tuple[str, ...]) -> list[str]:
+    """A name for each channel, different from the others': its own, with its groups where that is not enough."""
+    short = [name.strip("/").rsplit("/", 1)[-1] for name in names]
+    if len(set(short)) < len(short):
+        short = [name.strip("/").replace("/", "_") for name in names]
+    short = ["forecast" if name in ("", ".", "..") else name for name in short]
+    return short if len(set(short)) == len(short) else [f"{name}_{k}" for k, name in enumerate(short)]
 
 
 def continue_times(times: np.ndarray, horizon: int, every: int) -> np.ndarray | None:
@@ -101,7 +115,9 @@ def _continue_time(source: Source, name: str, horizon: int, every: int) -> Varia
     if before is not None and before.dims == (name,) and len(before.values) == source.frames:
         times = continue_times(before.values, horizon, every)
         if times is not None:
-            return Variable((name,), times, _notes(before.attributes))
+            notes = _notes(before.attributes)
+            return Variable((name,), times, {key: value for key, value in notes.items() if key not in _OF_THESE_TIMES})
+        warn(f"the times ({name}) of the input do not go by equal steps: those of the forecast count frames")
     steps = every * np.arange(1, horizon + 1, dtype=np.int32)
     return Variable((name,), steps, {"long_name": "frames after the last one that was given", "units": "1"})
 

@@ -5,6 +5,7 @@ Letters: N sequences, n conditioning frames, h forecast horizon, C channels; ``*
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -95,7 +96,10 @@ def forecast_file(
     if animate is not None:
         from fastsep.inference.animate import animate_forecast
 
-        lines.append(str(animate_forecast(model.config.data.name, data, *shown, plan, animate)))
+        try:
+            lines.append(str(animate_forecast(model.config.data.name, data, *shown, plan, animate)))
+        except UserError as error:
+            raise UserError(f"{error} ({out} is written, and whole)") from None
     return lines
 
 
@@ -103,9 +107,11 @@ def _check_places(out: Path, animate: Path | None, taken: list[Path]) -> None:
     """Raise UserError for a picture that is no GIF, and for outputs that would change what is read."""
     if animate is not None and animate.suffix != ".gif":
         raise UserError(f"{animate} does not end in .gif: name such a file with --animate")
+    if animate is not None and (os.path.isdir(animate) or os.path.isfile(animate.parent)):
+        raise UserError(f"{animate} cannot be written, as a directory or within a file: choose another --animate")
     for path in (out, *([animate] if animate else [])):
         for source in taken:
-            if path.resolve().is_relative_to(source.resolve()):
+            if Path(os.path.realpath(path)).is_relative_to(os.path.realpath(source)):
                 inside = "lies in" if source.is_dir() else "is"
                 raise UserError(f"{path} {inside} what the forecast is made from: write it elsewhere")
 

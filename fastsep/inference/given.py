@@ -53,7 +53,8 @@ class FrameFile:
         present = np.ones(frames.shape[2:], bool) if self.present is None else self.present
         broken = ~np.isfinite(frames) & present
         if not broken.any():
-            return frames / np.float32(255) if self.are_bytes and frames.max() > 1 else frames
+            whole = self.are_bytes and frames.max() > 1 and (frames == np.rint(frames)).all()
+            return frames / np.float32(255) if whole else frames
         if self.fills:
             frames = self._last(sequence, min(_AROUND * self.count, -(-self.source.frames // self.every)))
             fill_linear(Kept(self.source, self.every), sequence, frames, present)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ def read_settings(directory: Path, preset: str | None = None) -> Config:
     known = ", ".join(PRESETS)
     if preset is not None and preset not in PRESETS:
         raise UserError(f"there is no preset {preset}: choose one of {known}")
-    if not path.exists():
+    if not os.path.exists(path):
         if preset is None:
             raise UserError(f"{path} does not exist: add --preset with one of {known}")
         return PRESETS[preset]()

@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from matplotlib.animation import PillowWriter
 from PIL import Image
 
-from fastsep.drawing.animation import animate_images, animate_points
+from fastsep.drawing import animation
+from fastsep.drawing.animation import _saved, animate_images, animate_points
 from fastsep.drawing.curves import error_figure, latent_figure, training_figure
 from fastsep.drawing.frames import forecast_figure, strips_figure, swap_figure
 from fastsep.drawing.points import heatmap_figure, series_figure
 from fastsep.drawing.strip import forecast_strip
-from fastsep.drawing.style import Appearance, chosen_horizons, save, styled
+from fastsep.drawing.style import Appearance, chosen_horizons, new_figure, save, styled
 from fastsep.errors import UserError
 
 LOOK = Appearance("Made data", "value [unit]")
@@ -100,6 +104,45 @@ def test_strip_shows_cells_that_do_not_count_grey(shape):
     of_truth = strip[:, :12, :5] if len(shape) == 3 else strip[:, : 5 * (100 // 30)]
     assert (of_truth == 0.5).all()
     assert strip[:, 15:100].max() == 1  # the range is that of the cells that count
+
+
+@pytest.mark.parametrize(("height", "width"), [(4, 5), (25, 25), (25, 75), (125, 175)])
+def test_frames_of_any_size_find_their_place(height, width):
+    truth = torch.rand(3, 95, 1, height, width)
+    with styled():
+        strips_figure(truth[:, :3], truth, truth, LOOK)
+        forecast_figure(truth[0], truth[0], LOOK)
+        swap_figure(truth[:, 0], truth[:, :2], truth[:, None, :2].expand(-1, 3, -1, -1, -1, -1), [1, 2], LOOK)
+
+
+def test_titles_may_hold_any_sign(tmp_path):
+    priced = replace(LOOK, title="cost_$1_to_$2", quantity="$ a ^{")
+    frames = torch.rand(4, 1, 8, 8)
+    with styled():
+        drawn(forecast_figure(frames, frames, priced), tmp_path / "forecast.png")
+        animate_images(frames, frames, frames, priced, tmp_path / "forecast.gif")
+    assert Image.open(tmp_path / "forecast.gif").n_frames == 8
+
+
+def test_a_frame_that_cannot_be_drawn_is_the_error_that_is_told(tmp_path):
+    class Broken:
+        def __len__(self):
+            raise KeyError("frame")
+
+    with (
+        styled(),
+        pytest.raises(KeyError, match="frame"),
+        _saved(PillowWriter(), new_figure(2, 2), tmp_path / "a.gif"),
+    ):
+        len(Broken())
+
+
+def test_long_forecasts_are_shown_with_frames_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(animation, "_MOST", 5)
+    frames = torch.rand(13, 1, 8, 8)
+    with styled():
+        path = animation.animate_future(frames[:1], frames[1:], LOOK, tmp_path / "long.gif")
+    assert Image.open(path).n_frames == 5
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -97,6 +97,28 @@ def test_only_coordinates_that_still_hold_are_kept() -> None:
     assert file.variables["u"].attributes["coordinates"] == "where"
 
 
+@pytest.mark.parametrize(
+    ("names", "written"),
+    [(("g/u", "h/u"), ("g_u", "h_u")), (("u", "u"), ("u_0", "u_1")), ((".", "v/"), ("forecast", "v"))],
+)
+def test_channels_that_share_a_name_are_told_apart(names, written) -> None:
+    assert continue_source(source("nthw"), (1, 3, 2, 4, 4), names, (), 1).written == written
+
+
+def test_what_held_for_the_times_before_is_not_said_of_those_after() -> None:
+    said = {"units": "h", "valid_max": 3, "valid_range": [0, 3], "_FillValue": 4, "actual_range": [0, 3]}
+    coordinates = {"t": Coordinate(("t",), np.arange(4), said), "depth": Coordinate((), np.array(0.5), {"units": "m"})}
+    file = continue_source(source(dims={"t": "t"}, coordinates=coordinates), (1, 3, 1, 4, 6), ("u",), (), 1)
+    assert file.variables["t"].attributes == {"units": "h"} and file.variables["t"].values.tolist() == [4, 5, 6]
+    assert file.variables["u"].attributes["coordinates"] == "depth" and file.variables["depth"].values == 0.5
+
+
+def test_times_that_are_counted_anew_are_told_of(capsys) -> None:
+    coordinates = {"t": Coordinate(("t",), np.array([0, 31, 59, 90]), {"units": "days since 2001-01-01"})}
+    continue_source(source(dims={"t": "t"}, coordinates=coordinates), (1, 3, 1, 4, 6), ("u",), (), 1)
+    assert "the times (t) of the input do not go by equal steps" in capsys.readouterr().err
+
+
 def test_axes_of_one_name_are_named_anew() -> None:
     file = continue_source(source(dims={"t": "t", "h": "x", "w": "x"}), (1, 3, 1, 4, 4), ("u",), (), 1)
     assert file.sizes == {"time": 3, "y": 4, "x": 4}

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import h5py
@@ -19,9 +20,11 @@ from run_cases import HOLES, MODELS, WITH_HOLES, lively, lively_run
 
 import fastsep
 from fastsep.config import Config
+from fastsep.data.frames.opening import open_source
 from fastsep.data.frames.settings import Frames
 from fastsep.data.mnist.settings import MovingMNIST
 from fastsep.data.taxibj.settings import TaxiBJ
+from fastsep.inference.given import FrameFile
 from fastsep.training.checkpoint import save_checkpoint
 from fastsep.training.run_directory import create_run, load_config, update_config
 
@@ -104,6 +107,53 @@ def test_netcdf_goes_on_with_names_units_coordinates_and_times(run, frames, comm
         assert read.attrs["input"] == str(data) and read.attrs["nt_cond"] == 2
         joined = xarray.concat([before, read], "time")  # as one record
         assert (np.diff(joined.time) == np.timedelta64(1, "D")).all() and joined.sizes["time"] == 10
+
+
+def test_scalar_coordinates_go_along(run, frames, command, tmp_path) -> None:
+    data = write_nc(tmp_path / "frames.nc", frames)
+    with xarray.open_dataset(data, engine="h5netcdf") as before:
+        deep = before.assign_coords(depth=((), 0.5, {"units": "m"}))
+        for name in ("t", "s"):
+            deep[name].encoding.pop("coordinates")
+        deep.to_netcdf(tmp_path / "deep.nc", engine="h5netcdf")
+    status, _, errors = command(
+        run, tmp_path / "deep.nc", "--horizon", 3, "--out", tmp_path / "out.nc", "--variable", "t", "s"
+    )
+    assert status == 0, errors
+    with xarray.open_dataset(tmp_path / "out.nc", engine="h5netcdf") as read:
+        assert float(read.t.depth) == 0.5 and read.depth.units == "m"
+
+
+def test_coordinates_are_those_of_the_variable_s_own_group(tmp_path) -> None:
+    path = tmp_path / "groups.nc"
+    for mode, group, scale in (("w", "b", 100), ("a", "a", 1), ("a", "c", 7)):
+        coordinates = {"time": np.arange(6) * scale, "lat": np.arange(4.0) * scale}
+        values = np.zeros((6, 4, 5), np.float32)
+        dataset = xarray.Dataset({"u": (("time", "lat", "lon"), values)}, coordinates)
+        dataset.to_netcdf(path, mode=mode, group=group, engine="h5netcdf")
+    for group, scale in (("a", 1), ("b", 100)):
+        with closing(open_source(path, (f"{group}/u",))) as opened:
+            assert opened.coordinates["lat"].values.tolist() == [0, scale, 2 * scale, 3 * scale]
+
+
+def test_pictures_that_cannot_be_written_are_refused_at_once(run, frames, command, tmp_path) -> None:
+    np.save(tmp_path / "frames.npy", frames)
+    out = tmp_path / "out.npy"
+    (tmp_path / "folder.gif").mkdir()
+    for picture in (tmp_path / "frames.npy" / "within.gif", tmp_path / "folder.gif"):
+        status, _, errors = command(run, tmp_path / "frames.npy", "--horizon", 3, "--out", out, "--animate", picture)
+        assert status == 2 and "choose another --animate" in errors and not out.exists()
+
+
+def test_numbers_just_above_one_are_no_bytes(tmp_path) -> None:
+    values = np.random.default_rng(0).random((2, 3, 1, 4, 4), np.float32)
+    values[0, 0, 0, 0, 0] = 1.0001
+    np.save(tmp_path / "frames.npy", values)
+    np.save(tmp_path / "bytes.npy", np.rint(values * 200).astype(np.float32))
+    for name, largest in (("frames", 1.0001), ("bytes", 200 / 255)):
+        with closing(open_source(tmp_path / f"{name}.npy", layout="ntchw")) as opened:
+            read = FrameFile(tmp_path, opened, 3, 1, None, False, True).read(0)
+        assert read.max() == pytest.approx(largest, rel=0.02)
 
 
 def test_every_kth_frame_counts_from_the_last(run, frames, command, tmp_path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import zlib
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +33,7 @@ def find_chairs(source: Path) -> dict[str, list[Path]]:
     Raises:
         UserError: there are none, or a chair has not 62.
     """
-    root = source / "rendered_chairs" if (source / "rendered_chairs").is_dir() else source
+    root = source / "rendered_chairs" if os.path.isdir(source / "rendered_chairs") else source
     folders = [path for path in root.glob("*/renders") if path.is_dir() and not path.parent.name.startswith(".")]
     # Names with a dot are no views: macOS leaves ._NAME.png beside files that it copies.
     chairs = {path.parent.name: sorted(path.glob("[!.]*.png")) for path in folders}
@@ -96,6 +97,8 @@ def write_views(source: Path, out: Path, progress: Callable[[Iterable[str]], Ite
     shape = (len(chairs), VIEWS, 3, SIZE, SIZE)
     require_space(out.parent, math.prod(shape))
     names = out.with_suffix(".txt")
+    if names.exists() and not out.exists():
+        raise UserError(f"{names} is in the way, since the chairs' names go there: move it, or choose another --out")
     try:
         make_directory(out.parent)
         # Plain writes, not a mapped file: where the disk runs full under one, the process ends with a bus error.

@@ -146,7 +146,7 @@ def note(holder: h5py.File | h5py.Dataset, attributes: Mapping[str, Any]) -> Non
 
 def _fixed_text(text: str) -> np.ndarray:
     """A text of fixed length: others lie in a part of the file that has no checksums."""
-    data = text.encode()
+    data = text.encode("utf-8", "replace")  # a path may hold bytes that are no text
     return np.array(data, h5py.string_dtype("utf-8", max(1, len(data))))
 
 

@@ -62,7 +62,9 @@ def windows_in(part: Part, split: Split, config: Frames, cond: int, pred: int, w
     if len(starts):
         return starts
     kept = f" ({config.every} apart)" if config.every > 1 else ""
-    mend = "lower --nt-cond or --nt-pred" if split == "train" else "shorten the horizon, raise --test-share"
+    mend = "lower --nt-cond or --nt-pred"
+    if split != "train":
+        mend = "lower --nt-pred (where a run is evaluated: --horizon), raise --test-share"
     fewer = ", lower --every" if config.every > 1 else ""
     raise UserError(
         f"{what}: no {split} window of {cond} + {pred} frames{kept} fits into the {len(part.frames)} {split} "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import math
+import os
 import struct
 from pathlib import Path
 from typing import Literal
@@ -61,7 +62,7 @@ def _mnist(split: Split, directory: Path) -> np.ndarray:
 def _find(directory: Path, name: str) -> Path:
     """The file, as it is or gzipped; fetched into ``directory`` if there is neither."""
     for path in (directory / name, directory / f"{name}.gz", directory / name.replace("-idx", ".idx")):
-        if path.exists():
+        if os.path.exists(path):
             return path
     return _fetch(directory, f"{name}.gz")
 

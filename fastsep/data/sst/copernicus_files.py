@@ -5,6 +5,7 @@ Letters: T days, H latitudes and W longitudes of the box.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -110,10 +111,10 @@ def find_files(paths: Sequence[Path]) -> list[Path]:
     """
     files: list[Path] = []
     for path in paths:
-        if not path.exists():
-            raise UserError(f"{path} is missing: give NetCDF files or directories of them")
+        if not os.path.exists(path):
+            raise UserError(f"{path} is missing, or may not be read: give NetCDF files or directories of them")
         # macOS leaves ._NAME.nc beside files that it copies.
-        files += sorted(path.glob("[!.]*.nc")) if path.is_dir() else [path]
+        files += sorted(path.glob("[!.]*.nc")) if os.path.isdir(path) else [path]
     if not files:
         raise UserError(f"{paths[0] if paths else 'SRC'} has no NetCDF files (*.nc)")
     return files

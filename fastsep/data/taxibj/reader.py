@@ -8,6 +8,7 @@ last 1,344 of them (four weeks) to test on.
 from __future__ import annotations
 
 import datetime
+import os
 from collections import defaultdict
 from pathlib import Path
 
@@ -80,8 +81,8 @@ def load_year(path: Path) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         UserError: the file is missing or damaged.
     """
-    if not path.exists():
-        raise UserError(f"{path} is missing: TaxiBJ needs the files of all four years, 13 to 16")
+    if not os.path.exists(path):
+        raise UserError(f"{path} is missing, or may not be read: TaxiBJ needs the files of all four years, 13 to 16")
     with open_hdf5(path, "TaxiBJ file", _REMEDY) as file:
         flow, dates = read_dataset(file, "data"), read_dataset(file, "date", "SO")
     if flow.ndim != 4 or flow.shape[1:] != _SHAPE or dates.shape != flow.shape[:1]:

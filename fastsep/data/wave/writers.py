@@ -21,6 +21,7 @@ import torch
 from fastsep import __version__, signals
 from fastsep.data.formats.hdf5_stream import Rows, hdf5_stream
 from fastsep.data.wave.files import C_RANGE, F0_RANGE, HDF5_NAME, PT_FOLDER, PT_PATTERN, WaveSettings, pixels
+from fastsep.errors import UserError
 from fastsep.files import make_directory, sync_directory
 from fastsep.locks import lock
 from fastsep.streams import stream_inside, sync_inside
@@ -61,7 +62,9 @@ def write_pt(folder: Path, settings: WaveSettings, f0: np.ndarray, c: np.ndarray
 
     Raises:
         OSError: they cannot be written.
+        UserError: there are sequences that another program made.
     """
+    _require_own(folder / PT_FOLDER)
     part = folder / f".{PT_FOLDER}.part"
     with lock(folder / f".{PT_FOLDER}.lock"):
         shutil.rmtree(part, ignore_errors=True)
@@ -118,6 +121,22 @@ class _Sink:
 
     def flush(self) -> None:
         pass
+
+
+def _require_own(folder: Path) -> None:
+    for path in sorted(folder.glob("*.pt")):
+        if PT_PATTERN.fullmatch(path.name) and not _is_own(path):
+            raise UserError(
+                f"{path} was not made by this program, and a new set would replace all such files: choose another "
+                "--out, or move them away"
+            )
+
+
+def _is_own(path: Path) -> bool:
+    try:
+        return "f0" in torch.load(path, map_location="cpu", weights_only=True, mmap=True)  # the authors' have none
+    except Exception:  # whatever it is
+        return False
 
 
 def _replace_set(folder: Path, part: Path) -> None:
