@@ -38,8 +38,12 @@ def open_source(path: Path, variables: Sequence[str] = (), layout: str | None = 
     """
     path = Path(path)
     layout = check_layout(layout) if layout is not None else None
-    if not os.path.lexists(path):
-        raise UserError(f"{path} does not exist: give the path of a file or folder of frames")
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{path} does not exist: give the path of a file or folder of frames") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be reached ({error.strerror}): mend the rights, or give another path") from None
     if path.is_dir():
         return open_folder(path, tuple(variables), layout)
     contents = _open_file(path)

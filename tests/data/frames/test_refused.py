@@ -224,3 +224,8 @@ def test_only_the_chosen_array_of_a_store_has_to_be_whole(tmp_path):
     assert set(source.coordinates) == {"x"}
     with pytest.raises(UserError, match="'v' lacks chunk c/0/0/0/0"):
         open_source(tmp_path / "x.zarr", ("v",))
+
+
+def test_what_cannot_be_looked_at_is_not_called_missing(tmp_path) -> None:
+    with pytest.raises(UserError, match=r"cannot be reached \(File name too long\): mend the rights"):
+        open_source(tmp_path / ("x" * 300))
