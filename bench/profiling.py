@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 KINDS = {
+    "thin convolution": r"entry|exit|^pad_|^add_terms",
     "norm": r"normalise|statistics|finish|gradient_sums|gradient_kernel|batch_norm",
-    "thin convolution": r"entry|exit",
     "convolution": r"conv|cudnn|xmma|gemm|cutlass|wgrad|dgrad|cublas|nvjet|implicit",
     "rollout": r"stationary|streaming|rollout|cluster|adjoint",
     "optimiser": r"adam|multi_tensor",
