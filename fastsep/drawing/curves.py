@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from fastsep.drawing.style import PREDICTOR_COLOURS, Appearance, new_figure
+from fastsep.drawing.style import PREDICTOR_COLOURS, Appearance, new_figure, plain
 
 _COLUMNS, _PANELS = 4, 8
 _TERMS = {
@@ -43,7 +43,7 @@ def error_figure(
         if "MSE" in labels[name]:
             axis.set_yscale("log")
         axis.set_xlabel(f"horizon k [{appearance.step}]")
-        axis.set_ylabel(labels[name].replace(", ", "\n"))
+        axis.set_ylabel(plain(labels[name].replace(", ", "\n")))
         axis.grid(True, which="major", axis="y")
         axis.set_xlim(left=0)
         axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))

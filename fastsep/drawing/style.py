@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -42,9 +43,13 @@ _STYLE: dict[str, Any] = {
     "lines.linewidth": 1.5,
     "figure.titlesize": 11,
     "image.interpolation": "nearest",
-    "text.parse_math": False,  # names of files and variables may hold a $
 }
 _DPI = 180
+
+
+def plain(text: str) -> str:
+    """``text`` as it stands: between two $ it would be read as mathematics, and names of files may hold them."""
+    return re.sub(r"(?<!\\)\$", r"\\$", text)
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,10 @@ class Appearance:
     """Range of the colour map; the truth's own where None."""
     step: str = "frames"
     """Unit of time."""
+
+    def __post_init__(self) -> None:
+        for name in ("title", "quantity"):
+            object.__setattr__(self, name, plain(getattr(self, name)))
 
 
 @contextmanager

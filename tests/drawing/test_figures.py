@@ -116,12 +116,23 @@ def test_frames_of_any_size_find_their_place(height, width):
 
 
 def test_titles_may_hold_any_sign(tmp_path):
-    priced = replace(LOOK, title="cost_$1_to_$2", quantity="$ a ^{")
+    priced = replace(replace(LOOK, title="cost_$1_to_$2", quantity="$ a $ ^{"), step="days")
+    assert priced.title == r"cost_\$1_to_\$2"
     frames = torch.rand(4, 1, 8, 8)
     with styled():
         drawn(forecast_figure(frames, frames, priced), tmp_path / "forecast.png")
         animate_images(frames, frames, frames, priced, tmp_path / "forecast.gif")
     assert Image.open(tmp_path / "forecast.gif").n_frames == 8
+
+
+def test_powers_of_ten_are_written_as_such(tmp_path):
+    curves = {"model": {"u": [1e-5, 1e-3, 1.0]}}
+    with styled():
+        figure = error_figure(curves, {"u": "MSE of $u_1 and $v"}, 3, LOOK)
+        figure.draw_without_rendering()
+    labels = [label for label in figure.axes[0].get_yticklabels() if label.get_text()]
+    assert labels and all(label.get_parse_math() for label in labels)
+    assert figure.axes[0].get_ylabel() == r"MSE of \$u_1 and \$v"
 
 
 def test_a_frame_that_cannot_be_drawn_is_the_error_that_is_told(tmp_path):
