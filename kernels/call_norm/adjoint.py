@@ -94,6 +94,16 @@ def finish_gradient_sums_kernel(
     tl.store(out + 3 * layer, -scale * (by_bias - mean * slope) / count, mask=alive)
 
 
+@triton.jit
+def add_up_calls(factors, by_weight, by_bias, channel, alive, calls, C: tl.constexpr, BLOCK_K: tl.constexpr):
+    """Derivatives by weight and bias, (C,) each, from those of each call in ``factors`` (4, K, C)."""
+    k = tl.arange(0, BLOCK_K)
+    known = (k < calls)[:, None] & alive[None, :]
+    each = factors + k[:, None] * C + channel[None, :]
+    tl.store(by_weight + channel, tl.sum(tl.load(each, mask=known, other=0.0), 0), mask=alive)
+    tl.store(by_bias + channel, tl.sum(tl.load(each + calls * C, mask=known, other=0.0), 0), mask=alive)
+
+
 @triton.jit(do_not_specialize=["calls"])
 def gradient_kernel(
     grad,  # (K*M, C)
@@ -121,11 +131,7 @@ def gradient_kernel(
     call = turned(2)
     layer = calls * C
     if (tl.program_id(1) == 0) & (tl.program_id(2) == 0):
-        k = tl.arange(0, BLOCK_K)
-        known = (k < calls)[:, None] & alive[None, :]
-        each = factors + k[:, None] * C + channel[None, :]
-        tl.store(by_weight + channel, tl.sum(tl.load(each, mask=known, other=0.0), 0), mask=alive)
-        tl.store(by_bias + channel, tl.sum(tl.load(each + layer, mask=known, other=0.0), 0), mask=alive)
+        add_up_calls(factors, by_weight, by_bias, channel, alive, calls, C, BLOCK_K)
     place = 2 * layer + call * C + channel
     scale = tl.load(stats + place, mask=alive, other=0.0)
     shift = tl.load(stats + place + layer, mask=alive, other=0.0)

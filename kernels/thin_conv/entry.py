@@ -16,6 +16,7 @@ import triton.language as tl
 def pad_kernel(
     x,  # (N, C, H, W) with strides
     out,  # (N, HP, WP, CP), written
+    partial,  # (programs, CP), written if SUMS: sums over pixels
     pixels,  # N HP WP
     sxn,
     sxc,
@@ -28,6 +29,7 @@ def pad_kernel(
     WP: tl.constexpr,
     CP: tl.constexpr,
     PADDING: tl.constexpr,
+    SUMS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     """Read along rows of the frames, written along channels: between lies one exchange in shared memory."""
@@ -38,6 +40,8 @@ def pad_kernel(
     inside = (px < pixels) & (h >= 0) & (h < H) & (w >= 0) & (w < W)
     place = x + (px // (WP * HP) * sxn + h * sxh + w * sxw)[None, :] + (c * sxc)[:, None]
     tile = tl.load(place, mask=inside[None, :] & (c < C)[:, None], other=0.0)
+    if SUMS:
+        tl.store(partial + tl.program_id(0) * CP + c, tl.sum(tile.to(tl.float32), 1))
     tile = tl.trans(tile.to(out.dtype.element_ty))
     tl.store(out + px[:, None] * CP + c[None, :], tile, mask=(px < pixels)[:, None] & (c[None, :] >= 0))
 

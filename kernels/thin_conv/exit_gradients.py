@@ -1,9 +1,10 @@
 """Triton kernels of an exit's gradient, alone or with the batch norm in front of it. Letters as in exit.py.
 
-First the frames' gradient is written once as products want it: in the half type, channels last and FP of them, a power
-of two, with a zero border, HP x WP pixels. Then the window of a pixel of the map is four rows of 4 FP numbers in a row,
-which are loaded ahead and need no masks; column k of it is row k // 4 FP, column k // FP % 4 and channel k % FP. It is
-4x4 around (2h, 2w) with DOUBLES, else 3x3 around (h, w), where zero weights meet the fourth row and column.
+First the frames' gradient is written once as products want it, by entry.py's pad_kernel: in the half type, channels
+last and FP of them, a power of two, with a zero border, HP x WP pixels. Then the window of a pixel of the map is four
+rows of 4 FP numbers in a row, which are loaded ahead and need no masks; column k of it is row k // 4 FP, column
+k // FP % 4 and channel k % FP. It is 4x4 around (2h, 2w) with DOUBLES, else 3x3 around (h, w), where zero weights meet
+the fourth row and column.
 """
 
 from __future__ import annotations
@@ -11,39 +12,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from kernels.call_norm.adjoint import add_up_calls
 from kernels.call_norm.forward import turned
-
-
-@triton.jit
-def pad_gradient_kernel(
-    grad,  # (N, F, s H, s W) with strides
-    out,  # (N, HP, WP, FP), written
-    partial_bias,  # (programs, FP), written: sums of the gradient
-    pixels,  # N HP WP
-    sgn,
-    sgf,
-    sgh,
-    sgw,
-    F: tl.constexpr,
-    H: tl.constexpr,
-    W: tl.constexpr,
-    HP: tl.constexpr,
-    WP: tl.constexpr,
-    FP: tl.constexpr,
-    STEP: tl.constexpr,
-    BLOCK: tl.constexpr,
-):
-    """Read along rows of the frames, written along channels: between lies one exchange in shared memory."""
-    px = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    f = tl.arange(0, FP)
-    h = px // WP % HP - 1
-    w = px % WP - 1
-    inside = (px < pixels) & (h >= 0) & (h < STEP * H) & (w >= 0) & (w < STEP * W)
-    cell = (px // (WP * HP) * sgn + h * sgh + w * sgw)[None, :] + (f * sgf)[:, None]
-    g = tl.load(grad + cell, mask=inside[None, :] & (f < F)[:, None], other=0.0).to(tl.float32)
-    tl.store(partial_bias + tl.program_id(0) * FP + f, tl.sum(g, 1))
-    tile = tl.trans(g.to(out.dtype.element_ty))
-    tl.store(out + px[:, None] * FP + f[None, :], tile, mask=(px < pixels)[:, None] & (f[None, :] >= 0))
 
 
 @triton.jit
@@ -192,11 +162,7 @@ def norm_exit_gradient_kernel(
     c = tl.arange(0, BLOCK_C)
     weight = weight_of_columns(w, k, c, swc, swf, swh, sww, C, F, FP, DOUBLES, FLIPPED).to(x.dtype.element_ty)
     if (tl.program_id(0) == 0) & (tl.program_id(1) == 0):
-        of_call = tl.arange(0, BLOCK_K)
-        known = (of_call < calls)[:, None] & (c < C)[None, :]
-        each = factors + of_call[:, None] * C + c[None, :]
-        tl.store(by_weight + c, tl.sum(tl.load(each, mask=known, other=0.0), 0), mask=c < C)
-        tl.store(by_bias + c, tl.sum(tl.load(each + calls * C, mask=known, other=0.0), 0), mask=c < C)
+        add_up_calls(factors, by_weight, by_bias, c, c < C, calls, C, BLOCK_K)
     call = turned(1)
     row = (2 * calls + call) * C + c
     scale = tl.load(stats + row, mask=c < C, other=0.0)

@@ -56,7 +56,7 @@ def pad(x: Tensor, padding: int, dtype: torch.dtype) -> Tensor:
     out = torch.empty(x.shape[0], *(constants[name] for name in ("HP", "WP", "CP")), dtype=dtype, device=x.device)
     check_sizes(x, out)
     pixels = out.numel() // constants["CP"]
-    pad_kernel[(triton.cdiv(pixels, PADDED),)](x, out, pixels, *x.stride(), **constants, num_warps=4)
+    pad_kernel[(triton.cdiv(pixels, PADDED),)](x, out, out, pixels, *x.stride(), **constants, SUMS=False, num_warps=4)
     return out
 
 

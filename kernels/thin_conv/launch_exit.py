@@ -10,8 +10,9 @@ from torch import Tensor
 
 from kernels.call_norm import launch as norm_launch
 from kernels.thin_conv import cuts
+from kernels.thin_conv.entry import pad_kernel
 from kernels.thin_conv.exit import add_terms_kernel, exit_terms_kernel
-from kernels.thin_conv.exit_gradients import exit_gradients_kernel, norm_exit_gradient_kernel, pad_gradient_kernel
+from kernels.thin_conv.exit_gradients import exit_gradients_kernel, norm_exit_gradient_kernel
 from kernels.thin_conv.launch import PADDED, block, check_sizes, share_out
 
 ADDED = 1024
@@ -129,6 +130,12 @@ def frame_constants(x: Tensor, weight: Tensor, transposed: bool, stride: int) ->
     return {"F": f, "H": h, "W": w, "HP": rows, "WP": columns, "FP": channels}
 
 
+def padding_constants(frames: dict[str, int], stride: int) -> dict[str, int]:
+    """What the kernel that pads knows of the frames' gradient."""
+    sizes = {"C": frames["F"], "H": stride * frames["H"], "W": stride * frames["W"], "CP": frames["FP"]}
+    return {**sizes, "HP": frames["HP"], "WP": frames["WP"], "PADDING": 1, "BLOCK": PADDED}
+
+
 def pad_gradient(grad: Tensor, frames: dict[str, int], stride: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """The frames' gradient (N, HP, WP, FP) in ``dtype`` between zeros, and its sums over pixels (F,)."""
     padded = grad.new_empty(len(grad), *(frames[name] for name in ("HP", "WP", "FP")), dtype=dtype)
@@ -136,9 +143,9 @@ def pad_gradient(grad: Tensor, frames: dict[str, int], stride: int, dtype: torch
     pixels = padded.numel() // frames["FP"]
     programs = triton.cdiv(pixels, PADDED)
     partial = grad.new_empty(programs, frames["FP"])
-    pad_gradient_kernel[(programs,)](
-        grad, padded, partial, pixels, *grad.stride(), **frames, STEP=stride, BLOCK=PADDED, num_warps=4
-    )  # fmt: skip
+    pad_kernel[(programs,)](
+        grad, padded, partial, pixels, *grad.stride(), **padding_constants(frames, stride), SUMS=True, num_warps=4
+    )
     return padded, partial.sum(0)[: frames["F"]]
 
 

@@ -164,11 +164,11 @@ def test_kernels_beside_frames_compile_without_spills(preset: str, tmp_path: Pat
     if not facts["transposed"]:
         weight = weight.T
     frames = launch_exit.frame_constants(map_, weight, facts["transposed"], facts["stride"])
-    constants = {**frames, "STEP": facts["stride"], "BLOCK": launch.PADDED}
-    compile_for(90, launch_exit.pad_gradient_kernel, constants, ("out",), 4, tmp_path)
+    constants = launch_exit.padding_constants(frames, facts["stride"]) | {"SUMS": True}
+    compile_for(90, launch_exit.pad_kernel, constants, ("out",), 4, tmp_path)
     facts = LAYERS[preset, "thin_entry"]
     constants = launch.pad_constants(torch.empty(1, *(facts[name] for name in "chw"), device="meta"), facts["padding"])
-    ptx = compile_for(90, launch.pad_kernel, constants, ("out",), 4, tmp_path)
+    ptx = compile_for(90, launch.pad_kernel, constants | {"SUMS": False}, ("out",), 4, tmp_path)
     assert "st.global.v4.b32" in ptx, "channels are not stored side by side"
 
 
