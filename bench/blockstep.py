@@ -133,7 +133,7 @@ def rollouts(recorder: Recorder, latent: int, blocks: int, direction: str) -> di
     from kernels.latent_rollout import tune
 
     shape = {"batch": 128, "steps": STEPS, "latent": latent, "width": WIDTH, "blocks": blocks, "dtype": DTYPE}
-    task = make_task(direction, recorder.device, capture=False, **shape)
+    task = make_task(direction, recorder.device, **shape)
     out: dict[str, Any] = {}
     for backend, call in task.candidates.items():
         try:

@@ -1,4 +1,8 @@
-"""Run every candidate of a task once: those that agree with the exact result are timed, the others are out."""
+"""Run every candidate of a task once: those that agree with the exact result are timed, the others are out.
+
+On a GPU a candidate is recorded as a CUDA graph, as training records its steps. What is compared is then the device's
+work alone: launched one by one, a candidate of many small kernels is as slow as Python and loses to a slower one.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +28,9 @@ SECONDS = 0.3
 """After so long the remaining rounds of a slow candidate are left out (three are always timed)."""
 _COLD_BYTES = 256 * 2**20
 """Written between rounds: larger than any GPU's cache."""
+
+
+Outputs = Callable[[], Sequence[Tensor]]
 
 
 class Verdict(NamedTuple):
@@ -60,17 +67,21 @@ def judge(task: Task, device: torch.device, seconds: Callable[..., float] | None
     try:
         with exact_arithmetic():
             truth = list(task.exact())
-        limits = [TOLERANCE * error + ROUNDING for error in _errors(task.candidates[library](), truth)]
-        us[library] = 1e6 * seconds(task.candidates[library], device)
+        call = recorded(task.candidates[library], device)
+        limits = [TOLERANCE * error + ROUNDING for error in _errors(call(), truth)]
+        us[library] = 1e6 * seconds(call, device)
     except Exception as error:  # too large to compare, perhaps: nothing can be verified, so nothing is replaced
         return Verdict(library, {}, {library: _reason(error)})
-    for name, call in list(task.candidates.items())[1:]:
+    del call  # a graph holds its memory
+    for name, candidate in list(task.candidates.items())[1:]:
         try:
+            call = recorded(candidate, device)
             wrong = _disagreement(call(), truth, limits)
             if wrong:
                 out[name] = wrong
             else:
                 us[name] = 1e6 * seconds(call, device)
+            del call
         except Exception as error:  # a compiler's refusal, no memory: the library is still there
             out[name] = _reason(error)
             if not _answers(device):
@@ -82,6 +93,28 @@ def _verdict(library: str, us: dict[str, float], out: dict[str, str]) -> Verdict
     """The fastest of those that were timed, or the library."""
     best = min(us, key=us.__getitem__)
     return Verdict(best if us[best] < (1.0 - MARGIN) * us[library] else library, us, out)
+
+
+def recorded(call: Outputs, device: torch.device) -> Outputs:
+    """On a GPU ``call``, after a run of its own, as a graph: each further call replays it into the same outputs."""
+    if device.type != "cuda":
+        return call
+    current = torch.cuda.current_stream(device)
+    side = torch.cuda.Stream(device)
+    side.wait_stream(current)
+    graph = torch.cuda.CUDAGraph()
+    # The outer region brings the stream back, too, where recording fails.
+    with torch.cuda.stream(side):
+        call()  # compiles, and lets the libraries make their choices
+        with torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"):
+            outputs = call()
+    current.wait_stream(side)
+
+    def replay() -> Sequence[Tensor]:
+        graph.replay()
+        return outputs
+
+    return replay
 
 
 def median_seconds(call: Callable[[], object], device: torch.device) -> float:

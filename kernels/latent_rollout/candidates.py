@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -24,11 +23,9 @@ def make_task(
     width: int,
     blocks: int,
     dtype: torch.dtype,
-    capture: bool = True,
 ) -> Task:
     """A rollout with float32 weights, as in training, that stays finite for any number of steps; with its gradients
-    where ``direction`` says so. Plain products, which verify the others, come first. With ``capture`` each candidate is
-    a CUDA graph, so that what is timed is the GPU's work and not Python's."""
+    where ``direction`` says so. Plain products, which verify the others, come first."""
     generator = torch.Generator(device).manual_seed(0)
 
     def random(*shape: int) -> Tensor:
@@ -47,8 +44,6 @@ def make_task(
         return [out.detach(), *torch.autograd.grad(out, leaves, grad.to(out.dtype))]
 
     calls = {name: partial(run, name, dtype) for name in names(batch, latent, width, blocks, dtype, device)}
-    if capture and device.type == "cuda":
-        calls = {name: captured(call, device) for name, call in calls.items()}
     return Task(calls, partial(run, "adjoint", torch.float64))
 
 
@@ -67,24 +62,3 @@ def names(batch: int, latent: int, width: int, blocks: int, dtype: torch.dtype, 
         if device.type == "cuda" and cluster.takes(problem):
             found += CLUSTER_ROWS
     return found
-
-
-def captured(call: Callable[[], list[Tensor]], device: torch.device) -> Callable[[], list[Tensor]]:
-    """``call`` as a CUDA graph from its first run on."""
-    state: list = []
-
-    def replay() -> list[Tensor]:
-        if not state:
-            stream = torch.cuda.Stream(device)
-            stream.wait_stream(torch.cuda.current_stream(device))
-            with torch.cuda.stream(stream):
-                call()
-            torch.cuda.current_stream(device).wait_stream(stream)
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph):
-                outputs = call()
-            state.extend((graph, outputs))
-        state[0].replay()
-        return state[1]
-
-    return replay

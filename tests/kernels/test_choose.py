@@ -16,7 +16,7 @@ from torch import Tensor
 from kernels.choose import BrokenDeviceError, Case, Task, asked_for, cases, chosen, decide, measure, register, use
 from kernels.choose.__main__ import main
 from kernels.choose.cache import machine, path_for, read
-from kernels.choose.measure import judge, median_seconds
+from kernels.choose.measure import judge, median_seconds, recorded
 
 pytestmark = pytest.mark.filterwarnings("ignore:wrong is not used")
 
@@ -117,6 +117,33 @@ def test_a_library_that_cannot_be_verified_stays() -> None:
 
 def test_real_time_is_measured() -> None:
     assert 0.002 < median_seconds(lambda: time.sleep(0.002), CPU) < 0.05
+
+
+@pytest.mark.gpu
+def test_a_gpu_is_timed_without_what_python_does() -> None:
+    gpu = torch.device("cuda")
+    x = torch.ones(4, device=gpu)
+
+    def call() -> list[Tensor]:
+        time.sleep(0.01)
+        return [x + 1]
+
+    replay = recorded(call, gpu)
+    assert median_seconds(replay, gpu) < 1e-3
+    x.mul_(2)
+    assert replay()[0].tolist() == [3] * 4
+
+
+@pytest.mark.gpu
+def test_a_candidate_that_cannot_be_recorded_is_out_and_leaves_the_device_as_it_was() -> None:
+    gpu = torch.device("cuda")
+    x = torch.ones(4, device=gpu)
+    before = torch.cuda.current_stream(gpu)
+    calls = {"library": lambda: [x + 1], "waits": lambda: [x + x[0].item()], "fast": lambda: [x + 1]}
+    found = judge(Task(calls, lambda: [x + 1]), gpu, lambda call, device: 1.0)
+    assert set(found.us) == {"library", "fast"} and "waits" in found.out
+    assert torch.cuda.current_stream(gpu) == before
+    assert (x + 1).tolist() == [2] * 4
 
 
 @pytest.fixture
