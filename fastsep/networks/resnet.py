@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from fastsep.networks.convolutions import Conv2d, EntryConv2d, conv3
 from fastsep.networks.layers import CallBatchNorm2d, conv_norm
+from kernels.max_pool import max_pool
 
 
 class BasicBlock(nn.Module):
@@ -72,7 +73,7 @@ class ResNetEncoder(nn.Module):
         calls = frames.shape[0]
         x = frames.flatten(2, 3).flatten(0, 1)  # (K*B, n*C, H, W)
         x = conv_norm(self.stem, self.stem_norm, x, calls=calls, slope=0.0)  # (K*B, 64, H/2 + 1, W/2 + 1)
-        x = F.max_pool2d(x, 3, stride=2, padding=1)  # (K*B, 64, H/4 + 1, W/4 + 1)
+        x = max_pool(x)  # (K*B, 64, H/4 + 1, W/4 + 1)
         for block in self.blocks:
             x = block(x, calls)
         return self.code(x).flatten(1).unflatten(0, (calls, -1)), ()

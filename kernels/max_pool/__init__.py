@@ -1,0 +1,5 @@
+"""Max-pooling of 3x3 pixels with stride 2."""
+
+from kernels.max_pool.op import max_pool
+
+__all__ = ["max_pool"]

@@ -1,0 +1,83 @@
+"""The public function: which way suits a map here, autograd. Letters as in reference.py."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, library
+
+import kernels
+from kernels.choose import chosen, register
+from kernels.max_pool.candidates import make_task
+from kernels.max_pool.reference import max_pool_reference
+
+_KERNELS = kernels.setting() != "torch"
+
+register("max_pool", make_task)
+
+
+def max_pool(x: Tensor) -> Tensor:
+    """The largest of 3x3 pixels, with stride 2 and padding 1.
+
+    On a GPU in a half type it runs in the way that was chosen there (see ``kernels.choose``), else as PyTorch does it.
+
+    Args:
+        x: (N, C, H, W), any float type, channels last; differentiable.
+
+    Returns:
+        (N, C, H/2, W/2), rounded up, in the type of ``x``.
+    """
+    if _KERNELS and x.device.type == "cuda" and x.dtype in (torch.bfloat16, torch.float16):
+        n, c, h, w = x.shape
+        if chosen("max_pool", "forward+backward", n=n, c=c, h=h, w=w, dtype=x.dtype) == "triton":
+            return _MaxPool.apply(x)
+    return max_pool_reference(x)
+
+
+class _MaxPool(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        y, place = torch.ops.fastsep.max_pool(x.contiguous(memory_format=torch.channels_last))
+        ctx.save_for_backward(place)
+        ctx.size = x.shape[2:]
+        return y
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> Tensor:
+        grad = grad.contiguous(memory_format=torch.channels_last)
+        return torch.ops.fastsep.max_pool_backward(grad, *ctx.saved_tensors, *ctx.size)
+
+
+def _launch(x: Tensor):
+    """Triton is imported where a kernel is wanted: a CPU install has none."""
+    from kernels.max_pool import launch
+
+    if x.device.type == "cpu" and not launch.INTERPRETED:
+        raise ValueError("the Triton way needs a GPU, or TRITON_INTERPRET=1 set before the program starts")
+    return launch
+
+
+library.define("fastsep::max_pool", "(Tensor x) -> (Tensor, Tensor)")
+library.define("fastsep::max_pool_backward", "(Tensor grad, Tensor place, int height, int width) -> Tensor")
+
+
+@library.impl("fastsep::max_pool", ("cpu", "cuda"))
+def _(x: Tensor) -> tuple[Tensor, Tensor]:
+    return _launch(x).forward(x)
+
+
+@library.impl("fastsep::max_pool_backward", ("cpu", "cuda"))
+def _(grad: Tensor, place: Tensor, height: int, width: int) -> Tensor:
+    return _launch(grad).backward(grad, place, height, width)
+
+
+@library.register_fake("fastsep::max_pool")
+def _(x: Tensor) -> tuple[Tensor, Tensor]:
+    n, c, h, w = x.shape
+    y = x.new_empty(n, c, (h + 1) // 2, (w + 1) // 2).contiguous(memory_format=torch.channels_last)
+    return y, torch.empty_like(y, dtype=torch.int8)
+
+
+@library.register_fake("fastsep::max_pool_backward")
+def _(grad: Tensor, place: Tensor, height: int, width: int) -> Tensor:
+    y = grad.new_empty(*grad.shape[:2], height, width)
+    return y.contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,47 @@
+"""Run by test_max_pool.py in a process of its own: the Triton kernels interpreted, against PyTorch's pooling."""
+
+from __future__ import annotations
+
+import torch
+from torch.library import opcheck
+
+from kernels.max_pool.op import _MaxPool
+from kernels.max_pool.reference import max_pool_reference
+
+SIZES = [(2, 3, 5, 7), (1, 20, 8, 6), (3, 64, 33, 33), (2, 70, 1, 2), (1, 1, 1, 1)]
+
+
+def special(size: tuple[int, ...]) -> list[torch.Tensor]:
+    """Maps with equal pixels, with nothing but minus infinity, and with NaN here and there."""
+    x = torch.randn(size)
+    holes = torch.where(torch.rand(size) < 0.2, torch.nan, x)
+    return [x, x.relu(), torch.full(size, -torch.inf), torch.zeros(size), holes]
+
+
+def main() -> None:
+    torch.manual_seed(0)
+    for size in SIZES:
+        for dtype in (torch.float32, torch.float16):
+            for x in special(size):
+                x = x.to(dtype).contiguous(memory_format=torch.channels_last).requires_grad_()
+                y, expected = _MaxPool.apply(x), max_pool_reference(x)
+                torch.testing.assert_close(y, expected, rtol=0, atol=0, equal_nan=True)
+                assert y.is_contiguous(memory_format=torch.channels_last)
+                grad = torch.randn(y.shape).to(dtype)
+                wide = x.detach().float().requires_grad_()  # PyTorch on a CPU rounds each sum of two to the half type
+                (wanted,) = torch.autograd.grad(max_pool_reference(wide), wide, grad.float())
+                torch.testing.assert_close(torch.autograd.grad(y, x, grad)[0], wanted.to(dtype))
+    x = torch.randn(2, 20, 5, 7, requires_grad=True)
+    exact = _MaxPool.apply(x.contiguous(memory_format=torch.channels_last))
+    compiled = torch.compile(_MaxPool.apply, backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(compiled(x), exact)
+    wanted, found = (torch.autograd.grad(y.square().sum(), x)[0] for y in (exact, compiled(x)))
+    torch.testing.assert_close(found, wanted)
+    low = x.detach().contiguous(memory_format=torch.channels_last)
+    opcheck(torch.ops.fastsep.max_pool, (low,))
+    y, place = torch.ops.fastsep.max_pool(low)
+    opcheck(torch.ops.fastsep.max_pool_backward, (y, place, 5, 7))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""Max-pooling: Triton kernels under the interpreter, compiled, and on a GPU."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from kernels.choose.cases import Case, make_task
+from kernels.choose.measure import exact_arithmetic
+from kernels.max_pool import max_pool
+from kernels.max_pool.reference import max_pool_reference
+
+INTERPRETED = Path(__file__).parent / "interpreted_max_pool.py"
+STEM = {"n": 256, "c": 64, "h": 33, "w": 33}
+"""Of the chairs encoders, for two calls."""
+
+
+def test_on_a_cpu_it_is_the_definition() -> None:
+    x = torch.randn(2, 3, 5, 7, requires_grad=True)
+    torch.testing.assert_close(max_pool(x), max_pool_reference(x), rtol=0, atol=0)
+
+
+def test_without_a_gpu_the_kernels_say_so() -> None:
+    with pytest.raises(ValueError, match="needs a GPU"):
+        torch.ops.fastsep.max_pool(torch.randn(1, 2, 4, 4))
+
+
+def test_kernels_agree_with_the_definition_under_the_interpreter() -> None:
+    pytest.importorskip("triton")
+    environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, str(INTERPRETED)], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("arch", [80, 90])
+@pytest.mark.parametrize("backward", [False, True])
+def test_kernels_compile_without_spills_and_move_sixteen_bytes_at_a_time(
+    arch: int, backward: bool, tmp_path: Path
+) -> None:
+    triton = pytest.importorskip("triton")
+    if os.environ.get("TRITON_INTERPRET") == "1":
+        pytest.skip("compiling needs Triton without its interpreter")
+    from kernels.max_pool import launch
+
+    kernel = launch.max_pool_gradient_kernel if backward else launch.max_pool_kernel
+    constants = launch.constants(*(STEM[name] for name in "chw"))
+    types = {"x": "*bf16", "y": "*bf16", "grad": "*bf16", "by_x": "*bf16", "place": "*i8", "windows": "i32"}
+    names = kernel.arg_names
+    signature = {name: types.get(name, "constexpr") for name in names}
+    aligned = {(k,): [["tt.divisibility", 16]] for k, name in enumerate(names) if signature[name] != "constexpr"}
+    values = {(names.index(name),): value for name, value in constants.items()}
+    source = triton.compiler.ASTSource(kernel, signature, values, aligned)
+    target = triton.backends.compiler.GPUTarget("cuda", arch, 32)
+    compiled = triton.compile(source, target=target, options={"num_warps": 4})
+    ptx = compiled.asm["ptx"]
+    assert "f64" not in ptx
+    assert re.search(r"ld\.global\S*\.v4\.b32", ptx) and re.search(r"st\.global\S*\.v4\.b32", ptx)
+    (tmp_path / "k.cubin").write_bytes(compiled.asm["cubin"])
+    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+    usage = subprocess.run([tool, "-res-usage", tmp_path / "k.cubin"], capture_output=True, text=True).stdout
+    print(kernel.__name__, arch, re.findall(r"(?:REG|STACK|LOCAL):\d+", usage))
+    assert "STACK:0" in usage, usage
+
+
+def test_both_ways_are_candidates_and_the_library_is_the_first() -> None:
+    case = Case("max_pool", "forward+backward", tuple({**STEM, "n": 2, "dtype": torch.bfloat16}.items()))
+    task = make_task(case, torch.device("cpu"))
+    assert list(task.candidates) == ["library", "triton"]
+    for found, exact in zip(task.candidates["library"](), task.exact(), strict=True):
+        assert found.dtype == torch.bfloat16
+        assert (found.float() - exact).norm() <= 4e-3 * exact.norm()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("sizes", [STEM, {"n": 3, "c": 20, "h": 5, "w": 7}], ids=["chairs", "odd"])
+def test_the_kernels_agree_with_the_library_on_a_gpu(sizes: dict[str, int], dtype: torch.dtype) -> None:
+    task = make_task(Case("max_pool", "forward+backward", (*sizes.items(), ("dtype", dtype))), torch.device("cuda"))
+    with exact_arithmetic():
+        exact = [t.double() for t in task.exact()]
+    library, ours, again = (task.candidates[name]() for name in ("library", "triton", "triton"))
+    for theirs, found, repeat, true in zip(library, ours, again, exact, strict=True):
+        assert torch.equal(found, repeat)
+        assert (found.double() - true).norm() <= 2 * (theirs.double() - true).norm() + 1e-6 * true.norm()
