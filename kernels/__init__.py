@@ -1,5 +1,6 @@
 """GPU and CPU kernels. Each folder is one operation; nothing here imports ``fastsep``."""
 
+import importlib.util
 import os
 
 _SETTINGS = ("auto", "torch", "triton")
@@ -11,3 +12,8 @@ def setting() -> str:
     if value not in _SETTINGS:
         raise ValueError(f"FASTSEP_KERNELS is {value!r}: set it to one of {', '.join(_SETTINGS)}")
     return value
+
+
+def available() -> bool:
+    """Whether Triton kernels are wanted, and Triton is there."""
+    return setting() != "torch" and importlib.util.find_spec("triton") is not None

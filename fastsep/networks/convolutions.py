@@ -11,16 +11,17 @@ from typing import NamedTuple
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fastsep.networks.halves import Halved
 from kernels.doubled_conv import doubled_conv
 from kernels.thin_conv import norm_exit, thin_entry, thin_exit
 
 
-class Conv2d(nn.Conv2d):
+class Conv2d(Halved, nn.Conv2d):
     """A convolution that can be called without its bias."""
 
     def forward(self, x: Tensor, bias: bool = True) -> Tensor:
         """(N, C, H, W) -> (N, C', H', W')."""
-        return F.conv2d(x, self.weight, self.bias if bias else None, self.stride, self.padding)
+        return F.conv2d(x, self.factor(), self.bias if bias else None, self.stride, self.padding)
 
 
 class EntryConv2d(nn.Conv2d):
@@ -77,12 +78,12 @@ def _exit(x: Tensor, weight: Tensor, bias: Tensor | None, pending: Pending | Non
     return norm_exit(x, *state, weight, bias, calls, **settings, **kind)
 
 
-class ConvTranspose2d(nn.ConvTranspose2d):
+class ConvTranspose2d(Halved, nn.ConvTranspose2d):
     """A transposed convolution that can be called without its bias."""
 
     def forward(self, x: Tensor, bias: bool = True) -> Tensor:
         """(N, C, H, W) -> (N, C', H', W')."""
-        return F.conv_transpose2d(x, self.weight, self.bias if bias else None, self.stride, self.padding)
+        return F.conv_transpose2d(x, self.factor(), self.bias if bias else None, self.stride, self.padding)
 
 
 class DoublingConv2d(nn.Conv2d):
@@ -96,7 +97,7 @@ class DoublingConv2d(nn.Conv2d):
         return doubled_conv(x, self.weight, self.bias if bias else None)
 
 
-class JoinConv2d(nn.Conv2d):
+class JoinConv2d(Halved, nn.Conv2d):
     """A 3x3 convolution of the channels [dynamic, static], computing the static half once a sequence, not once a call.
 
     Convolution is linear: W * [dynamic, static] = W_d * dynamic + W_s * static. ``static`` is the same for all calls.
@@ -108,17 +109,18 @@ class JoinConv2d(nn.Conv2d):
         self.sizes = (static, dynamic) if static_first else (dynamic, static)
         self.static_first = static_first
         self.doubles = doubles
+        self.takes_half = not doubles
 
     def forward(self, dynamic: Tensor, static: Tensor, calls: int, bias: bool = True) -> Tensor:
         """(K*B, t, H, W), or (K*B, t, H/2, W/2) to double, and (B, s, H, W) -> (K*B, C', H, W)."""
-        first, second = self.weight.split(self.sizes, dim=1)
+        first, second = self.factor().split(self.sizes, dim=1)
         w_static, w_dynamic = (first, second) if self.static_first else (second, first)
         once = F.conv2d(static, w_static, self.bias if bias else None, padding=1)  # (B, C', H, W)
         x = doubled_conv(dynamic, w_dynamic) if self.doubles else F.conv2d(dynamic, w_dynamic, padding=1)
         return add_to_calls(x, once, calls)
 
 
-class JoinConvTranspose2d(nn.ConvTranspose2d):
+class JoinConvTranspose2d(Halved, nn.ConvTranspose2d):
     """``JoinConv2d`` for the 4x4 transposed convolution with stride 2, channels [dynamic, static]."""
 
     def __init__(self, dynamic: int, static: int, out: int) -> None:
@@ -127,13 +129,13 @@ class JoinConvTranspose2d(nn.ConvTranspose2d):
 
     def forward(self, dynamic: Tensor, static: Tensor, calls: int, bias: bool = True) -> Tensor:
         """(K*B, t, H, W) and (B, s, H, W) -> (K*B, C', 2H, 2W)."""
-        w_dynamic, w_static = self.weight.split(self.sizes, dim=0)
+        w_dynamic, w_static = self.factor().split(self.sizes, dim=0)
         shift = self.bias if bias else None
         once = F.conv_transpose2d(static, w_static, shift, stride=2, padding=1)  # (B, C', 2H, 2W)
         return add_to_calls(F.conv_transpose2d(dynamic, w_dynamic, stride=2, padding=1), once, calls)
 
 
-class CodeConvTranspose2d(nn.ConvTranspose2d):
+class CodeConvTranspose2d(Halved, nn.ConvTranspose2d):
     """Transposed 4x4 convolution of a code seen as a 1x1 image: a linear layer that makes 4x4 images.
 
     With ``static`` channels in front it mixes [static, dynamic] and, by linearity, works on the static code once.
@@ -145,7 +147,7 @@ class CodeConvTranspose2d(nn.ConvTranspose2d):
 
     def forward(self, dynamic: Tensor, static: Tensor, calls: int, bias: bool = True) -> Tensor:
         """(K*B, t) and (B, s) -> (K*B, C', 4, 4) with the channels last in memory."""
-        w_static, w_dynamic = self.weight.permute(0, 2, 3, 1).flatten(1).split(self.sizes)  # (s, 16 C'), (t, 16 C')
+        w_static, w_dynamic = self.factor().permute(0, 2, 3, 1).flatten(1).split(self.sizes)  # (s, 16 C'), (t, 16 C')
         y = dynamic @ w_dynamic  # (K*B, 16 C')
         if self.sizes[0]:
             y = add_to_calls(y, static @ w_static, calls)

@@ -19,6 +19,7 @@ from fastsep.networks.convolutions import (
     ExitConvTranspose2d,
     JoinConvTranspose2d,
 )
+from fastsep.networks.halves import Linear
 from fastsep.networks.layers import Block, to_frames
 
 
@@ -40,7 +41,7 @@ class DCGANEncoder(nn.Module):
                 *(Block(Conv2d(width, out, 4, stride=2, padding=1)) for width, out in pairwise(widths)),
             ]
         )
-        self.last = nn.Linear(widths[-1] * 4 * 4, code_size)
+        self.last = Linear(widths[-1] * 4 * 4, code_size)
         self.skips = skips
 
     def forward(self, frames: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:

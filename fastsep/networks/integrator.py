@@ -17,7 +17,8 @@ class MLPIntegrator(nn.Module):
 
     def __init__(self, code_size: int, hidden: int, n_blocks: int):
         super().__init__()
-        self.blocks = nn.ModuleList(linears([code_size, hidden, hidden, code_size]) for _ in range(n_blocks))
+        sizes = [code_size, hidden, hidden, code_size]
+        self.blocks = nn.ModuleList(linears(sizes, nn.Linear) for _ in range(n_blocks))
 
     def forward(self, t0: Tensor, frames: int) -> Tensor:
         """Roll T_0 (B, L) out to the codes of ``frames`` frames, T_0 included: (frames, B, L)."""

@@ -11,10 +11,12 @@ import math
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fastsep.networks.halves import Linear
 
-def linears(sizes: list[int]) -> nn.ModuleList:
+
+def linears(sizes: list[int], layer: type[nn.Linear] = Linear) -> nn.ModuleList:
     """Linear layers between consecutive sizes."""
-    return nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
+    return nn.ModuleList(layer(a, b) for a, b in itertools.pairwise(sizes))
 
 
 class MLPEncoder(nn.Module):
@@ -55,5 +57,5 @@ class MLPDecoder(nn.Module):
         first = self.layers[0]
         if self.mixing == "mul":
             return first(static * dynamic)
-        weight_s, weight_t = first.weight.split([self.size_s, first.in_features - self.size_s], dim=1)
+        weight_s, weight_t = first.factor().split([self.size_s, first.in_features - self.size_s], dim=1)
         return F.linear(dynamic, weight_t) + F.linear(static, weight_s, first.bias)

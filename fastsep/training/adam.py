@@ -1,19 +1,80 @@
-"""Adam that updates weights where they lie, whatever their layout."""
+"""Adam that updates weights where they lie, whatever their layout, and their halves with them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from fastsep.networks.halves import Halved
+from kernels.adam import Moments, adam_step
 
 
 class Adam(torch.optim.Adam):
-    """PyTorch's Adam, which on a CPU takes four times as long for weights that lie channels last.
+    """PyTorch's Adam. State and settings are those of PyTorch; two things it does otherwise.
 
-    Its fused kernel copies them, their gradients and moments into the order of their indices and back. Here it sees
-    them in the order of their memory, which is the same to an optimiser. State and settings are those of PyTorch.
+    On a CPU it takes four times as long for weights that lie channels last: its fused kernel copies them, their
+    gradients and moments into the order of their indices and back. Here it sees them in the order of their memory,
+    which is the same to an optimiser.
+
+    A weight that has a half (see ``keep_halves``) is updated by the gradient of that, and rounded into it.
     """
+
+    halves: dict[Tensor, Tensor]
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.halves = {}
+        self.register_step_post_hook(type(self)._step_halves)
+
+    def keep_halves(self, model: nn.Module, dtype: torch.dtype) -> None:
+        """Give the layers of ``model`` that take one a half in ``dtype``, and update it from now on."""
+        for module in model.modules():
+            if isinstance(module, Halved) and module.takes_half:
+                module.half = module.weight.detach().to(dtype).requires_grad_()
+                self.halves[module.weight] = module.half
+
+    @torch.no_grad()
+    def round_halves(self) -> None:
+        """Round them anew, where weights were changed by others."""
+        for weight, half in self.halves.items():
+            half.copy_(weight)
+
+    def gradients(self) -> Iterator[Tensor]:
+        """Those that the next step will go down."""
+        for group in self.param_groups:
+            for weight in group["params"]:
+                grad = self.halves.get(weight, weight).grad
+                if grad is not None:
+                    yield grad
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        super().zero_grad(set_to_none)
+        for half in self.halves.values():
+            half.grad = None
+
+    @torch.no_grad()
+    def _step_halves(self, *_: Any) -> None:
+        """The rest of a step: PyTorch's kernels move the weights with a gradient of their own, ours those with a half."""
+        for group in self.param_groups:
+            moving = [p for p in group["params"] if p in self.halves and self.halves[p].grad is not None]
+            moments = [self._moments(weight) for weight in moving]
+            if moments:
+                torch._foreach_add_([each.step for each in moments], 1)
+            for weight, each in zip(moving, moments, strict=True):
+                half = self.halves[weight]
+                rate, excess = group["lr"], getattr(self, "grad_scale", None)
+                adam_step(weight, half, half.grad, each, rate, group["betas"], group["eps"], excess)
+
+    def _moments(self, weight: Tensor) -> Moments:
+        """Those of a weight, made as PyTorch's Adam makes them on a GPU if there are none."""
+        state = self.state[weight]
+        if not state:
+            state["step"] = torch.zeros((), dtype=torch.float32, device=weight.device)
+            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(weight), torch.zeros_like(weight)
+        return Moments(state["exp_avg"], state["exp_avg_sq"], state["step"])
 
     def _init_group(self, group: dict[str, Any], *lists: list[Tensor]) -> bool:
         has_complex = super()._init_group(group, *lists)

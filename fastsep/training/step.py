@@ -11,6 +11,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.utils.stateless import _reparametrize_module
 
+import kernels
 from fastsep.config import Config, Switch, Tune
 from fastsep.data.windows import Windows
 from fastsep.errors import UserError
@@ -101,6 +102,9 @@ class TrainStep:
             fused=True,
             capturable=on_gpu,
         )
+        if keeps_halves(self.device, dtype, world, config.optim.accumulate):
+            self.optimizer.keep_halves(model, dtype)
+        self._rounded = False  # the weights may be loaded after this
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=dtype == torch.float16)
         self.average = None if config.optim.ema is None else Average(model, config.optim.ema)
         self.done = 0
@@ -135,6 +139,9 @@ class TrainStep:
 
     def __call__(self, index: Tensor, lr: float) -> None:
         """Train on the windows ``index``, this rank's (B,) of the batch, with rate ``lr``."""
+        if not self._rounded:
+            self.optimizer.round_halves()
+            self._rounded = True
         self.lr.fill_(lr)
         # Drawn outside of the graph, and by the host: the same on every device.
         self._end.fill_(draws.integer(self._seed, self.done, "window", *self._ends))
@@ -192,6 +199,7 @@ class TrainStep:
             self.scaler.load_state_dict(state["scaler"])
         if self.average is not None:
             self.average.load(state["weights"])
+        self._rounded = False
         self.done = done
 
     def cases(self) -> list[Case]:
@@ -244,7 +252,7 @@ class TrainStep:
 
     def _excess(self, limit: Tensor) -> Tensor:
         """How many times the gradient is longer than ``limit``, at least 1. The loss scale, still in it, is no part."""
-        norm = torch.nn.utils.get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None])
+        norm = total_norm([*self.optimizer.gradients()])
         return (norm / self.scaler.scale(limit)).clamp(min=1.0).float()
 
     def _on_side_stream(self) -> None:
@@ -262,6 +270,25 @@ class TrainStep:
         # Another thread may be reading data ahead meanwhile.
         with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
             self._run()
+
+
+def total_norm(tensors: list[Tensor]) -> Tensor:
+    """The norm of all numbers of ``tensors`` together, in float32 at least."""
+    norms = []
+    for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
+        alike = [tensor for tensor in tensors if tensor.dtype == dtype]
+        norms += torch._foreach_norm(alike, 2, dtype=torch.promote_types(dtype, torch.float32))
+    return torch.linalg.vector_norm(torch.stack(norms))
+
+
+def keeps_halves(device: torch.device, dtype: torch.dtype, world: World, micro_batches: int) -> bool:
+    """Whether weights stand ready in ``dtype`` (see ``Halved``).
+
+    On a GPU, where that saves a pass over the weights and one over the gradients; and where a gradient goes straight
+    into Adam: sums over micro-batches or processes want float32, and a loss scale asks for whole gradients first.
+    """
+    alone = not world.joined and micro_batches == 1
+    return device.type == "cuda" and dtype == torch.bfloat16 and alone and kernels.available()
 
 
 @contextmanager

@@ -1,0 +1,63 @@
+"""The public function: checks, and which way."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from kernels.adam.reference import Moments, adam_reference
+
+BLOCK = 1024
+_INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+
+
+@torch.no_grad()
+def adam_step(
+    weight: Tensor,
+    half: Tensor,
+    grad: Tensor,
+    moments: Moments,
+    rate: Tensor,
+    betas: tuple[float, float],
+    eps: float,
+    excess: Tensor | None = None,
+) -> None:
+    """One step of Adam, in place, and the weight rounded to a half type: on a GPU one kernel, else plain PyTorch.
+
+    Args:
+        weight: float32, dense.
+        half: bfloat16 or float16 in the layout of ``weight``, overwritten.
+        grad: of the type of ``half``.
+        moments: in the layout of ``weight``; their number of steps counts this one.
+        rate: () float32 on the device.
+        excess: () float32 on the device, what the gradient is divided by; none is 1.
+
+    Raises:
+        ValueError: tensors that do not lie alike.
+    """
+    if any(tensor.stride() != weight.stride() for tensor in (half, moments.first, moments.second)):
+        raise ValueError("a weight, its moments and its half must lie alike in memory")
+    if grad.stride() != weight.stride():
+        grad = torch.empty_like(half).copy_(grad)
+    if weight.device.type == "cpu" and not _INTERPRETED:
+        adam_reference(weight, half, grad, moments, rate, excess, betas, eps)
+        return
+    from kernels.adam.kernels import adam_kernel  # a CPU install has no Triton
+
+    numbers = weight.numel()
+    adam_kernel[(-(-numbers // BLOCK),)](
+        weight, moments.first, moments.second, half, grad, moments.step, rate, rate if excess is None else excess,
+        numbers, **dict(constants(betas, eps, excess is not None)), num_warps=4,
+    )  # fmt: skip
+
+
+def constants(betas: tuple[float, float], eps: float, has_excess: bool) -> Iterator[tuple[str, float | bool | int]]:
+    """What the kernel knows when it is compiled."""
+    for k, beta in enumerate(betas, 1):
+        yield f"BETA{k}", beta
+        yield f"LOG_BETA{k}", math.log(beta) if beta else -1e4
+    yield from (("EPS", eps), ("HAS_EXCESS", has_excess), ("BLOCK", BLOCK))
