@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -34,18 +33,21 @@ def profile_steps(recorder: Recorder) -> None:
 
 
 def profile(preset: str, way: str, batch: int, device: torch.device, precision: str, small: bool) -> dict[str, Any]:
-    """Kernels of one step of ``preset``, see ``profile_call``."""
+    """Kernels of one step of ``preset``, see ``profile_subject``."""
     subject = subjects.step(preset, way, batch, device, precision, small)
     for _ in range(5):
         subject.call()
-    return profile_call(subject.call, device)
+    return profile_subject(subject, device)
 
 
-def profile_call(call: Callable[[], object], device: torch.device) -> dict[str, Any]:
-    """Kernels by device time a call, in microseconds; the sum, and the sums by kind."""
-    rows = kernels(call, device)
+def profile_subject(subject: subjects.Subject, device: torch.device) -> dict[str, Any]:
+    """Kernels by device time, in microseconds each time that the row counts; the sum, and the sums by kind."""
+    rows = kernels(subject.call, device)
+    for row in rows:
+        row["calls"], row["us"] = row["calls"] / subject.times, round(row["us"] / subject.times, 2)
     total = round(sum(row["us"] for row in rows), 1)
-    return {"total_us": total, "launches": sum(r["calls"] for r in rows), "kinds": by_kind(rows), "kernels": rows[:40]}
+    launches = round(sum(row["calls"] for row in rows), 1)
+    return {"total_us": total, "launches": launches, "kinds": by_kind(rows), "kernels": rows[:60]}
 
 
 def time_steps(recorder: Recorder, ways: tuple[str, ...], presets: tuple[str, ...] = CONVOLUTIONAL) -> None:
@@ -72,7 +74,7 @@ def time_default_step(recorder: Recorder, preset: str) -> None:
 
     recorder.time(Row(f"step/{preset}", way, device.type, precision, {"batch": batch}), make, rounds=30, budget=1.0)
     if subject is not None:
-        recorder.note(f"profile {preset} {way}", partial(profile_call, subject.call, device))
+        recorder.note(f"profile {preset} {way}", partial(profile_subject, subject, device))
     subject = None  # its memory goes before the next one's is taken
     time_steps(recorder, ("reference",) if dry else ("fastsep captured", "reference"), (preset,))
 

@@ -253,6 +253,7 @@ PARTS: dict[str, Part] = {
     "conv-choices": Part(60, conv_parts.list_choices),
     "conv-thin": Part(120, kernel_parts.time_thin_layers),
     "conv-norm": Part(60, kernel_parts.time_norms),
+    "small-kernels": Part(60, kernel_parts.time_small_kernels),
     "conv-layers": Part(120, conv_parts.time_layers),
     **{f"conv-torch-{preset}": Part(120, partial(conv_parts.time_steps, presets=(preset,), ways=(
         "fastsep compiled captured without kernels",

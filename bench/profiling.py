@@ -10,6 +10,7 @@ import torch
 
 KINDS = {
     "thin convolution": r"entry|exit|^pad_|^add_terms",
+    "pooling": r"max_pool_",
     "norm": r"normalise|statistics|finish|gradient_sums|gradient_kernel|batch_norm",
     "convolution": r"conv|cudnn|xmma|gemm|cutlass|wgrad|dgrad|cublas|nvjet|implicit",
     "rollout": r"stationary|streaming|rollout|cluster|adjoint",

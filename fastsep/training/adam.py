@@ -57,7 +57,7 @@ class Adam(torch.optim.Adam):
 
     @torch.no_grad()
     def _step_halves(self, *_: Any) -> None:
-        """The rest of a step: PyTorch's kernels move the weights with a gradient of their own, ours those with a half."""
+        """The rest of a step: PyTorch has moved the weights with a gradient of their own; those with a half follow."""
         for group in self.param_groups:
             moving = [p for p in group["params"] if p in self.halves and self.halves[p].grad is not None]
             moments = [self._moments(weight) for weight in moving]
