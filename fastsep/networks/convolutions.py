@@ -6,7 +6,7 @@ Legend: K network calls, B sequences, C channels, H x W pixels, s static and t d
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,6 +14,9 @@ from torch import Tensor, nn
 from fastsep.networks.halves import Halved
 from kernels.doubled_conv import doubled_conv
 from kernels.thin_conv import norm_exit, thin_entry, thin_exit
+
+if TYPE_CHECKING:
+    from fastsep.networks.layers import CallBatchNorm2d
 
 
 class Conv2d(Halved, nn.Conv2d):
@@ -36,7 +39,7 @@ class EntryConv2d(nn.Conv2d):
 class Pending(NamedTuple):
     """A batch norm per call, in training, and an activation that an exit's input has yet to go through."""
 
-    norm: nn.BatchNorm2d
+    norm: CallBatchNorm2d
     calls: int
     slope: float
     conv_bias: Tensor
@@ -72,7 +75,7 @@ def _exit(x: Tensor, weight: Tensor, bias: Tensor | None, pending: Pending | Non
     if pending is None:
         return thin_exit(x, weight, bias, **kind)
     norm, calls, slope, conv_bias = pending
-    norm.num_batches_tracked.add_(calls)
+    norm.count(calls)
     state = norm.weight, norm.bias, norm.running_mean, norm.running_var
     settings = {"momentum": norm.momentum, "eps": norm.eps, "slope": slope, "conv_bias": conv_bias}
     return norm_exit(x, *state, weight, bias, calls, **settings, **kind)

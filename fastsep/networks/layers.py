@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import ClassVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -29,6 +30,15 @@ class CallBatchNorm2d(nn.BatchNorm2d):
 
     gather: Gather | None = None
     """Where several processes share a batch: what collects their statistics (see ``call_norm``)."""
+    ledger: list[tuple[Tensor, int]] | None = None
+    """Where a trainer adds up all counts of calls at once (see ``CallCounts``)."""
+
+    def count(self, calls: int) -> None:
+        """Count calls in training."""
+        if self.ledger is None:
+            self.num_batches_tracked.add_(calls)
+        else:
+            self.ledger.append((self.num_batches_tracked, calls))
 
     def forward(self, x: Tensor, calls: int = 1, slope: float = 1.0, conv_bias: Tensor | None = None) -> Tensor:
         """Normalise and activate ``x``.
@@ -45,7 +55,7 @@ class CallBatchNorm2d(nn.BatchNorm2d):
         statistics = self.running_mean, self.running_var
         if not self.training:
             return activate(F.batch_norm(x, *statistics, self.weight, self.bias, False, 0.0, self.eps), slope)
-        self.num_batches_tracked.add_(calls)
+        self.count(calls)
         settings = {"momentum": self.momentum, "eps": self.eps, "slope": slope, "conv_bias": conv_bias}
         return call_norm(x, self.weight, self.bias, *statistics, calls, gather=self.gather, **settings)
 
@@ -55,6 +65,30 @@ def share_norms(model: nn.Module, gather: Gather) -> None:
     for module in model.modules():
         if isinstance(module, CallBatchNorm2d):
             module.gather = gather
+
+
+class CallCounts:
+    """Counts the calls of all batch norms of a model in one operation a step: one by one they are launches each."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._ledger: list[tuple[Tensor, int]] = []
+        for module in model.modules():
+            if isinstance(module, CallBatchNorm2d):
+                module.ledger = self._ledger
+
+    def settle(self) -> None:
+        """Add what was counted since the last time."""
+        calls: dict[int, int] = {}
+        for counter, number in self._ledger:  # a norm may have been called several times
+            calls[id(counter)] = calls.get(id(counter), 0) + number
+        counters = {id(counter): counter for counter, _ in self._ledger}
+        if counters:
+            torch._foreach_add_(list(counters.values()), list(calls.values()))
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop what was counted since the last time."""
+        self._ledger.clear()
 
 
 class Block(nn.Module):

@@ -16,7 +16,7 @@ from fastsep.config import Config, Switch, Tune
 from fastsep.data.windows import Windows
 from fastsep.errors import UserError
 from fastsep.model import SeparableModel
-from fastsep.networks.layers import share_norms
+from fastsep.networks.layers import CallCounts, share_norms
 from fastsep.objective import Cells, Losses, losses, run_networks, window_ends
 from fastsep.training import draws
 from fastsep.training.adam import Adam
@@ -118,6 +118,7 @@ class TrainStep:
         self._buckets = Buckets(model.parameters(), world) if world.joined else None
         if world.joined and config.optim.norm_over == "all":
             share_norms(model, world.stack)
+        self._calls = CallCounts(model)
         self._micro_batches = config.optim.accumulate
         rows = world.share(config.optim.batch_size, self._micro_batches)
         self._index = torch.zeros(rows, dtype=torch.int64, device=self.device)
@@ -212,6 +213,7 @@ class TrainStep:
             sequences = len(self._index) // self._micro_batches
             video = torch.empty(sequences, frames, *self.model.config.shape, device=self.device)
             self._compute_losses(video, torch.zeros((), dtype=torch.int64, device=self.device))
+        self._calls.forget()
         return list(cases)
 
     def _step_without_graph(self) -> None:
@@ -237,6 +239,7 @@ class TrainStep:
         for number in range(self._micro_batches):
             # Every K-th row: of all ranks together the same rows, whatever their number.
             terms = self._forward(video[number :: self._micro_batches].contiguous(), self._end)
+            self._calls.settle()
             if self._buckets and number == self._micro_batches - 1:
                 self._buckets.begin()
             self.scaler.scale(terms.total if share == 1 else terms.total * share).backward()

@@ -84,6 +84,8 @@ def test_training_is_the_same_with_halves_in_compiled_steps(monkeypatch: pytest.
     for layer in halved.model.modules():
         if isinstance(layer, Halved) and layer.half is not None:
             assert layer.weight.grad is None and layer.half.grad.dtype == torch.bfloat16
+    counts = [{k: v.item() for k, v in s.model.named_buffers() if "tracked" in k} for s in (plain, halved)]
+    assert counts[0] == counts[1] and (name == "mlp" or min(counts[0].values()) >= 3)
 
 
 def test_a_run_goes_on_with_halves_or_without(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -129,6 +129,25 @@ def test_moments_of_biases_in_front_of_batch_norm_may_be_missing_or_left_over():
         assert torch.equal(one, other)
 
 
+@pytest.mark.parametrize("compile", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_calls_of_batch_norms_are_counted(compile):
+    model = ModelConfig(
+        shape=(1, 8, 8), encoder="sst", decoder="sst", mixing="concat", code_size_s=4, code_size_t=4, nt_cond=2,
+        sst_filters=2, res_hidden_size=4, skip=True, offset=0, last_activation="none",
+    )  # fmt: skip
+    step = make_step(config=replace(CONFIG, model=model), ways=Ways(compile, False))
+    plain = copy.deepcopy(step.model)
+    for module in plain.modules():
+        module.ledger = None
+    step.cases()  # asks, and counts nothing
+    for _ in range(2):
+        objective(plain, step.windows.batch(torch.arange(4)), torch.tensor(2), CONFIG.objective)
+        step(torch.arange(4), 0.0)
+    counts = [{k: v.item() for k, v in m.named_buffers() if "tracked" in k} for m in (step.model, plain)]
+    assert counts[0] == counts[1]
+    assert counts[0]["integrator.blocks.0.0.norm.num_batches_tracked"] == 2 * (CONFIG.objective.nt_pred - 1)
+
+
 def test_what_a_step_draws_depends_on_its_number_alone():
     whole, late = make_step(), make_step()
     terms = []
