@@ -19,8 +19,8 @@ HEAD = (
 )
 INTRODUCTION = """\
 Written by `python -m bench.report` from `bench/results/`; not to be edited. Times are medians of repeated rounds after
-warm-up, the device synchronised around each round; a step on a GPU is one of eight in a row since 2026-11-26, for
-nothing in training waits for the device. *x reference* is sequences a second over the naive eager float32
+warm-up, the device synchronised around each round; a captured step is one of eight in a row, as in training,
+where nothing waits for the device. *x reference* is sequences a second over the naive eager float32
 reference of `bench/reference`, measured in the same run; on a CPU its rounds go between the row's own, so that the
 moods of a shared host fall on both. *Compiled* is `torch.compile` around the whole task, or around each network where a
 task unrolled over its frames takes minutes to compile: on a CPU, and for convolutional steps and forecasts. *Of the
