@@ -15,7 +15,7 @@ class Halved:
 
     weight: nn.Parameter
     training: bool
-    half: Tensor | None = None
+    rounded: Tensor | None = None
     """The weight as its products take it in training, in a half type; a leaf that takes the gradient. No parameter: it
     is rounded anew from the weight by whoever put it there, and no part of the model's state."""
     takes_half: bool = True
@@ -23,7 +23,7 @@ class Halved:
 
     def factor(self) -> Tensor:
         """The half in training, where there is one; else the weight."""
-        return self.half if self.half is not None and self.training else self.weight
+        return self.rounded if self.rounded is not None and self.training else self.weight
 
 
 class Linear(Halved, nn.Linear):
@@ -32,3 +32,10 @@ class Linear(Halved, nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         """(..., a) -> (..., b)."""
         return F.linear(x, self.factor(), self.bias)
+
+
+def drop_halves(model: nn.Module) -> None:
+    """Let all layers of ``model`` compute with their weights again."""
+    for module in model.modules():
+        if isinstance(module, Halved):
+            module.rounded = None

@@ -68,7 +68,10 @@ def share_norms(model: nn.Module, gather: Gather) -> None:
 
 
 class CallCounts:
-    """Counts the calls of all batch norms of a model in one operation a step: one by one they are launches each."""
+    """Counts the calls of all batch norms of a model in one operation a step: one by one each is a launch.
+
+    From now on, in training, they are counted only when this settles.
+    """
 
     def __init__(self, model: nn.Module) -> None:
         self._ledger: list[tuple[Tensor, int]] = []

@@ -32,9 +32,11 @@ class Adam(torch.optim.Adam):
     def keep_halves(self, model: nn.Module, dtype: torch.dtype) -> None:
         """Give the layers of ``model`` that take one a half in ``dtype``, and update it from now on."""
         for module in model.modules():
-            if isinstance(module, Halved) and module.takes_half:
-                module.half = module.weight.detach().to(dtype).requires_grad_()
-                self.halves[module.weight] = module.half
+            if isinstance(module, Halved) and module.takes_half and module.weight.requires_grad:
+                half = self.halves.get(module.weight)  # layers may share a weight
+                if half is None:
+                    half = self.halves[module.weight] = module.weight.detach().to(dtype).requires_grad_()
+                module.rounded = half
 
     @torch.no_grad()
     def round_halves(self) -> None:

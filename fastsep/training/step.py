@@ -16,6 +16,7 @@ from fastsep.config import Config, Switch, Tune
 from fastsep.data.windows import Windows
 from fastsep.errors import UserError
 from fastsep.model import SeparableModel
+from fastsep.networks.halves import drop_halves
 from fastsep.networks.layers import CallCounts, share_norms
 from fastsep.objective import Cells, Losses, losses, run_networks, window_ends
 from fastsep.training import draws
@@ -102,6 +103,7 @@ class TrainStep:
             fused=True,
             capturable=on_gpu,
         )
+        drop_halves(model)  # those of an earlier training would stay as they are
         if keeps_halves(self.device, dtype, world, config.optim.accumulate):
             self.optimizer.keep_halves(model, dtype)
         self._rounded = False  # the weights may be loaded after this
@@ -291,7 +293,8 @@ def keeps_halves(device: torch.device, dtype: torch.dtype, world: World, micro_b
     into Adam: sums over micro-batches or processes want float32, and a loss scale asks for whole gradients first.
     """
     alone = not world.joined and micro_batches == 1
-    return device.type == "cuda" and dtype == torch.bfloat16 and alone and kernels.available()
+    compiles = device.type == "cuda" and kernels.available() and has_compiler(device)
+    return compiles and dtype == torch.bfloat16 and alone
 
 
 @contextmanager

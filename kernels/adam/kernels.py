@@ -36,7 +36,7 @@ def adam_kernel(
     BLOCK: tl.constexpr,
 ):
     """As in reference.py, on BLOCK numbers in the order of their memory."""
-    cell = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    cell = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     alive = cell < numbers
     count = tl.load(step)
     size = tl.load(rate) / bias_correction(count, LOG_BETA1)

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-FORMAT = 1
+FORMAT = 2
 
 
 def machine(device: torch.device) -> dict[str, str]:

@@ -1,11 +1,13 @@
-"""Run every candidate of a task once: those that agree with the exact result are timed, the others are out.
+"""Run every candidate of a task: those that agree with the exact result are timed, the others are out.
 
-On a GPU a candidate is recorded as a CUDA graph, as training records its steps. What is compared is then the device's
-work alone: launched one by one, a candidate of many small kernels is as slow as Python and loses to a slower one.
+On a GPU a candidate is recorded as a CUDA graph, as training records its steps by default. What is compared is then the
+device's work alone: launched one by one, a candidate of many small kernels is as slow as Python and loses to a slower
+one.
 """
 
 from __future__ import annotations
 
+import functools
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -75,18 +77,30 @@ def judge(task: Task, device: torch.device, seconds: Callable[..., float] | None
     del call  # a graph holds its memory
     for name, candidate in list(task.candidates.items())[1:]:
         try:
-            call = recorded(candidate, device)
-            wrong = _disagreement(call(), truth, limits)
-            if wrong:
-                out[name] = wrong
-            else:
-                us[name] = 1e6 * seconds(call, device)
-            del call
+            found = _try(candidate, device, truth, limits, seconds)
         except Exception as error:  # a compiler's refusal, no memory: the library is still there
             out[name] = _reason(error)
             if not _answers(device):
                 raise BrokenDeviceError(name, _verdict(library, us, out)) from error
+        else:
+            if isinstance(found, str):
+                out[name] = found
+            else:
+                us[name] = found
     return _verdict(library, us, out)
+
+
+def _try(
+    candidate: Outputs,
+    device: torch.device,
+    truth: Sequence[Tensor],
+    limits: list[float],
+    seconds: Callable[..., float],
+) -> float | str:
+    """Microseconds, or what is wrong with the outputs; the graph and its memory are gone by then."""
+    call = recorded(candidate, device)
+    wrong = _disagreement(call(), truth, limits)
+    return wrong if wrong else 1e6 * seconds(call, device)
 
 
 def _verdict(library: str, us: dict[str, float], out: dict[str, str]) -> Verdict:
@@ -99,8 +113,7 @@ def recorded(call: Outputs, device: torch.device) -> Outputs:
     """On a GPU ``call``, after a run of its own, as a graph: each further call replays it into the same outputs."""
     if device.type != "cuda":
         return call
-    current = torch.cuda.current_stream(device)
-    side = torch.cuda.Stream(device)
+    current, side = torch.cuda.current_stream(device), _side_stream(device)
     side.wait_stream(current)
     graph = torch.cuda.CUDAGraph()
     # The outer region brings the stream back, too, where recording fails.
@@ -115,6 +128,12 @@ def recorded(call: Outputs, device: torch.device) -> Outputs:
         return outputs
 
     return replay
+
+
+@functools.cache
+def _side_stream(device: torch.device) -> torch.cuda.Stream:
+    """One for all: on every stream that it meets cuBLAS takes memory of its own, and keeps it."""
+    return torch.cuda.Stream(device)
 
 
 def median_seconds(call: Callable[[], object], device: torch.device) -> float:

@@ -11,9 +11,10 @@ from step_cases import CONFIG, EAGER, make_step
 
 import fastsep.training.step as module
 from fastsep.config import Config, ModelConfig
-from fastsep.networks.halves import Halved
+from fastsep.networks.halves import Halved, Linear, drop_halves
+from fastsep.training.adam import Adam
 from fastsep.training.step import TrainStep, Ways, keeps_halves, total_norm
-from fastsep.world import ALONE
+from fastsep.world import ALONE, World
 
 DCGAN = ModelConfig(nt_cond=2, offset=2, enc_hidden_size=2, dec_hidden_size=2, res_hidden_size=8)
 SST = ModelConfig(
@@ -34,11 +35,15 @@ CONFIGS = {
 }
 
 
-def both(monkeypatch: pytest.MonkeyPatch, config: Config, ways: Ways = EAGER) -> tuple[TrainStep, TrainStep]:
+def both(
+    monkeypatch: pytest.MonkeyPatch, config: Config, ways: Ways = EAGER, device: str = "cpu"
+) -> tuple[TrainStep, TrainStep]:
     """A step in bf16 without halves and one with them."""
-    plain = make_step(torch.bfloat16, ways, config)
-    monkeypatch.setattr(module, "keeps_halves", lambda *arguments: True)
-    return plain, make_step(torch.bfloat16, ways, config)
+    steps = []
+    for keeps in (False, True):
+        monkeypatch.setattr(module, "keeps_halves", lambda *arguments, keeps=keeps: keeps)
+        steps.append(make_step(torch.bfloat16, ways, config, device))
+    return steps[0], steps[1]
 
 
 def assert_alike(ours: TrainStep, theirs: TrainStep) -> None:
@@ -56,7 +61,7 @@ def assert_alike(ours: TrainStep, theirs: TrainStep) -> None:
 @pytest.mark.parametrize("name", CONFIGS)
 def test_training_is_the_same_with_halves(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     plain, halved = both(monkeypatch, CONFIGS[name])
-    layers = [layer for layer in halved.model.modules() if isinstance(layer, Halved) and layer.half is not None]
+    layers = [layer for layer in halved.model.modules() if isinstance(layer, Halved) and layer.rounded is not None]
     assert layers and not any(p.grad is not None for p in halved.model.parameters())
     for step in (plain, halved):
         step(torch.arange(4), 1e-3)
@@ -64,9 +69,9 @@ def test_training_is_the_same_with_halves(monkeypatch: pytest.MonkeyPatch, name:
     theirs = dict(plain.model.named_modules())
     excess = getattr(halved.optimizer, "grad_scale", None) or 1.0  # by which PyTorch's Adam divides gradients in place
     for name, layer in halved.model.named_modules():
-        if isinstance(layer, Halved) and layer.half is not None:
-            torch.testing.assert_close(layer.half.grad.float() / excess, theirs[name].weight.grad, rtol=1e-6, atol=0)
-            assert torch.equal(layer.half, layer.weight.bfloat16())
+        if isinstance(layer, Halved) and layer.rounded is not None:
+            torch.testing.assert_close(layer.rounded.grad.float() / excess, theirs[name].weight.grad, rtol=1e-6, atol=0)
+            assert torch.equal(layer.rounded, layer.weight.bfloat16())
     for number in range(4):  # where a last digit may by now have moved a rounding
         for step in (plain, halved):
             step(torch.arange(4) + number, 1e-3)
@@ -82,10 +87,50 @@ def test_training_is_the_same_with_halves_in_compiled_steps(monkeypatch: pytest.
             step(torch.arange(4) + number, 1e-3)
     assert halved.read_losses().total == pytest.approx(plain.read_losses().total, rel=1e-3)
     for layer in halved.model.modules():
-        if isinstance(layer, Halved) and layer.half is not None:
-            assert layer.weight.grad is None and layer.half.grad.dtype == torch.bfloat16
+        if isinstance(layer, Halved) and layer.rounded is not None:
+            assert layer.weight.grad is None and layer.rounded.grad.dtype == torch.bfloat16
     counts = [{k: v.item() for k, v in s.model.named_buffers() if "tracked" in k} for s in (plain, halved)]
     assert counts[0] == counts[1] and (name == "mlp" or min(counts[0].values()) >= 3)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("compile", [False, True])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_captured_steps_round_what_they_update(monkeypatch: pytest.MonkeyPatch, name: str, compile: bool) -> None:
+    plain, halved = both(monkeypatch, CONFIGS[name], Ways(compile, True), "cuda")
+    for number in range(8):
+        for step in (plain, halved):
+            step(torch.arange(4, device="cuda") + number % 5, 1e-4)
+    assert halved._graph is not None
+    assert halved.read_losses().total == pytest.approx(plain.read_losses().total, rel=2e-2)
+    layers = [layer for layer in halved.model.modules() if isinstance(layer, Halved) and layer.rounded is not None]
+    assert layers
+    for layer in layers:
+        assert torch.equal(layer.rounded, layer.weight.bfloat16())
+        assert halved.optimizer.state[layer.weight]["step"] == 8
+    for one, other in zip(halved.model.parameters(), plain.model.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-2, atol=2e-3)  # eight steps of 1e-4 each way
+    halved.load_state(copy.deepcopy(halved.state()), done=8)  # a graph goes on with weights that were loaded
+    for layer in layers:
+        layer.weight.data.mul_(2)
+    halved(torch.arange(4, device="cuda"), 0.0)
+    assert all(torch.equal(layer.rounded, layer.weight.bfloat16()) for layer in layers)
+
+
+def test_weights_that_are_frozen_stay_and_those_that_are_shared_stay_together() -> None:
+    first, second, frozen = Linear(3, 3), Linear(3, 3), Linear(3, 3)
+    second.weight = first.weight
+    frozen.requires_grad_(False)
+    model = torch.nn.Sequential(first, second, frozen)
+    optimizer = Adam(model.parameters(), lr=torch.tensor(1e-2))
+    optimizer.keep_halves(model, torch.bfloat16)
+    assert first.rounded is second.rounded and frozen.rounded is None
+    with torch.autocast("cpu", torch.bfloat16):
+        model(torch.randn(2, 3)).sum().backward()
+    optimizer.step()
+    assert torch.equal(second.rounded, first.weight.bfloat16())
+    drop_halves(model)
+    assert first.factor() is first.weight
 
 
 def test_a_run_goes_on_with_halves_or_without(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +149,7 @@ def test_evaluation_computes_with_the_weights_themselves(monkeypatch: pytest.Mon
     _, step = both(monkeypatch, CONFIG)
     step(torch.arange(4), 1e-2)
     (layer, *_) = step.model.decoder.layers
-    assert layer.factor() is layer.half
+    assert layer.factor() is layer.rounded
     step.model.eval()
     assert layer.factor() is layer.weight
     assert not any("half" in name for name in step.model.state_dict())
@@ -113,10 +158,15 @@ def test_evaluation_computes_with_the_weights_themselves(monkeypatch: pytest.Mon
 def test_halves_are_for_bf16_on_one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = torch.device("cuda")
     monkeypatch.setattr("kernels.available", lambda: True)
+    monkeypatch.setattr(module, "has_compiler", lambda device: True)
     assert keeps_halves(gpu, torch.bfloat16, ALONE, 1)
     assert not keeps_halves(torch.device("cpu"), torch.bfloat16, ALONE, 1)
     assert not keeps_halves(gpu, torch.float16, ALONE, 1) and not keeps_halves(gpu, torch.float32, ALONE, 1)
     assert not keeps_halves(gpu, torch.bfloat16, ALONE, 2)
+    assert not keeps_halves(gpu, torch.bfloat16, World(rank=1, size=2, joined=True), 1)
+    monkeypatch.setattr(module, "has_compiler", lambda device: False)  # Triton would have none either
+    assert not keeps_halves(gpu, torch.bfloat16, ALONE, 1)
+    monkeypatch.setattr(module, "has_compiler", lambda device: True)
     monkeypatch.setattr("kernels.available", lambda: False)
     assert not keeps_halves(gpu, torch.bfloat16, ALONE, 1)
 
