@@ -98,23 +98,19 @@ def test_training_is_the_same_with_halves_in_compiled_steps(monkeypatch: pytest.
 @pytest.mark.parametrize("name", CONFIGS)
 def test_captured_steps_round_what_they_update(monkeypatch: pytest.MonkeyPatch, name: str, compile: bool) -> None:
     plain, halved = both(monkeypatch, CONFIGS[name], Ways(compile, True), "cuda")
+    layers = [layer for layer in halved.model.modules() if isinstance(layer, Halved) and layer.rounded is not None]
+    before = [layer.weight.detach().clone() for layer in layers]
     for number in range(8):
         for step in (plain, halved):
-            step(torch.arange(4, device="cuda") + number % 5, 1e-4)
+            step(torch.arange(4, device="cuda") + number % 5, 1e-6)  # small: what rounding moves must not grow
     assert halved._graph is not None
-    assert halved.read_losses().total == pytest.approx(plain.read_losses().total, rel=2e-2)
-    layers = [layer for layer in halved.model.modules() if isinstance(layer, Halved) and layer.rounded is not None]
-    assert layers
-    for layer in layers:
+    assert halved.read_losses().total == pytest.approx(plain.read_losses().total, rel=1e-2)
+    for layer, start in zip(layers, before, strict=True):
+        assert not torch.equal(layer.weight, start)
         assert torch.equal(layer.rounded, layer.weight.bfloat16())
         assert halved.optimizer.state[layer.weight]["step"] == 8
     for one, other in zip(halved.model.parameters(), plain.model.parameters(), strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-2, atol=2e-3)  # eight steps of 1e-4 each way
-    halved.load_state(copy.deepcopy(halved.state()), done=8)  # a graph goes on with weights that were loaded
-    for layer in layers:
-        layer.weight.data.mul_(2)
-    halved(torch.arange(4, device="cuda"), 0.0)
-    assert all(torch.equal(layer.rounded, layer.weight.bfloat16()) for layer in layers)
+        torch.testing.assert_close(one, other, rtol=0, atol=2e-5)
 
 
 def test_weights_that_are_frozen_stay_and_those_that_are_shared_stay_together() -> None:
