@@ -77,7 +77,7 @@ def time_norm(way: str, sizes: tuple[int, ...], device: torch.device, dry: bool)
 def time_small_kernels(recorder: Recorder) -> None:
     """The stem's pooling of the chairs encoders, both ways of it, and Adam on as many weights as a model has."""
     n, side = (2, 5) if recorder.dry else (256, 33)
-    facts = {"n": n, "c": 64, "h": side, "w": side}
+    facts = {"side": 3, "n": n, "c": 64, "h": side, "w": side}
     pixels, windows = n * 64 * side * side, n * 64 * ((side + 1) // 2) ** 2
     traffic = (
         2 * (2 * pixels + 2 * windows) + 2 * windows

@@ -73,7 +73,7 @@ class ResNetEncoder(nn.Module):
         calls = frames.shape[0]
         x = frames.flatten(2, 3).flatten(0, 1)  # (K*B, n*C, H, W)
         x = conv_norm(self.stem, self.stem_norm, x, calls=calls, slope=0.0)  # (K*B, 64, H/2 + 1, W/2 + 1)
-        x = max_pool(x)  # (K*B, 64, H/4 + 1, W/4 + 1)
+        x = max_pool(x, 3)  # (K*B, 64, H/4 + 1, W/4 + 1)
         for block in self.blocks:
             x = block(x, calls)
         return self.code(x).flatten(1).unflatten(0, (calls, -1)), ()

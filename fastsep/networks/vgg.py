@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from fastsep.networks.convolutions import CodeConvTranspose2d, Conv2d, ExitConvTranspose2d
 from fastsep.networks.layers import Block, conv3_stage, run_blocks, to_frames
+from kernels.max_pool import max_pool
 
 
 def stage_widths(size: int, filters: int) -> list[int]:
@@ -48,10 +49,14 @@ class VGGEncoder(nn.Module):
         x = frames.flatten(2, 3).flatten(0, 1)  # (K*B, n*C, H, W)
         features = []
         for i, stage in enumerate(self.stages):
-            x = run_blocks(stage, F.max_pool2d(x, 2) if i else x, calls)
+            x = run_blocks(stage, self._pool(x) if i else x, calls)
             features.append(x.unflatten(0, (calls, -1)))
-        code = self.last(F.max_pool2d(x, 2) if self.pool_last else x, calls)  # (K*B, code, 1, 1)
+        code = self.last(self._pool(x) if self.pool_last else x, calls)  # (K*B, code, 1, 1)
         return code.flatten(1).unflatten(0, (calls, -1)), tuple(reversed(features)) if self.skips else ()
+
+    def _pool(self, x: Tensor) -> Tensor:
+        # A map that is a skip feature, too, has two gradients, which the compiler's own pooling adds in passing.
+        return F.max_pool2d(x, 2) if self.skips else max_pool(x, 2)
 
 
 class VGGDecoder(nn.Module):

@@ -9,6 +9,7 @@ import triton
 from torch import Tensor
 
 from kernels.max_pool.kernels import max_pool_gradient_kernel, max_pool_kernel
+from kernels.max_pool.reference import windows_along
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 TILE = 2048
@@ -16,14 +17,15 @@ TILE = 2048
 MAX_BLOCK_C = 64
 
 
-def constants(channels: int, height: int, width: int) -> dict[str, int]:
-    """What the kernels know of a map's shape."""
+def constants(side: int, channels: int, height: int, width: int) -> dict[str, int]:
+    """What the kernels know of windows and a map's shape."""
     block_c = min(MAX_BLOCK_C, triton.next_power_of_2(channels))
-    sizes = {"C": channels, "H": height, "W": width, "OH": (height + 1) // 2, "OW": (width + 1) // 2}
+    windows = {"OH": windows_along(height, side), "OW": windows_along(width, side)}
+    sizes = {"SIDE": side, "C": channels, "H": height, "W": width, **windows}
     return {**sizes, "BLOCK": TILE // block_c, "BLOCK_C": block_c}
 
 
-def forward(x: Tensor) -> tuple[Tensor, Tensor]:
+def forward(x: Tensor, side: int) -> tuple[Tensor, Tensor]:
     """The pooled map, channels last as ``x`` is, and the places (int8) of the largest pixels.
 
     Raises:
@@ -32,24 +34,23 @@ def forward(x: Tensor) -> tuple[Tensor, Tensor]:
     if x.numel() >= 2**31:
         raise ValueError("the kernels take tensors of less than 2^31 elements")
     n, c, h, w = x.shape
-    known = constants(c, h, w)
+    known = constants(side, c, h, w)
     y = torch.empty(n, c, known["OH"], known["OW"], dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
     place = torch.empty_like(y, dtype=torch.int8)
-    windows, grid = _grid(n, known)
-    max_pool_kernel[grid](x, y, place, windows, **known, num_warps=4)
+    windows = n * known["OH"] * known["OW"]
+    max_pool_kernel[_grid(windows, known)](x, y, place, windows, **known, num_warps=4)
     return y, place
 
 
-def backward(grad: Tensor, place: Tensor, height: int, width: int) -> Tensor:
+def backward(grad: Tensor, place: Tensor, side: int, height: int, width: int) -> Tensor:
     """The derivative by the map of ``height`` and ``width``, channels last as ``grad`` is."""
     n, c = grad.shape[:2]
-    known = constants(c, height, width)
+    known = constants(side, c, height, width)
     by_x = torch.empty(n, c, height, width, dtype=grad.dtype, device=grad.device, memory_format=torch.channels_last)
-    windows, grid = _grid(n, known)
-    max_pool_gradient_kernel[grid](grad, place, by_x, windows, **known, num_warps=4)
+    squares = n * ((height + 1) // 2) * ((width + 1) // 2)
+    max_pool_gradient_kernel[_grid(squares, known)](grad, place, by_x, squares, **known, num_warps=4)
     return by_x
 
 
-def _grid(images: int, known: dict[str, int]) -> tuple[int, tuple[int, int]]:
-    windows = images * known["OH"] * known["OW"]
-    return windows, (triton.cdiv(windows, known["BLOCK"]), triton.cdiv(known["C"], known["BLOCK_C"]))
+def _grid(count: int, known: dict[str, int]) -> tuple[int, int]:
+    return triton.cdiv(count, known["BLOCK"]), triton.cdiv(known["C"], known["BLOCK_C"])

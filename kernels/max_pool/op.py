@@ -8,43 +8,49 @@ from torch import Tensor, library
 import kernels
 from kernels.choose import chosen, register
 from kernels.max_pool.candidates import make_task
-from kernels.max_pool.reference import max_pool_reference
+from kernels.max_pool.reference import max_pool_reference, windows_along
 
 _KERNELS = kernels.setting() != "torch"
 
 register("max_pool", make_task)
 
 
-def max_pool(x: Tensor) -> Tensor:
-    """The largest of 3x3 pixels, with stride 2 and padding 1.
+def max_pool(x: Tensor, side: int) -> Tensor:
+    """The largest of 3x3 pixels, padded by 1, or of 2x2, with stride 2.
 
     On a GPU in a half type it runs in the way that was chosen there (see ``kernels.choose``), else as PyTorch does it.
 
     Args:
         x: (N, C, H, W), any float type, channels last; differentiable.
+        side: of a window, 3 or 2.
 
     Returns:
-        (N, C, H/2, W/2), rounded up, in the type of ``x``.
+        (N, C, H/2, W/2) in the type of ``x``, rounded up for 3 and down for 2.
+
+    Raises:
+        ValueError: another ``side``.
     """
+    if side not in (2, 3):
+        raise ValueError(f"windows of {side}x{side} pixels: 2x2 and 3x3 are known")
     if _KERNELS and x.device.type == "cuda" and x.dtype in (torch.bfloat16, torch.float16):
         n, c, h, w = x.shape
-        if chosen("max_pool", "forward+backward", n=n, c=c, h=h, w=w, dtype=x.dtype) == "triton":
-            return _MaxPool.apply(x)
-    return max_pool_reference(x)
+        if chosen("max_pool", "forward+backward", side=side, n=n, c=c, h=h, w=w, dtype=x.dtype) == "triton":
+            return _MaxPool.apply(x, side)
+    return max_pool_reference(x, side)
 
 
 class _MaxPool(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x: Tensor) -> Tensor:
-        y, place = torch.ops.fastsep.max_pool(x.contiguous(memory_format=torch.channels_last))
+    def forward(ctx, x: Tensor, side: int) -> Tensor:
+        y, place = torch.ops.fastsep.max_pool(x.contiguous(memory_format=torch.channels_last), side)
         ctx.save_for_backward(place)
-        ctx.size = x.shape[2:]
+        ctx.sizes = side, *x.shape[2:]
         return y
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> Tensor:
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
         grad = grad.contiguous(memory_format=torch.channels_last)
-        return torch.ops.fastsep.max_pool_backward(grad, *ctx.saved_tensors, *ctx.size)
+        return torch.ops.fastsep.max_pool_backward(grad, *ctx.saved_tensors, *ctx.sizes), None
 
 
 def _launch(x: Tensor):
@@ -56,28 +62,28 @@ def _launch(x: Tensor):
     return launch
 
 
-library.define("fastsep::max_pool", "(Tensor x) -> (Tensor, Tensor)")
-library.define("fastsep::max_pool_backward", "(Tensor grad, Tensor place, int height, int width) -> Tensor")
+library.define("fastsep::max_pool", "(Tensor x, int side) -> (Tensor, Tensor)")
+library.define("fastsep::max_pool_backward", "(Tensor grad, Tensor place, int side, int height, int width) -> Tensor")
 
 
 @library.impl("fastsep::max_pool", ("cpu", "cuda"))
-def _(x: Tensor) -> tuple[Tensor, Tensor]:
-    return _launch(x).forward(x)
+def _(x: Tensor, side: int) -> tuple[Tensor, Tensor]:
+    return _launch(x).forward(x, side)
 
 
 @library.impl("fastsep::max_pool_backward", ("cpu", "cuda"))
-def _(grad: Tensor, place: Tensor, height: int, width: int) -> Tensor:
-    return _launch(grad).backward(grad, place, height, width)
+def _(grad: Tensor, place: Tensor, side: int, height: int, width: int) -> Tensor:
+    return _launch(grad).backward(grad, place, side, height, width)
 
 
 @library.register_fake("fastsep::max_pool")
-def _(x: Tensor) -> tuple[Tensor, Tensor]:
+def _(x: Tensor, side: int) -> tuple[Tensor, Tensor]:
     n, c, h, w = x.shape
-    y = x.new_empty(n, c, (h + 1) // 2, (w + 1) // 2).contiguous(memory_format=torch.channels_last)
+    y = x.new_empty(n, c, windows_along(h, side), windows_along(w, side)).contiguous(memory_format=torch.channels_last)
     return y, torch.empty_like(y, dtype=torch.int8)
 
 
 @library.register_fake("fastsep::max_pool_backward")
-def _(grad: Tensor, place: Tensor, height: int, width: int) -> Tensor:
+def _(grad: Tensor, place: Tensor, side: int, height: int, width: int) -> Tensor:
     y = grad.new_empty(*grad.shape[:2], height, width)
     return y.contiguous(memory_format=torch.channels_last)

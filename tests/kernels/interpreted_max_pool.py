@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import torch
 from torch.library import opcheck
 
@@ -20,27 +22,30 @@ def special(size: tuple[int, ...]) -> list[torch.Tensor]:
 
 def main() -> None:
     torch.manual_seed(0)
-    for size in SIZES:
+    for size, side in product(SIZES, (2, 3)):
+        if min(size[2:]) < side - 1 + (side == 2):
+            continue  # no window
         for dtype in (torch.float32, torch.float16):
             for x in special(size):
                 x = x.to(dtype).contiguous(memory_format=torch.channels_last).requires_grad_()
-                y, expected = _MaxPool.apply(x), max_pool_reference(x)
+                y, expected = _MaxPool.apply(x, side), max_pool_reference(x, side)
                 torch.testing.assert_close(y, expected, rtol=0, atol=0, equal_nan=True)
                 assert y.is_contiguous(memory_format=torch.channels_last)
                 grad = torch.randn(y.shape).to(dtype)
                 wide = x.detach().float().requires_grad_()  # PyTorch on a CPU rounds each sum of two to the half type
-                (wanted,) = torch.autograd.grad(max_pool_reference(wide), wide, grad.float())
+                (wanted,) = torch.autograd.grad(max_pool_reference(wide, side), wide, grad.float())
                 torch.testing.assert_close(torch.autograd.grad(y, x, grad)[0], wanted.to(dtype))
     x = torch.randn(2, 20, 5, 7, requires_grad=True)
-    exact = _MaxPool.apply(x.contiguous(memory_format=torch.channels_last))
+    exact = _MaxPool.apply(x.contiguous(memory_format=torch.channels_last), 3)
     compiled = torch.compile(_MaxPool.apply, backend="aot_eager", fullgraph=True)
-    torch.testing.assert_close(compiled(x), exact)
-    wanted, found = (torch.autograd.grad(y.square().sum(), x)[0] for y in (exact, compiled(x)))
+    torch.testing.assert_close(compiled(x, 3), exact)
+    wanted, found = (torch.autograd.grad(y.square().sum(), x)[0] for y in (exact, compiled(x, 3)))
     torch.testing.assert_close(found, wanted)
     low = x.detach().contiguous(memory_format=torch.channels_last)
-    opcheck(torch.ops.fastsep.max_pool, (low,))
-    y, place = torch.ops.fastsep.max_pool(low)
-    opcheck(torch.ops.fastsep.max_pool_backward, (y, place, 5, 7))
+    for side in (2, 3):
+        opcheck(torch.ops.fastsep.max_pool, (low, side))
+        y, place = torch.ops.fastsep.max_pool(low, side)
+        opcheck(torch.ops.fastsep.max_pool_backward, (y, place, side, 5, 7))
 
 
 if __name__ == "__main__":

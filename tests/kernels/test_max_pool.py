@@ -17,18 +17,24 @@ from kernels.max_pool import max_pool
 from kernels.max_pool.reference import max_pool_reference
 
 INTERPRETED = Path(__file__).parent / "interpreted_max_pool.py"
-STEM = {"n": 256, "c": 64, "h": 33, "w": 33}
+STEM = {"side": 3, "n": 256, "c": 64, "h": 33, "w": 33}
 """Of the chairs encoders, for two calls."""
+STAGE = {"side": 2, "n": 200, "c": 64, "h": 32, "w": 32}
+"""Of the taxibj encoders, likewise."""
 
 
 def test_on_a_cpu_it_is_the_definition() -> None:
     x = torch.randn(2, 3, 5, 7, requires_grad=True)
-    torch.testing.assert_close(max_pool(x), max_pool_reference(x), rtol=0, atol=0)
+    for side, pooled in ((2, (2, 3)), (3, (3, 4))):
+        torch.testing.assert_close(max_pool(x, side), max_pool_reference(x, side), rtol=0, atol=0)
+        assert max_pool(x, side).shape[2:] == pooled
+    with pytest.raises(ValueError, match="5x5"):
+        max_pool(x, 5)
 
 
 def test_without_a_gpu_the_kernels_say_so() -> None:
     with pytest.raises(ValueError, match="needs a GPU"):
-        torch.ops.fastsep.max_pool(torch.randn(1, 2, 4, 4))
+        torch.ops.fastsep.max_pool(torch.randn(1, 2, 4, 4), 3)
 
 
 def test_kernels_agree_with_the_definition_under_the_interpreter() -> None:
@@ -40,8 +46,9 @@ def test_kernels_agree_with_the_definition_under_the_interpreter() -> None:
 
 @pytest.mark.parametrize("arch", [80, 90])
 @pytest.mark.parametrize("backward", [False, True])
+@pytest.mark.parametrize("facts", [STEM, STAGE], ids=["chairs", "taxibj"])
 def test_kernels_compile_without_spills_and_move_sixteen_bytes_at_a_time(
-    arch: int, backward: bool, tmp_path: Path
+    arch: int, backward: bool, facts: dict[str, int], tmp_path: Path
 ) -> None:
     triton = pytest.importorskip("triton")
     if os.environ.get("TRITON_INTERPRET") == "1":
@@ -49,8 +56,8 @@ def test_kernels_compile_without_spills_and_move_sixteen_bytes_at_a_time(
     from kernels.max_pool import launch
 
     kernel = launch.max_pool_gradient_kernel if backward else launch.max_pool_kernel
-    constants = launch.constants(*(STEM[name] for name in "chw"))
-    types = {"x": "*bf16", "y": "*bf16", "grad": "*bf16", "by_x": "*bf16", "place": "*i8", "windows": "i32"}
+    constants = launch.constants(*(facts[name] for name in ("side", "c", "h", "w")))
+    types = dict.fromkeys(("x", "y", "grad", "by_x"), "*bf16") | {"place": "*i8", "windows": "i32", "squares": "i32"}
     names = kernel.arg_names
     signature = {name: types.get(name, "constexpr") for name in names}
     aligned = {(k,): [["tt.divisibility", 16]] for k, name in enumerate(names) if signature[name] != "constexpr"}
@@ -79,7 +86,11 @@ def test_both_ways_are_candidates_and_the_library_is_the_first() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("sizes", [STEM, {"n": 3, "c": 20, "h": 5, "w": 7}], ids=["chairs", "odd"])
+@pytest.mark.parametrize(
+    "sizes",
+    [STEM, STAGE, *({"side": side, "n": 3, "c": 20, "h": 5, "w": 7} for side in (2, 3))],
+    ids=["chairs", "taxibj", "odd 2", "odd 3"],
+)
 def test_the_kernels_agree_with_the_library_on_a_gpu(sizes: dict[str, int], dtype: torch.dtype) -> None:
     task = make_task(Case("max_pool", "forward+backward", (*sizes.items(), ("dtype", dtype))), torch.device("cuda"))
     with exact_arithmetic():
