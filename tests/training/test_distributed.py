@@ -79,20 +79,25 @@ def test_two_processes_leave_the_run_that_one_leaves(data, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("before", "after"),
-    [(2, 1), pytest.param(1, 2, marks=pytest.mark.slow)],
-    ids=["two, then one", "one, then two"],
+    ("before", "after", "ema"),
+    [
+        (2, 1, None),
+        pytest.param(1, 2, None, marks=pytest.mark.slow),
+        pytest.param(4, 2, 0.9, marks=pytest.mark.slow),
+        pytest.param(4, 1, 0.9, marks=pytest.mark.slow),
+    ],
+    ids=["two, then one", "one, then two", "four, then two, averaged", "four, then one, averaged"],
 )
-def test_a_run_goes_on_with_another_number_of_processes(data, tmp_path, before, after):
+def test_a_run_goes_on_with_another_number_of_processes(data, tmp_path, before, after, ema):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    config = wave100(data)
-    train(config, whole, False)
+    config = wave100(data, ema=ema)
+    assert run_ranks(before, run_training, config, whole) == [None] * before
     first = replace(config, optim=replace(config.optim, steps=7))
     rest = replace(config, run=replace(config.run, out=broken))
     assert run_ranks(before, run_training, first, broken) == [None] * before
     assert run_ranks(after, run_training, rest, broken, True) == [None] * after
     for ours, theirs in zip(*(load_model(run)[0].state_dict().values() for run in (broken, whole)), strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-6)
+        assert (ours - theirs).norm() <= 5e-5 * theirs.norm()  # the last step alone moves each by 1e-3 and more
 
 
 @pytest.mark.parametrize("settled", [True, False], ids=["with settings", "killed before its settings were there"])
