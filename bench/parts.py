@@ -73,18 +73,31 @@ def run_tests(recorder: Recorder) -> None:
     def make() -> dict[str, Any]:
         tests = ["--collect-only", "tests/bench"] if recorder.dry else ["tests"]
         limit = max(recorder.time_left(), 10)
-        command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", "-rf", *tests]
+        command = [sys.executable, "-m", "pytest", "-vv", "-m", "gpu", "-p", "no:cacheprovider", "-rf", *tests]
         try:
             done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=limit)
             output, status = done.stdout, done.returncode
         except subprocess.TimeoutExpired as error:
             output, status = (error.stdout or b"").decode(), "stopped at its limit"
         print(output)
-        counts = {word: int(n) for n, word in re.findall(r"(\d+) (passed|failed|errors?|skipped)", output)}
-        failures = re.findall(r"^(?:FAILED|ERROR) (.+)$", output, re.MULTILINE)
-        return {"status": status, **counts, "failures": [line[:300] for line in failures[:50]]}
+        return {"status": status, **read_tests(output)}
 
     recorder.note("gpu tests", make)
+
+
+def read_tests(output: str) -> dict[str, Any]:
+    """How many tests passed, failed and were skipped by pytest's ``-vv`` output, and which failed.
+
+    By its summary; where it was cut off before that, by its progress.
+    """
+    counts = {word: int(n) for n, word in re.findall(r"(\d+) (passed|failed|errors?|skipped)", output)}
+    failures = re.findall(r"^(?:FAILED|ERROR) (.+)$", output, re.MULTILINE)
+    if not counts:
+        ended = re.findall(r"^(\S+::.+?) (PASSED|FAILED|ERROR|SKIPPED)\b", output, re.MULTILINE)
+        for _, word in ended:
+            counts[word.lower()] = counts.get(word.lower(), 0) + 1
+        failures = [name for name, word in ended if word in ("FAILED", "ERROR")]
+    return {**counts, "failures": [line[:300] for line in failures[:50]]}
 
 
 def time_generation(recorder: Recorder) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from bench import gpu_suite
+from bench.parts import read_tests
 
 CHILD = """
 import os, sys, time
@@ -63,3 +64,20 @@ def test_an_interruption_leaves_no_part_running(tmp_path: Path, monkeypatch: pyt
     assert time.monotonic() - begin < 30
     with pytest.raises(ProcessLookupError):
         os.kill(int(mark.read_text()), 0)
+
+
+PROGRESS = """tests/test_a.py::test_one PASSED [ 25%]
+tests/test_a.py::test_two[a b] FAILED [ 50%]
+tests/test_a.py::test_three SKIPPED (one CUDA device) [ 75%]
+"""
+SUMMARY = """FAILED tests/test_a.py::test_two[a b] - assert 0
+======= 1 failed, 2 passed, 1 skipped in 3.00s =======
+"""
+
+
+def test_tests_that_failed_are_named_also_where_the_report_was_cut_off() -> None:
+    cut_off = read_tests(PROGRESS)
+    assert cut_off == {"passed": 1, "failed": 1, "skipped": 1, "failures": ["tests/test_a.py::test_two[a b]"]}
+    whole = read_tests(PROGRESS + SUMMARY)
+    failures = ["tests/test_a.py::test_two[a b] - assert 0"]
+    assert whole == {"passed": 2, "failed": 1, "skipped": 1, "failures": failures}
