@@ -8,13 +8,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
 
 from fastsep import __version__
 from fastsep.data.disk_space import require_space
+from fastsep.data.frames.source import Source
 from fastsep.data.residency import require_memory
+from fastsep.data.scaling import Scaling
 from fastsep.data.taxibj.settings import TaxiBJ
 from fastsep.errors import UserError, warn
 from fastsep.files import make_directory, write_problem
@@ -122,10 +125,19 @@ def _count_diverged(future: np.ndarray, present: np.ndarray | None) -> int:
     return int((~finite.reshape(len(future), -1).all(1)).sum())
 
 
-def _open(stack: ExitStack, path: Path, model: Forecaster, *how) -> FrameFile:
-    given = open_given(path, model, *how)
+def _open(stack: ExitStack, path: Path, model: Forecaster, variable: tuple[str, ...], *how) -> FrameFile:
+    given = open_given(path, model, variable, *how)
     stack.callback(given.source.close)
+    source, trained = given.source, model.scaling
+    renamed = not variable and source.names and trained.names and source.names != trained.names
+    if renamed or any(a and b and a != b for a, b in zip(source.units, trained.units, strict=False)):
+        warn(f"{path}: forecast as if {_channels(source)} were {_channels(trained)}, which the run was trained on")
     return given
+
+
+def _channels(of: Source | Scaling) -> str:
+    pairs = zip_longest(of.names, of.units, fillvalue="")
+    return ", ".join(f"{name} [{unit}]" if unit else name for name, unit in pairs)
 
 
 def _plan(model: Forecaster, content: FrameFile, motion: Path | None, horizon: int, run: Path) -> Plan:

@@ -109,6 +109,21 @@ def test_netcdf_goes_on_with_names_units_coordinates_and_times(run, frames, comm
         assert (np.diff(joined.time) == np.timedelta64(1, "D")).all() and joined.sizes["time"] == 10
 
 
+def test_channels_that_the_run_did_not_learn_are_said(run, frames, command, tmp_path) -> None:
+    data = write_nc(tmp_path / "frames.nc", frames)
+    with xarray.open_dataset(data, engine="h5netcdf") as read:
+        read.rename(t="u", s="v").to_netcdf(tmp_path / "other.nc", engine="h5netcdf")
+        read.t.expand_dims(channel=2, axis=2).rename("u").to_netcdf(tmp_path / "one.nc", engine="h5netcdf")
+    how = ["--horizon", 3, "--out", tmp_path / "out.nc", "--variable"]
+    assert "warning" not in command(run, data, *how, "t", "s")[2]
+    assert "warning" not in command(run, tmp_path / "other.nc", *how, "u", "v")[2]  # as asked for, in the same units
+    status, _, errors = command(run, data, *how, "s", "t")
+    assert status == 0
+    assert f"warning: {data}: forecast as if s [psu], t [degC] were t [degC], s [psu], which the run was" in errors
+    status, _, errors = command(run, tmp_path / "one.nc", *how[:-1])
+    assert status == 0 and "one.nc: forecast as if u[0] [degC], u[1] [degC] were t [degC], s [psu]" in errors
+
+
 def test_scalar_coordinates_go_along(run, frames, command, tmp_path) -> None:
     data = write_nc(tmp_path / "frames.nc", frames)
     with xarray.open_dataset(data, engine="h5netcdf") as before:
