@@ -1,4 +1,4 @@
-"""Everything worth running on a borrowed GPU, in one go: ``python -m bench.gpu_suite --out DIR [--minutes M]``.
+"""Everything worth running on a GPU, in one go: ``python -m bench.gpu_suite --out DIR [--minutes M]``.
 
 Parts run in order of worth, each in its own process with its own time limit. Every number is appended to
 ``DIR/suite.jsonl`` as soon as it exists; a run that is cut off continues where it stopped when started again with the

@@ -13,7 +13,7 @@ KINDS = {
     "pooling": r"max_pool_",
     "norm": r"normalise|statistics|finish|gradient_sums|gradient_kernel|batch_norm",
     "convolution": r"conv|cudnn|xmma|gemm|cutlass|wgrad|dgrad|cublas|nvjet|implicit",
-    "rollout": r"stationary|streaming|rollout|cluster|adjoint",
+    "rollout": r"stationary|streaming|rollout|cluster|adjoint|^products_kernel|^sum_kernel",
     "optimiser": r"adam|multi_tensor",
     "fused by the compiler": r"^triton_",
 }

@@ -19,12 +19,12 @@ HEAD = (
 )
 INTRODUCTION = """\
 Written by `python -m bench.report` from `bench/results/`; not to be edited. Times are medians of repeated rounds after
-warm-up, the device synchronised around each round; a captured step is one of eight in a row, as in training,
-where nothing waits for the device. *x reference* is sequences a second over the naive eager float32
+warm-up, the device synchronised around each round; a captured step is one of eight in a row (before f114cad, and
+so that of wave on the H100, one by one). *x reference* is sequences a second over the naive eager float32
 reference of `bench/reference`, measured in the same run; on a CPU its rounds go between the row's own, so that the
 moods of a shared host fall on both. *Compiled* is `torch.compile` around the whole task, or around each network where a
 task unrolled over its frames takes minutes to compile: on a CPU, and for convolutional steps and forecasts. *Of the
-ceiling* is the time that the device's own matrix product and copy, measured in the same run, would need for the task's
+ceiling* is the time that the device's own matrix product and copy, as last measured there, would need for the task's
 arithmetic and for its least traffic (the longer of the two), over the measured time; arithmetic is counted as the
 reference does it, so work that is avoided counts as done. *First call* holds compilation and warm-up. *Memory* is all
 that a task holds at most on a GPU, and what one call adds on a CPU."""

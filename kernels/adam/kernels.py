@@ -21,8 +21,8 @@ def adam_kernel(
     weight,  # float32, updated, as are the next two
     first,
     second,
-    half,  # bfloat16, written
-    grad,  # bfloat16
+    half,  # bfloat16 or float16, written
+    grad,  # of the same type
     step,  # (), float32
     rate,  # (), float32
     excess,  # (), float32, read if HAS_EXCESS
