@@ -79,9 +79,7 @@ def time_small_kernels(recorder: Recorder) -> None:
     n, side = (2, 5) if recorder.dry else (256, 33)
     facts = {"side": 3, "n": n, "c": 64, "h": side, "w": side}
     pixels, windows = n * 64 * side * side, n * 64 * ((side + 1) // 2) ** 2
-    traffic = (
-        2 * (2 * pixels + 2 * windows) + 2 * windows
-    )  # the map and its pooled form, each way; a byte for the place
+    traffic = 2 * (2 * pixels + 2 * windows) + 2 * windows  # both maps, each way; a byte for each place
     recorder.note("max_pool chairs", partial(judged, "max_pool", "forward+backward", facts, recorder.device, traffic))
     for way in ("reference", "fastsep"):
         recorder.note(f"adam {way}", partial(time_adam, way, 1000 if recorder.dry else 2**24, recorder.device))

@@ -81,12 +81,11 @@ class CallCounts:
 
     def settle(self) -> None:
         """Add what was counted since the last time."""
-        calls: dict[int, int] = {}
-        for counter, number in self._ledger:  # a norm may have been called several times
-            calls[id(counter)] = calls.get(id(counter), 0) + number
-        counters = {id(counter): counter for counter, _ in self._ledger}
-        if counters:
-            torch._foreach_add_(list(counters.values()), list(calls.values()))
+        totals: dict[Tensor, int] = {}
+        for counter, calls in self._ledger:  # a norm may have been called several times
+            totals[counter] = totals.get(counter, 0) + calls
+        if totals:
+            torch._foreach_add_(list(totals), list(totals.values()))
         self.forget()
 
     def forget(self) -> None:

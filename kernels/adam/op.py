@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -51,13 +50,12 @@ def adam_step(
     numbers = weight.numel()
     adam_kernel[(-(-numbers // BLOCK),)](
         weight, moments.first, moments.second, half, grad, moments.step, rate, rate if excess is None else excess,
-        numbers, **dict(constants(betas, eps, excess is not None)), num_warps=4,
+        numbers, **constants(betas, eps, excess is not None), num_warps=4,
     )  # fmt: skip
 
 
-def constants(betas: tuple[float, float], eps: float, has_excess: bool) -> Iterator[tuple[str, float | bool | int]]:
+def constants(betas: tuple[float, float], eps: float, has_excess: bool) -> dict[str, float | bool | int]:
     """What the kernel knows when it is compiled."""
-    for k, beta in enumerate(betas, 1):
-        yield f"BETA{k}", beta
-        yield f"LOG_BETA{k}", math.log(beta) if beta else -1e4
-    yield from (("EPS", eps), ("HAS_EXCESS", has_excess), ("BLOCK", BLOCK))
+    logs = [math.log(beta) if beta else -1e4 for beta in betas]
+    of_betas = {"BETA1": betas[0], "BETA2": betas[1], "LOG_BETA1": logs[0], "LOG_BETA2": logs[1]}
+    return {**of_betas, "EPS": eps, "HAS_EXCESS": has_excess, "BLOCK": BLOCK}
