@@ -1,6 +1,5 @@
 """GPU and CPU kernels. Each folder is one operation; nothing here imports ``fastsep``."""
 
-import importlib.util
 import os
 
 _SETTINGS = ("auto", "torch", "triton")
@@ -16,4 +15,13 @@ def setting() -> str:
 
 def available() -> bool:
     """Whether Triton kernels are wanted, and Triton is there."""
-    return setting() != "torch" and importlib.util.find_spec("triton") is not None
+    return setting() != "torch" and has_triton()
+
+
+def has_triton() -> bool:
+    """Whether Triton can be imported. The compiler looks into it: ops may ask within a graph."""
+    try:
+        import triton  # noqa: F401
+    except ImportError:
+        return False
+    return True

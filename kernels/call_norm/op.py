@@ -77,7 +77,7 @@ def call_norm(
         plain = "native" if x.device.type == "cpu" else "grouped"
         # the kernels count within a call in 32 bits
         kernels_can = on_gpu and x.numel() // calls < 2**31
-        backend = "triton" if kernels_can and _KERNELS and _has_triton() else plain
+        backend = "triton" if kernels_can and _KERNELS and kernels.has_triton() else plain
     if gather is not None:
         return SharedCallNorm.apply(*arguments, gather, opaque.PIECES if backend == "triton" else PLAIN)
     if backend == "triton":
@@ -103,11 +103,3 @@ class _CallNorm(torch.autograd.Function):
         grad = grad.contiguous(memory_format=torch.channels_last)
         grads = opaque.backward(grad, x, stats, *ctx.settings)
         return *grads, *[None] * 7
-
-
-def _has_triton() -> bool:
-    try:
-        import triton  # noqa: F401
-    except ImportError:
-        return False
-    return True
