@@ -62,14 +62,29 @@ def window_ends(model: ModelConfig, objective: ObjectiveConfig) -> tuple[int, in
 
 def run_networks(model: SeparableModel, video: Tensor, end: Tensor, config: ObjectiveConfig) -> Outputs:
     """Call every network once, with the calls of the paper's loop stacked in its order."""
-    n, m, offset = model.config.nt_cond, config.nt_pred, model.config.offset
-    first, last = video[:, :n], video[:, m : m + n]
+    static = encode_static(model, video, config)
+    return decode(model, static, roll_out(model, video, end, config))
+
+
+def encode_static(model: SeparableModel, video: Tensor, config: ObjectiveConfig) -> Static:
+    """S of the first and of the last window of a batch, stacked: (2, B, s, ...)."""
+    n, m = model.config.nt_cond, config.nt_pred
+    return model.encode_static(torch.stack([video[:, :n], video[:, m : m + n]]))
+
+
+def roll_out(model: SeparableModel, video: Tensor, end: Tensor, config: ObjectiveConfig) -> Tensor:
+    """T of the random window, then T_0 ... T_{N-1} from the first window: (1 + N, B, L, ...)."""
+    n = model.config.nt_cond
     random = video.index_select(1, end - n + torch.arange(n, device=video.device))  # (B, n, *shape)
-    static = model.encode_static(torch.stack([first, last])).unbind()
-    t_random, t_first = model.encode_dynamic(torch.stack([random, first])).unbind()
-    dynamic = model.roll_out(t_first, m + offset)
-    frames = model.decode(static[0], torch.cat([t_random[None], dynamic]))  # (1 + N, B, *shape)
-    return Outputs(static, dynamic, frames[0], frames[1:])
+    t_random, t_first = model.encode_dynamic(torch.stack([random, video[:, :n]])).unbind()
+    return torch.cat([t_random[None], model.roll_out(t_first, config.nt_pred + model.config.offset)])
+
+
+def decode(model: SeparableModel, static: Static, codes: Tensor) -> Outputs:
+    """The frames of ``codes`` (1 + N, B, L, ...), see ``roll_out``, with S of the first of two windows."""
+    first, last = static.unbind()
+    frames = model.decode(first, codes)  # (1 + N, B, *shape)
+    return Outputs((first, last), codes[1:], frames[0], frames[1:])
 
 
 def objective(model: SeparableModel, video: Tensor, end: Tensor, config: ObjectiveConfig) -> Losses:

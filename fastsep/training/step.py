@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
@@ -18,14 +18,14 @@ from fastsep.errors import UserError
 from fastsep.model import SeparableModel
 from fastsep.networks.halves import drop_halves
 from fastsep.networks.layers import CallCounts, share_norms
-from fastsep.objective import Cells, Losses, losses, run_networks, window_ends
+from fastsep.objective import Cells, Losses, window_ends
 from fastsep.training import draws
 from fastsep.training.adam import Adam
 from fastsep.training.average import Average
 from fastsep.training.buckets import Buckets
 from fastsep.training.compiler import check_compiler, has_compiler
+from fastsep.training.forward import Forward
 from fastsep.training.memory import keep_freed_memory
-from fastsep.training.precision import autocast
 from fastsep.world import ALONE, World
 from kernels.choose import Case, asked_for
 
@@ -88,7 +88,6 @@ class TrainStep:
     ):
         self.model = model
         self.windows = windows
-        self.objective_config = config.objective
         self.dtype = dtype
         self.device = next(model.parameters()).device
         on_gpu = self.device.type == "cuda"
@@ -112,7 +111,6 @@ class TrainStep:
         self.done = 0
         self._seed = config.run.seed
         self._ends = window_ends(model.config, config.objective)
-        self._cells = Cells.of(windows.mask)
         self._end = torch.zeros((), dtype=torch.int64, device=self.device)
         limit = config.optim.clip_norm
         self._clip_norm = None if limit is None else torch.tensor(limit, device=self.device)
@@ -126,9 +124,6 @@ class TrainStep:
         self._index = torch.zeros(rows, dtype=torch.int64, device=self.device)
         self._sums = torch.zeros(len(Losses._fields), dtype=next(model.parameters()).dtype, device=self.device)
         self._count = 0
-        self._forward: Callable[[Tensor, Tensor], Losses] = self._compute_losses
-        if ways.compile:
-            self._forward = torch.compile(self._compute_losses, dynamic=False)
         self._graph: torch.cuda.CUDAGraph | None = None
         self.benchmark = ways.benchmark
         self._captures = ways.capture
@@ -139,6 +134,10 @@ class TrainStep:
         self._warm_up_left = _WARM_UP_STEPS
         # One for all warm-up steps: on every stream that it meets cuBLAS takes memory of its own.
         self._side = torch.cuda.Stream(self.device) if self._captures else None
+        # Outside of a graph the host is the slower one: it launches one kernel after the other. Processes that share a
+        # batch talk to each other from within both passes, in an order that must be the same for all.
+        beside = torch.cuda.Stream(self.device) if self._captures and not world.joined else None
+        self._forward = Forward(model, config.objective, dtype, Cells.of(windows.mask), ways.compile, beside)
 
     def __call__(self, index: Tensor, lr: float) -> None:
         """Train on the windows ``index``, this rank's (B,) of the batch, with rate ``lr``."""
@@ -211,10 +210,9 @@ class TrainStep:
         state = {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
         stand_ins = {name: fake.from_tensor(tensor) for name, tensor in state.items()}
         with fake, _reparametrize_module(self.model, stand_ins), asked_for() as cases:
-            frames = self.model.config.nt_cond + self.objective_config.nt_pred
             sequences = len(self._index) // self._micro_batches
-            video = torch.empty(sequences, frames, *self.model.config.shape, device=self.device)
-            self._compute_losses(video, torch.zeros((), dtype=torch.int64, device=self.device))
+            video = torch.empty(sequences, self.windows.length, *self.model.config.shape, device=self.device)
+            self._forward.plain(video, torch.zeros((), dtype=torch.int64, device=self.device))
         self._calls.forget()
         return list(cases)
 
@@ -229,11 +227,6 @@ class TrainStep:
             self._capture()
             self._graph.replay()
 
-    def _compute_losses(self, video: Tensor, end: Tensor) -> Losses:
-        with autocast(self.device, self.dtype):
-            outputs = run_networks(self.model, video, end, self.objective_config)
-        return losses(outputs, video, end, self.model.config, self.objective_config, self._cells)
-
     def _run(self) -> None:
         video = self.windows.batch(self._index) if self.windows.resident else self._video
         self.optimizer.zero_grad(set_to_none=True)
@@ -245,6 +238,7 @@ class TrainStep:
             if self._buckets and number == self._micro_batches - 1:
                 self._buckets.begin()
             self.scaler.scale(terms.total if share == 1 else terms.total * share).backward()
+            self._forward.join()
             self._sums.add_(torch.stack([term.detach() for term in terms]), alpha=share)
         if self._buckets:
             self._buckets.finish()

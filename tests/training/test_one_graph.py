@@ -1,4 +1,4 @@
-"""A step of each kind of network is one graph for the compiler, which asks the ops for their choices as it traces."""
+"""Each piece of a step is one graph for the compiler, whatever the network, and asks the ops for their choices."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 import torch
 from network_cases import CONFIGS, NARROW
-from torch import Tensor
 
 from fastsep.config import Config, ObjectiveConfig, OptimConfig
 from fastsep.data.taxibj.settings import TaxiBJ
 from fastsep.data.windows import TensorWindows, all_starts
 from fastsep.model import SeparableModel
+from fastsep.training.forward import Forward
 from fastsep.training.step import TrainStep, Ways
 from kernels import choose
 
@@ -24,23 +24,21 @@ SST = replace(
 @pytest.mark.parametrize(
     "kind", ["dcgan", *(pytest.param(k, marks=pytest.mark.slow) for k in ("vgg32_skip", "vgg64", "resnet", "sst"))]
 )
-def test_a_step_traces_as_one_graph(kind: str) -> None:
+def test_a_piece_traces_as_one_graph(kind: str) -> None:
     model = SST if kind == "sst" else CONFIGS[kind]
     config = Config(data=TaxiBJ(), model=model, objective=ObjectiveConfig(nt_pred=2), optim=OptimConfig(batch_size=2))
     torch.manual_seed(0)
     frames = torch.rand(2, 6, *model.shape)
     windows = TensorWindows(frames, all_starts(2, 6, config.window), config.window)
     step = TrainStep(SeparableModel(model).train(), windows, config, torch.bfloat16, Ways(False, False))
-    asked: list[Tensor] = []
-
-    def eager(video: Tensor, end: Tensor) -> Tensor:
-        return step._compute_losses(video, end).total
-
+    asked = []
+    forward = Forward(step.model, config.objective, torch.bfloat16)
+    forward.pieces = [torch.compile(p, backend="aot_eager", fullgraph=True, dynamic=False) for p in forward.pieces]
     video, end = windows.batch(torch.arange(2)), torch.tensor(NARROW["nt_cond"])
     results = []
-    for form in (eager, torch.compile(eager, backend="aot_eager", fullgraph=True, dynamic=False)):
+    for form in (forward.plain, forward):
         with choose.asked_for() as cases:
-            loss = form(video, end)
+            loss = form(video, end).total
         loss.backward()
         results.append((loss.detach(), [p.grad for p in step.model.parameters() if p.grad is not None]))
         step.model.zero_grad(set_to_none=True)

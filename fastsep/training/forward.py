@@ -1,0 +1,82 @@
+"""The forward pass of a step, in the pieces that a compiler gets and that a GPU may run side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from fastsep.config import ObjectiveConfig
+from fastsep.model import SeparableModel, Static
+from fastsep.objective import Cells, Losses, decode, encode_static, losses, roll_out
+from fastsep.training.precision import autocast
+
+
+class Forward:
+    """Losses of a batch: ``forward(video, end)`` is ``objective(model, video, end, config)`` over ``cells``.
+
+    S takes nothing from T and its rollout. Maps deep in an encoder are too small to fill a large GPU, and a rollout is
+    a long chain of small products: with ``beside`` S is computed on that stream meanwhile, and autograd runs the
+    backward pass of each on the same stream as its forward pass.
+
+    Args:
+        dtype: of matrix products.
+        compile: each piece by itself.
+        beside: a stream of the model's GPU, other than the current one, or none.
+    """
+
+    def __init__(
+        self,
+        model: SeparableModel,
+        config: ObjectiveConfig,
+        dtype: torch.dtype,
+        cells: Cells | None = None,
+        compile: bool = False,
+        beside: torch.cuda.Stream | None = None,
+    ):
+        self.model, self.config, self.dtype, self.cells, self.beside = model, config, dtype, cells, beside
+        self.pieces: tuple[Callable[..., object], ...] = self._encode_static, self._roll_out, self._decode
+        if compile:
+            self.pieces = tuple(torch.compile(piece, dynamic=False) for piece in self.pieces)
+
+    def __call__(self, video: Tensor, end: Tensor) -> Losses:
+        """Terms for ``video`` (B, n + m, *shape) float32 and r, an int64 scalar tensor, see ``objective``."""
+        encode, roll, finish = self.pieces
+        with self._beside():
+            static = encode(video)
+        codes = roll(video, end)
+        self.join()
+        return finish(static, codes, video, end)
+
+    def plain(self, video: Tensor, end: Tensor) -> Losses:
+        """The same, neither compiled nor beside each other."""
+        return self._decode(self._encode_static(video), self._roll_out(video, end), video, end)
+
+    def join(self) -> None:
+        """Let the current stream wait for what runs beside it."""
+        if self.beside is not None:
+            torch.cuda.current_stream(self.beside.device).wait_stream(self.beside)
+
+    @contextmanager
+    def _beside(self) -> Iterator[None]:
+        if self.beside is None:
+            yield
+            return
+        self.beside.wait_stream(torch.cuda.current_stream(self.beside.device))
+        with torch.cuda.stream(self.beside):
+            yield
+
+    def _encode_static(self, video: Tensor) -> Static:
+        with autocast(video.device, self.dtype):
+            return encode_static(self.model, video, self.config)
+
+    def _roll_out(self, video: Tensor, end: Tensor) -> Tensor:
+        with autocast(video.device, self.dtype):
+            return roll_out(self.model, video, end, self.config)
+
+    def _decode(self, static: Static, codes: Tensor, video: Tensor, end: Tensor) -> Losses:
+        with autocast(video.device, self.dtype):
+            outputs = decode(self.model, static, codes)
+        return losses(outputs, video, end, self.model.config, self.config, self.cells)

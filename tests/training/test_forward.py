@@ -1,0 +1,93 @@
+"""The pieces of a forward pass make the objective, in turn and beside each other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from network_cases import CONFIGS
+from step_cases import CONFIG, make_step
+from torch import Tensor
+
+from fastsep.config import ObjectiveConfig
+from fastsep.model import SeparableModel
+from fastsep.objective import Cells, objective
+from fastsep.training.forward import Forward
+from fastsep.training.step import TrainStep, Ways
+from fastsep.world import World
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_the_pieces_make_the_objective(kind: str) -> None:
+    config, settings = CONFIGS[kind], ObjectiveConfig(nt_pred=3, lamb_ae=2.0, lamb_s=3.0, lamb_pred=0.5, lamb_t=0.1)
+    torch.manual_seed(0)
+    model = SeparableModel(config).double().train()
+    video, end = torch.rand(3, 5, *config.shape, dtype=torch.float64), torch.tensor(4)
+    forward = Forward(model, settings, torch.float64)
+    found = [form(video, end) for form in (forward, forward.plain, lambda *batch: objective(model, *batch, settings))]
+    for terms in found[1:]:
+        assert torch.equal(torch.stack(found[0]), torch.stack(terms))
+
+
+def test_cells_that_do_not_count_are_left_out() -> None:
+    torch.manual_seed(0)
+    config = CONFIGS["mlp"]
+    model, video, end = SeparableModel(config), torch.rand(3, 4, *config.shape), torch.tensor(3)
+    mask = torch.arange(config.shape[-1]) % 3 > 0
+    some, none = (Forward(model, ObjectiveConfig(nt_pred=2), torch.float32, cells) for cells in (Cells.of(mask), None))
+    other = torch.where(mask, video, 1 - video)
+    with torch.no_grad():
+        model.encoder_s = model.encoder_t = None  # nothing but the targets may differ
+        static = SeparableModel(config).encode_static(torch.stack([video[:, :2], video[:, 2:]]))
+        codes = torch.rand(5, 3, config.code_size_t)
+        terms = [
+            [forward._decode(static, codes, frames, end).total for frames in (video, other)] for forward in (some, none)
+        ]
+    assert terms[0][0] == terms[0][1] and terms[1][0] != terms[1][1]
+
+
+LARGE = {
+    "mlp": replace(CONFIG, model=replace(CONFIG.model, enc_hidden_size=512, dec_hidden_size=512, res_hidden_size=512)),
+    "dcgan": replace(CONFIG, model=replace(CONFIGS["dcgan"], enc_hidden_size=64, dec_hidden_size=64)),
+    "resnet": replace(CONFIG, model=replace(CONFIGS["resnet"], dec_hidden_size=64)),
+    "sst": replace(CONFIG, model=replace(CONFIGS["sst_skip"], shape=(1, 64, 64), sst_filters=32)),
+}
+"""Wide enough that kernels take as long as their launches."""
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("compile", [False, True])
+@pytest.mark.parametrize("kind", LARGE)
+def test_graphs_compute_the_same_beside_each_other(kind: str, compile: bool) -> None:
+    config = LARGE[kind]
+    config = replace(config, optim=replace(config.optim, batch_size=32))
+    gradients = []
+    for beside in (True, False):
+        step = make_step(torch.float32, Ways(compile, True), config, "cuda")
+        assert step._forward.beside is not None
+        step._forward.beside = step._forward.beside if beside else None
+        gradients.append(list(take(step)))
+    for one, other in zip(*gradients, strict=True):
+        for ours, theirs in zip(one, other, strict=True):
+            assert (ours - theirs).norm() <= 1e-3 * theirs.norm() + 1e-7
+
+
+def take(step: TrainStep) -> list[list[Tensor]]:
+    """Gradients of some steps that change nothing but running statistics, the last ones replays of a graph."""
+    found = []
+    for _ in range(8):
+        step(torch.arange(32, device="cuda") % 20, 0.0)
+        found.append([grad.clone() for grad in step.optimizer.gradients()])
+    assert step._graph is not None
+    return found
+
+
+@pytest.mark.gpu
+def test_processes_that_share_a_batch_compute_one_after_the_other() -> None:
+    step = make_step(ways=Ways(False, True), device="cuda")
+    assert step._forward.beside is not None
+    joined = TrainStep(
+        step.model, step.windows, CONFIG, torch.float32, Ways(False, True), World(rank=0, size=2, joined=True)
+    )
+    assert joined._forward.beside is None
