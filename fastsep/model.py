@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from fastsep.config import ModelConfig
 from fastsep.errors import UserError
@@ -82,7 +83,7 @@ class SeparableModel(nn.Module):
         if logits.dtype != torch.float64:
             # A bf16 sigmoid alone would cost about 1e-6 of mean squared error.
             logits = logits.float()
-        return logits.sigmoid() if self.config.last_activation == "sigmoid" else logits
+        return _sigmoid(logits, self.training) if self.config.last_activation == "sigmoid" else logits
 
     def describe(self, cond: Tensor) -> tuple[Static, Tensor]:
         """Conditioning frames (B, n, *shape) -> S and T_0 of each sequence."""
@@ -112,3 +113,10 @@ class SeparableModel(nn.Module):
             t0 = self.encode_dynamic(motion[None])[0]
         dynamic = self.roll_out(t0, horizon + self.config.offset)[self.config.offset :]
         return self.decode(static, dynamic).transpose(0, 1)
+
+
+def _sigmoid(logits: Tensor, training: bool) -> Tensor:
+    """A compiler might write the frames for the backward pass, for which the logits, which are there anyway, do."""
+    if training and torch.compiler.is_compiling():
+        return checkpoint(torch.sigmoid, logits, use_reentrant=False, preserve_rng_state=False)
+    return logits.sigmoid()

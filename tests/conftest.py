@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # workers share the cores; read when PyTorch is imported
@@ -28,3 +29,10 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(autouse=True)
 def _seed():
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _fresh_compiler():
+    """What earlier tests compiled of the same code counts against a limit, after which nothing is compiled any more."""
+    if "torch._dynamo" in sys.modules:
+        torch.compiler.reset()

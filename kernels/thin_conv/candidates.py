@@ -39,17 +39,18 @@ def make_entry_task(
     exact = x.to(dtype).float(), weight.to(dtype).float()
     if direction == "forward":
         calls = {
-            way: lambda way=way: [run(x, weight, shift, *settings, dtype, way)]
+            way: lambda way=way: [run(x, None, weight, shift, *settings, dtype, way)]
             for way in ways("thin_entry", direction, f, architecture(device), c)
         }
-        return Task(calls, lambda: [run(*exact, shift, *settings, torch.float32, "library")])
-    y = run(x, weight, shift, *settings, dtype, "library")
+        return Task(calls, lambda: [run(exact[0], None, exact[1], shift, *settings, torch.float32, "library")])
+    y = run(x, None, weight, shift, *settings, dtype, "library")
     grad = random(*y.shape).to(dtype).contiguous(memory_format=torch.channels_last)
     calls = {
-        way: lambda way=way: run_backward(grad, x, y, weight, *settings, bias, way)
+        way: lambda way=way: run_backward(grad, x, None, y, weight, *settings, bias, way)
         for way in ways("thin_entry", direction, f, architecture(device), c)
     }
-    return Task(calls, lambda: run_backward(grad.float(), exact[0], y.float(), exact[1], *settings, bias, "library"))
+    wide = grad.float(), exact[0], None, y.float(), exact[1]
+    return Task(calls, lambda: run_backward(*wide, *settings, bias, "library"))
 
 
 def make_exit_task(

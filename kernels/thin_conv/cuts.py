@@ -62,3 +62,8 @@ def suits(cut: EntryCut | ExitCut | GradientCut, features: int, architecture: in
     if isinstance(cut, ExitCut):
         return features <= cut.features
     return features <= (cut.features if architecture >= 90 else cut.features_before_90)
+
+
+def padded_shape(n: int, c: int, h: int, w: int, padding: int) -> tuple[int, int, int, int]:
+    """(N, HP, WP, CP): frames as the kernels of an entry read them, channels last, with the border."""
+    return n, h + 2 * padding, w + 2 * padding, max(8, 1 << (c - 1).bit_length())

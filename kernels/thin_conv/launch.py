@@ -33,8 +33,8 @@ def check_sizes(*tensors: Tensor) -> None:
 def pad_constants(x: Tensor, padding: int) -> dict[str, int]:
     """What the kernel that pads frames knows of their shape."""
     _, c, h, w = x.shape
-    bordered = {"HP": h + 2 * padding, "WP": w + 2 * padding, "CP": max(8, triton.next_power_of_2(c))}
-    return {"C": c, "H": h, "W": w, **bordered, "PADDING": padding, "BLOCK": PADDED}
+    _, hp, wp, cp = cuts.padded_shape(*x.shape, padding)
+    return {"C": c, "H": h, "W": w, "HP": hp, "WP": wp, "CP": cp, "PADDING": padding, "BLOCK": PADDED}
 
 
 def entry_constants(
@@ -53,7 +53,7 @@ def entry_constants(
 def pad(x: Tensor, padding: int, dtype: torch.dtype) -> Tensor:
     """(N, HP, WP, CP) in ``dtype``: the frames ``x`` (N, C, H, W), channels last, between zeros."""
     constants = pad_constants(x, padding)
-    out = torch.empty(x.shape[0], *(constants[name] for name in ("HP", "WP", "CP")), dtype=dtype, device=x.device)
+    out = torch.empty(cuts.padded_shape(*x.shape, padding), dtype=dtype, device=x.device)
     check_sizes(x, out)
     pixels = out.numel() // constants["CP"]
     pad_kernel[(triton.cdiv(pixels, PADDED),)](x, out, out, pixels, *x.stride(), **constants, SUMS=False, num_warps=4)
@@ -61,17 +61,17 @@ def pad(x: Tensor, padding: int, dtype: torch.dtype) -> Tensor:
 
 
 def entry(
-    x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int, slope: float, dtype: torch.dtype,
-    cut: str,
+    x: Tensor, padded: Tensor | None, weight: Tensor, bias: Tensor | None, stride: int, padding: int, slope: float,
+    dtype: torch.dtype, cut: str,
 ) -> Tensor:  # fmt: skip
-    """y (N, F, OH, OW) in ``dtype``, channels last."""
-    shape, padded = cuts.ENTRY[cut], pad(x, padding, dtype)
+    """y (N, F, OH, OW) in ``dtype``, channels last; ``padded`` is what ``pad`` makes of ``x``, by default made here."""
+    shape, padded = cuts.ENTRY[cut], pad(x, padding, dtype) if padded is None else padded
     constants = entry_constants(padded.shape, weight, stride, slope, bias is not None, shape)
     f, c, kh, kw = weight.shape
-    columns = torch.zeros(constants["KP"] // constants["CP"], constants["CP"], f, dtype=dtype, device=x.device)
+    columns = torch.zeros(constants["KP"] // constants["CP"], constants["CP"], f, dtype=dtype, device=padded.device)
     columns[: kh * kw, :c].unflatten(0, (kh, kw)).copy_(weight.permute(2, 3, 1, 0))
-    sizes = x.shape[0], f, constants["OH"], constants["OW"]
-    y = torch.empty(sizes, dtype=dtype, device=x.device, memory_format=torch.channels_last)
+    sizes = padded.shape[0], f, constants["OH"], constants["OW"]
+    y = torch.empty(sizes, dtype=dtype, device=padded.device, memory_format=torch.channels_last)
     check_sizes(y)
     pixels = y.numel() // f
     entry_kernel[(triton.cdiv(pixels, shape.block_m),)](
@@ -81,15 +81,16 @@ def entry(
 
 
 def entry_gradients(
-    grad: Tensor, x: Tensor, y: Tensor, weight: Tensor, stride: int, padding: int, slope: float, bias: bool, cut: str
-) -> tuple[Tensor, Tensor]:
-    """Derivatives by ``weight`` and bias (empty where there is none), float32."""
-    shape, padded = cuts.ENTRY_WEIGHTS[cut], pad(x, padding, grad.dtype)
+    grad: Tensor, x: Tensor | None, padded: Tensor | None, y: Tensor, weight: Tensor, stride: int, padding: int,
+    slope: float, bias: bool, cut: str,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Derivatives by ``weight`` and bias (empty where there is none), float32; ``padded`` as in ``entry``."""
+    shape, padded = cuts.ENTRY_WEIGHTS[cut], pad(x, padding, grad.dtype) if padded is None else padded
     constants = entry_constants(padded.shape, weight, stride, slope, bias, shape)
     check_sizes(y)
     f, c, kh, kw = weight.shape
     pixels, blocks = y.numel() // f, constants["KP"] // constants["BLOCK_K"]
-    chunk, splits = share_out(pixels, shape.block_m, x.device, blocks)
+    chunk, splits = share_out(pixels, shape.block_m, y.device, blocks)
     partial, partial_bias = weight.new_empty(splits, f, constants["KP"]), weight.new_empty(splits, f if bias else 0)
     entry_weights_kernel[(splits, blocks)](
         padded, y, grad, partial, partial_bias, pixels, chunk, **constants, num_warps=shape.warps

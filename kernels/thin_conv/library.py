@@ -23,24 +23,19 @@ def padded(x: Tensor, dim: int, dtype: torch.dtype) -> Tensor:
 
 
 def entry(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: int,
-    padding: int,
-    slope: float,
-    dtype: torch.dtype,
-    pad: bool,
-) -> Tensor:
-    """y (N, F, H', W') in ``dtype``, channels last."""
+    x: Tensor, _: None, weight: Tensor, bias: Tensor | None, stride: int, padding: int, slope: float,
+    dtype: torch.dtype, pad: bool,
+) -> Tensor:  # fmt: skip
+    """y (N, F, H', W') in ``dtype``, channels last. The kernels' padded frames are none here."""
     x, weight = _entry_operands(x, weight, dtype, pad)
     y = entry_reference(x, weight, None if bias is None else bias.to(dtype), stride, padding, slope)
     return y.contiguous(memory_format=torch.channels_last)
 
 
 def entry_gradients(
-    grad: Tensor, x: Tensor, y: Tensor, weight: Tensor, stride: int, padding: int, slope: float, bias: bool, pad: bool
-) -> tuple[Tensor, Tensor]:
+    grad: Tensor, x: Tensor, _: None, y: Tensor, weight: Tensor, stride: int, padding: int, slope: float, bias: bool,
+    pad: bool,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Derivatives by ``weight`` and bias (empty where there is none), in the type of ``weight``."""
     if slope != 1.0:
         grad = torch.where(y > 0, grad, grad * slope)

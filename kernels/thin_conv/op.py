@@ -9,6 +9,7 @@ import kernels
 from kernels.choose import chosen, register
 from kernels.thin_conv import library as plain
 from kernels.thin_conv.candidates import make_entry_task, make_exit_task
+from kernels.thin_conv.cuts import padded_shape
 from kernels.thin_conv.reference import entry_reference, exit_reference
 
 _KERNELS = kernels.setting() != "torch"
@@ -75,8 +76,11 @@ def thin_exit(
 class _Entry(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight, bias, stride: int, padding: int, slope: float, dtype, forward: str, backward: str):
-        y = torch.ops.fastsep.thin_entry(x, weight, bias, stride, padding, slope, dtype, forward)
-        ctx.save_for_backward(x, y, weight)
+        padded = None
+        if forward.startswith("triton") and backward.startswith("triton"):
+            padded = torch.ops.fastsep.pad_frames(x, padding, dtype)  # for both
+        y = torch.ops.fastsep.thin_entry(x, padded, weight, bias, stride, padding, slope, dtype, forward)
+        ctx.save_for_backward(x if padded is None else None, padded, y, weight)
         ctx.has_bias = bias is not None
         ctx.settings = stride, padding, slope, ctx.has_bias, backward
         return y
@@ -120,14 +124,17 @@ def triton_launch(x: Tensor, exits: bool):
     return launch_exit if exits else launch
 
 
+library.define("fastsep::pad_frames", "(Tensor x, int padding, ScalarType dtype) -> Tensor")
 _ENTRY = "int stride, int padding, float slope"
 _EXIT = "bool transposed, int stride, str way"
 library.define(
-    "fastsep::thin_entry", f"(Tensor x, Tensor weight, Tensor? bias, {_ENTRY}, ScalarType dtype, str way) -> Tensor"
+    "fastsep::thin_entry",
+    f"(Tensor x, Tensor? padded, Tensor weight, Tensor? bias, {_ENTRY}, ScalarType dtype, str way) -> Tensor",
 )
 library.define(
     "fastsep::thin_entry_backward",
-    f"(Tensor grad, Tensor x, Tensor y, Tensor weight, {_ENTRY}, bool bias, str way) -> (Tensor, Tensor)",
+    f"(Tensor grad, Tensor? x, Tensor? padded, Tensor y, Tensor weight, {_ENTRY}, bool bias, str way)"
+    " -> (Tensor, Tensor)",
 )
 library.define("fastsep::thin_exit", f"(Tensor x, Tensor weight, Tensor? bias, {_EXIT}) -> Tensor")
 library.define(
@@ -144,14 +151,19 @@ def _run(name: str, tensor: Tensor, arguments: tuple, way: str):
     return getattr(plain, name)(*arguments, kind == "padded")
 
 
+@library.impl("fastsep::pad_frames", ("cpu", "cuda"))
+def _(x, padding, dtype):
+    return triton_launch(x, exits=False).pad(x, padding, dtype)
+
+
 @library.impl("fastsep::thin_entry", ("cpu", "cuda"))
-def _(x, weight, bias, stride, padding, slope, dtype, way):
-    return _run("entry", x, (x, weight, bias, stride, padding, slope, dtype), way)
+def _(x, padded, weight, bias, stride, padding, slope, dtype, way):
+    return _run("entry", weight, (x, padded, weight, bias, stride, padding, slope, dtype), way)
 
 
 @library.impl("fastsep::thin_entry_backward", ("cpu", "cuda"))
-def _(grad, x, y, weight, stride, padding, slope, bias, way):
-    return _run("entry_gradients", x, (grad, x, y, weight, stride, padding, slope, bias), way)
+def _(grad, x, padded, y, weight, stride, padding, slope, bias, way):
+    return _run("entry_gradients", weight, (grad, x, padded, y, weight, stride, padding, slope, bias), way)
 
 
 @library.impl("fastsep::thin_exit", ("cpu", "cuda"))
@@ -164,15 +176,21 @@ def _(grad, x, weight, transposed, stride, way):
     return _run("exit_gradients", x, (grad, x, weight, transposed, stride), way)
 
 
+@library.register_fake("fastsep::pad_frames")
+def _(x, padding, dtype):
+    n, c, h, w = x.shape
+    return torch.empty(padded_shape(n, c, h, w, padding), dtype=dtype, device=x.device)
+
+
 @library.register_fake("fastsep::thin_entry")
-def _(x, weight, bias, stride, padding, slope, dtype, way):
+def _(x, padded, weight, bias, stride, padding, slope, dtype, way):
     height, width = ((size + 2 * padding - weight.shape[2]) // stride + 1 for size in x.shape[2:])
     shape = x.shape[0], weight.shape[0], height, width
     return torch.empty(shape, dtype=dtype, device=x.device, memory_format=torch.channels_last)
 
 
 @library.register_fake("fastsep::thin_entry_backward")
-def _(grad, x, y, weight, stride, padding, slope, bias, way):
+def _(grad, x, padded, y, weight, stride, padding, slope, bias, way):
     return torch.empty_like(weight), weight.new_empty(weight.shape[0] if bias else 0)
 
 

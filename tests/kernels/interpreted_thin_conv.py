@@ -109,11 +109,18 @@ def check_ops() -> None:
     """Schemas, fakes and aliasing are right for each way, and the functions trace as part of one graph."""
     x, weight, bias = torch.rand(2, 3, 5, 6), torch.randn(16, 3, 3, 3), torch.randn(16)
     for way in ("library", "padded", "triton 64x32"):
-        library.opcheck(torch.ops.fastsep.thin_entry, (x, weight, bias, 1, 1, 0.2, torch.float32, way))
-    y = torch.ops.fastsep.thin_entry(x, weight, bias, 1, 1, 0.2, torch.float32, "library")
+        library.opcheck(torch.ops.fastsep.thin_entry, (x, None, weight, bias, 1, 1, 0.2, torch.float32, way))
+    y = torch.ops.fastsep.thin_entry(x, None, weight, bias, 1, 1, 0.2, torch.float32, "library")
     for way, has_bias in (("library", True), ("padded", False), ("triton 64x64", True), ("triton 64x64", False)):
         rest = 1, 1, 0.2, has_bias, way
-        library.opcheck(torch.ops.fastsep.thin_entry_backward, (torch.randn_like(y), x, y, weight, *rest))
+        library.opcheck(torch.ops.fastsep.thin_entry_backward, (torch.randn_like(y), x, None, y, weight, *rest))
+    library.opcheck(torch.ops.fastsep.pad_frames, (x, 1, torch.float32))
+    padded = torch.ops.fastsep.pad_frames(x, 1, torch.float32)
+    way = "triton 64x64"
+    library.opcheck(torch.ops.fastsep.thin_entry, (x, padded, weight, bias, 1, 1, 0.2, torch.float32, "triton 64x32"))
+    library.opcheck(
+        torch.ops.fastsep.thin_entry_backward, (torch.randn_like(y), None, padded, y, weight, 1, 1, 0.2, True, way)
+    )
     out, out_bias = torch.randn(16, 2, 4, 4), torch.randn(2)
     for way in ("library", "padded", "triton product 64"):
         library.opcheck(torch.ops.fastsep.thin_exit, (y, out, out_bias, True, 2, way))
@@ -144,6 +151,8 @@ def main() -> None:
         # In the half type one case of each is enough: it is there for the casts.
         for case in ENTRIES if dtype == torch.float32 else ENTRIES[1:2]:
             check_entry(case, dtype, "triton 64x32", "triton 64x64")
+        for ways in (("triton 64x32", "padded"), ("library", "triton 64x64")):  # each pads for itself
+            check_entry(ENTRIES[0], dtype, *ways)
         for case in EXITS if dtype == torch.float32 else EXITS[:1]:
             check_exit(case, dtype, "triton product 64", "triton 32")
     for case in EXITS:
