@@ -26,7 +26,7 @@ EAGER = Ways(False, False)
 
 def make_step(dtype=torch.float32, ways=EAGER, config=CONFIG, device="cpu", masked=False):
     torch.manual_seed(0)
-    model = SeparableModel(config.model).to(device)
+    model = SeparableModel(config.model).to(device).lay_out()
     frames = torch.rand(3, 12, *config.model.shape).to(device)
     windows = TensorWindows(frames, all_starts(3, 12, config.window), config.window)
     if masked:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -23,10 +23,12 @@ class Adam(torch.optim.Adam):
     """
 
     halves: dict[Tensor, Tensor]
+    beside: torch.cuda.Stream | None = None
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
         self.halves = {}
+        self._on_beside: set[Tensor] = set()
         self.register_step_post_hook(type(self)._step_halves)
 
     def keep_halves(self, model: nn.Module, dtype: torch.dtype) -> None:
@@ -37,6 +39,13 @@ class Adam(torch.optim.Adam):
                 if half is None:
                     half = self.halves[module.weight] = module.weight.detach().to(dtype).requires_grad_()
                 module.rounded = half
+
+    def step_beside(self, stream: torch.cuda.Stream | None, weights: Iterable[Tensor]) -> None:
+        """Update those of ``weights`` that have a half on ``stream``, on which their gradients come, if there is one.
+
+        Some updates are too short to fill a GPU; and these need not wait for gradients that come on another stream.
+        """
+        self.beside, self._on_beside = stream, set(weights) if stream is not None else set()
 
     @torch.no_grad()
     def round_halves(self) -> None:
@@ -60,15 +69,24 @@ class Adam(torch.optim.Adam):
     @torch.no_grad()
     def _step_halves(self, *_: Any) -> None:
         """The rest of a step: PyTorch has moved the weights with a gradient of their own; those with a half follow."""
+        excess = getattr(self, "grad_scale", None)
+        if self.beside is not None and excess is not None:
+            self.beside.wait_stream(torch.cuda.current_stream(self.beside.device))
         for group in self.param_groups:
             moving = [p for p in group["params"] if p in self.halves and self.halves[p].grad is not None]
-            moments = [self._moments(weight) for weight in moving]
-            if moments:
-                torch._foreach_add_([each.step for each in moments], 1)
-            for weight, each in zip(moving, moments, strict=True):
-                half = self.halves[weight]
-                rate, excess = group["lr"], getattr(self, "grad_scale", None)
-                adam_step(weight, half, half.grad, each, rate, group["betas"], group["eps"], excess)
+            with torch.cuda.stream(self.beside):
+                self._move([weight for weight in moving if weight in self._on_beside], group, excess)
+            self._move([weight for weight in moving if weight not in self._on_beside], group, excess)
+        if self.beside is not None:
+            torch.cuda.current_stream(self.beside.device).wait_stream(self.beside)
+
+    def _move(self, weights: list[Tensor], group: dict[str, Any], excess: Tensor | None) -> None:
+        moments = [self._moments(weight) for weight in weights]
+        if moments:
+            torch._foreach_add_([each.step for each in moments], 1)
+        for weight, each in zip(weights, moments, strict=True):
+            half = self.halves[weight]
+            adam_step(weight, half, half.grad, each, group["lr"], group["betas"], group["eps"], excess)
 
     def _moments(self, weight: Tensor) -> Moments:
         """Those of a weight, made as PyTorch's Adam makes them on a GPU if there are none."""

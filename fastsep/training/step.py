@@ -70,7 +70,7 @@ class TrainStep:
     seed and on ``done``, the number of steps before it, alone.
 
     Args:
-        model: on its device, in training mode.
+        model: on its device, laid out, in training mode.
         windows: training windows on the same device; those that are not resident are fetched before each step, so that
             a graph holds the rest of it.
         dtype: of matrix products; float16 scales the loss.
@@ -138,6 +138,8 @@ class TrainStep:
         # batch talk to each other from within both passes, in an order that must be the same for all.
         beside = torch.cuda.Stream(self.device) if self._captures and not world.joined else None
         self._forward = Forward(model, config.objective, dtype, Cells.of(windows.mask), ways.compile, beside)
+        if model.encoder_s is not None:
+            self.optimizer.step_beside(beside, model.encoder_s.parameters())
 
     def __call__(self, index: Tensor, lr: float) -> None:
         """Train on the windows ``index``, this rank's (B,) of the batch, with rate ``lr``."""

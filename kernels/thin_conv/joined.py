@@ -12,7 +12,7 @@ from torch import Tensor, library
 from kernels.call_norm import call_norm
 from kernels.choose import chosen, register
 from kernels.thin_conv.candidates import make_norm_exit_task
-from kernels.thin_conv.op import gpu_dtype, thin_exit, triton_launch
+from kernels.thin_conv.op import gpu_dtype, round_in_passing, thin_exit, triton_launch
 
 register("norm_exit", make_norm_exit_task, call_norm)
 
@@ -66,7 +66,9 @@ class _NormExit(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad: Tensor):
-        grads = torch.ops.fastsep.norm_exit_backward(grad.contiguous(), *ctx.saved_tensors, *ctx.settings)
+        x, *rest = ctx.saved_tensors
+        grad = round_in_passing(grad, x.dtype).contiguous()
+        grads = torch.ops.fastsep.norm_exit_backward(grad, x, *rest, *ctx.settings)
         by_x, by_norm_weight, by_norm_bias, by_weight, by_bias = grads
         by_bias = by_bias if ctx.has_bias else None
         return by_x, by_norm_weight, by_norm_bias, None, None, None, by_weight, by_bias, *[None] * 7

@@ -142,7 +142,7 @@ def pad_gradient(grad: Tensor, frames: dict[str, int], stride: int, dtype: torch
     check_sizes(grad, padded)
     pixels = padded.numel() // frames["FP"]
     programs = triton.cdiv(pixels, PADDED)
-    partial = grad.new_empty(programs, frames["FP"])
+    partial = torch.empty(programs, frames["FP"], device=grad.device)
     pad_kernel[(programs,)](
         grad, padded, partial, pixels, *grad.stride(), **padding_constants(frames, stride), SUMS=True, num_warps=4
     )
@@ -164,8 +164,8 @@ def _sums(
     c, f, side = x.shape[1], constants["F"], weight.shape[2]
     rows = x.numel() // c // calls
     chunk, splits = share_out(rows, shape.block_m, x.device, calls)
-    partial = grad.new_empty(calls * splits, 16 * constants["FP"], c)
-    sums = grad.new_empty(2, calls, splits, c) if norm else weight.expand(2, *weight.shape)
+    partial = weight.new_empty(calls * splits, 16 * constants["FP"], c)
+    sums = weight.new_empty(2, calls, splits, c) if norm else weight.expand(2, *weight.shape)
     exit_gradients_kernel[(splits, calls)](
         x, weight, padded, by_x, partial, stats, *sums, calls, rows, chunk, *_weight_strides(weight, transposed),
         **constants, NORM=norm is not None, SLOPE=slope, num_warps=shape.warps,

@@ -42,6 +42,7 @@ def thin_entry(
         facts |= {"padding": padding, "slope": slope, "bias": bias is not None, "dtype": dtype}
         ways = [chosen("thin_entry", direction, **facts) for direction in ("forward", "backward")]
         if any(way not in (None, "library") for way in ways):
+            x = round_in_passing(x, dtype)
             return _Entry.apply(x, weight, bias, stride, padding, slope, dtype, *(way or "library" for way in ways))
     return entry_reference(x, weight, bias, stride, padding, slope)
 
@@ -103,7 +104,9 @@ class _Exit(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad: Tensor):
-        grads = torch.ops.fastsep.thin_exit_backward(grad.contiguous(), *ctx.saved_tensors, *ctx.settings)
+        x, weight = ctx.saved_tensors
+        grad = round_in_passing(grad, x.dtype).contiguous()
+        grads = torch.ops.fastsep.thin_exit_backward(grad, x, weight, *ctx.settings)
         by_x, by_weight, by_bias = grads
         return by_x, by_weight, by_bias if ctx.has_bias else None, *[None] * 4
 
@@ -113,6 +116,11 @@ def gpu_dtype(x: Tensor) -> torch.dtype | None:
     if x.device.type != "cuda" or not _KERNELS:
         return None
     return torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else x.dtype
+
+
+def round_in_passing(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """``x`` in the type that products take where a compiler does that as it makes ``x``; elsewhere they round it."""
+    return x.to(dtype) if torch.compiler.is_compiling() else x
 
 
 def triton_launch(x: Tensor, exits: bool):

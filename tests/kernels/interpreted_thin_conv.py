@@ -82,6 +82,23 @@ def check_rounding(case: tuple) -> None:
     assert (y - truth).norm() <= 1.2 * (truth.half() - truth).norm(), case
 
 
+def check_half_gradients(case: tuple) -> None:
+    """What a compiler has rounded in passing, the kernels need not round: derivatives are the same, and in float32."""
+    n, c, h, w, f, transposed, stride = case
+    torch.manual_seed(0)
+    side = 4 if stride == 2 else 3
+    x = torch.randn(2 * n, c, h, w).half().contiguous(memory_format=torch.channels_last)
+    weight = torch.randn(*((c, f) if transposed else (f, c)), side, side)
+    grad = torch.randn(2 * n, f, stride * h, stride * w).half()
+    stats, settings = torch.rand(4, 2, c) + 0.5, (2, 1e-5, 0.2, transposed, stride, "together product 64 / 32")
+    found = []
+    for given in (grad, grad.float()):
+        alone = torch.ops.fastsep.thin_exit_backward(given, x, weight, transposed, stride, "triton 32")
+        found.append([*alone, *torch.ops.fastsep.norm_exit_backward(given, x, stats, weight, *settings)])
+    for one, other in zip(*found, strict=True):
+        assert one.dtype == other.dtype and torch.equal(one, other)
+
+
 def check_norm_exit(case: tuple, dtype: torch.dtype, calls: int, way: str) -> None:
     n, c, h, w, f, transposed, stride = case
     torch.manual_seed(0)
@@ -157,6 +174,7 @@ def main() -> None:
             check_exit(case, dtype, "triton product 64", "triton 32")
     for case in EXITS:
         check_rounding(case)
+        check_half_gradients(case)
     for calls, case in ((3, EXITS[0]), (1, EXITS[1]), (2, EXITS[2]), (2, EXITS[3])):
         check_norm_exit(case, torch.float32, calls, "together product 64 / 32")
     check_norm_exit(EXITS[0], torch.float16, 2, "together product 256 / 64")
