@@ -13,7 +13,7 @@ from kernels.adam import Moments, adam_step
 
 
 class Adam(torch.optim.Adam):
-    """PyTorch's Adam. State and settings are those of PyTorch; two things it does otherwise.
+    """PyTorch's Adam. State and settings are those of PyTorch; some things it does otherwise.
 
     On a CPU it takes four times as long for weights that lie channels last: its fused kernel copies them, their
     gradients and moments into the order of their indices and back. Here it sees them in the order of their memory,
@@ -23,12 +23,12 @@ class Adam(torch.optim.Adam):
     """
 
     halves: dict[Tensor, Tensor]
-    beside: torch.cuda.Stream | None = None
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
         self.halves = {}
-        self._on_beside: set[Tensor] = set()
+        self._beside: torch.cuda.Stream | None = None
+        self._aside: set[Tensor] = set()
         self.register_step_post_hook(type(self)._step_halves)
 
     def keep_halves(self, model: nn.Module, dtype: torch.dtype) -> None:
@@ -41,11 +41,12 @@ class Adam(torch.optim.Adam):
                 module.rounded = half
 
     def step_beside(self, stream: torch.cuda.Stream | None, weights: Iterable[Tensor]) -> None:
-        """Update those of ``weights`` that have a half on ``stream``, on which their gradients come, if there is one.
+        """From now on update those of ``weights`` that have a half on ``stream``, where their gradients must be made.
 
-        Some updates are too short to fill a GPU; and these need not wait for gradients that come on another stream.
+        These updates wait for nothing on the current stream (but for a norm to clip by), and run beside the others,
+        some of which are too short to fill a GPU. Without a stream all are updated on the current one.
         """
-        self.beside, self._on_beside = stream, set(weights) if stream is not None else set()
+        self._beside, self._aside = stream, set(weights) if stream is not None else set()
 
     @torch.no_grad()
     def round_halves(self) -> None:
@@ -70,15 +71,16 @@ class Adam(torch.optim.Adam):
     def _step_halves(self, *_: Any) -> None:
         """The rest of a step: PyTorch has moved the weights with a gradient of their own; those with a half follow."""
         excess = getattr(self, "grad_scale", None)
-        if self.beside is not None and excess is not None:
-            self.beside.wait_stream(torch.cuda.current_stream(self.beside.device))
+        if self._beside is not None and excess is not None:
+            self._beside.wait_stream(torch.cuda.current_stream(self._beside.device))
         for group in self.param_groups:
             moving = [p for p in group["params"] if p in self.halves and self.halves[p].grad is not None]
-            with torch.cuda.stream(self.beside):
-                self._move([weight for weight in moving if weight in self._on_beside], group, excess)
-            self._move([weight for weight in moving if weight not in self._on_beside], group, excess)
-        if self.beside is not None:
-            torch.cuda.current_stream(self.beside.device).wait_stream(self.beside)
+            if self._beside is not None:  # PyTorch would look for a GPU for no stream, too
+                with torch.cuda.stream(self._beside):
+                    self._move([weight for weight in moving if weight in self._aside], group, excess)
+            self._move([weight for weight in moving if weight not in self._aside], group, excess)
+        if self._beside is not None:
+            torch.cuda.current_stream(self._beside.device).wait_stream(self._beside)
 
     def _move(self, weights: list[Tensor], group: dict[str, Any], excess: Tensor | None) -> None:
         moments = [self._moments(weight) for weight in weights]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,7 +38,7 @@ class Forward:
         beside: torch.cuda.Stream | None = None,
     ):
         self.model, self.config, self.dtype, self.cells, self.beside = model, config, dtype, cells, beside
-        self.pieces: tuple[Callable[..., object], ...] = self._encode_static, self._roll_out, self._decode
+        self.pieces: tuple[Callable[..., Any], ...] = self._encode_static, self._roll_out, self._finish
         if compile:
             self.pieces = tuple(torch.compile(piece, dynamic=False) for piece in self.pieces)
 
@@ -52,7 +53,7 @@ class Forward:
 
     def plain(self, video: Tensor, end: Tensor) -> Losses:
         """The same, neither compiled nor beside each other."""
-        return self._decode(self._encode_static(video), self._roll_out(video, end), video, end)
+        return self._finish(self._encode_static(video), self._roll_out(video, end), video, end)
 
     def join(self) -> None:
         """Let the current stream wait for what runs beside it."""
@@ -76,7 +77,7 @@ class Forward:
         with autocast(video.device, self.dtype):
             return roll_out(self.model, video, end, self.config)
 
-    def _decode(self, static: Static, codes: Tensor, video: Tensor, end: Tensor) -> Losses:
+    def _finish(self, static: Static, codes: Tensor, video: Tensor, end: Tensor) -> Losses:
         with autocast(video.device, self.dtype):
             outputs = decode(self.model, static, codes)
         return losses(outputs, video, end, self.model.config, self.config, self.cells)

@@ -136,9 +136,10 @@ class TrainStep:
         self._side = torch.cuda.Stream(self.device) if self._captures else None
         # Outside of a graph the host is the slower one: it launches one kernel after the other. Processes that share a
         # batch talk to each other from within both passes, in an order that must be the same for all.
-        beside = torch.cuda.Stream(self.device) if self._captures and not world.joined else None
+        pays = self._captures and not world.joined and model.encoder_s is not None
+        beside = torch.cuda.Stream(self.device) if pays else None
         self._forward = Forward(model, config.objective, dtype, Cells.of(windows.mask), ways.compile, beside)
-        if model.encoder_s is not None:
+        if beside is not None:
             self.optimizer.step_beside(beside, model.encoder_s.parameters())
 
     def __call__(self, index: Tensor, lr: float) -> None:

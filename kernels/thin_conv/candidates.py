@@ -29,14 +29,17 @@ def make_entry_task(
     direction: str, device: torch.device, n: int, c: int, h: int, w: int, f: int, k: int, stride: int, padding: int,
     slope: float, bias: bool, dtype: torch.dtype,
 ) -> Task:  # fmt: skip
-    """Frames and weights of the case; the outputs, or with ``backward`` the derivatives by weight and bias."""
+    """Frames and weights of the case; the outputs, or with ``backward`` the derivatives by weight and bias.
+
+    Frames come rounded, as from a compiler, here and as the gradient of an exit.
+    """
     random = _source(device)
-    x, weight = random(n, c, h, w), random(f, c, k, k, scale=(c * k * k) ** -0.5)
+    x, weight = random(n, c, h, w).to(dtype), random(f, c, k, k, scale=(c * k * k) ** -0.5)
     shift = random(f) if bias else None
     settings = stride, padding, slope
     run, run_backward = torch.ops.fastsep.thin_entry, torch.ops.fastsep.thin_entry_backward
     # Operands as the products see them, so that the exact result leaves only the candidates' own errors.
-    exact = x.to(dtype).float(), weight.to(dtype).float()
+    exact = x.float(), weight.to(dtype).float()
     if direction == "forward":
         calls = {
             way: lambda way=way: [run(x, None, weight, shift, *settings, dtype, way)]
@@ -73,12 +76,12 @@ def make_exit_task(
         }
         return Task(calls, lambda: [run(*exact, shift, *settings, "library")])
     y = run(x, weight, shift, *settings, "library")
-    grad = random(*y.shape)
+    grad = random(*y.shape).to(dtype)
     calls = {
         way: lambda way=way: run_backward(grad, x, weight, *settings, way)
         for way in ways("thin_exit", direction, f, architecture(device))
     }
-    return Task(calls, lambda: run_backward(grad, exact[0], exact[1], *settings, "library"))
+    return Task(calls, lambda: run_backward(grad.float(), exact[0], exact[1], *settings, "library"))
 
 
 def make_norm_exit_task(

@@ -164,8 +164,8 @@ def _sums(
     c, f, side = x.shape[1], constants["F"], weight.shape[2]
     rows = x.numel() // c // calls
     chunk, splits = share_out(rows, shape.block_m, x.device, calls)
-    partial = weight.new_empty(calls * splits, 16 * constants["FP"], c)
-    sums = weight.new_empty(2, calls, splits, c) if norm else weight.expand(2, *weight.shape)
+    partial = weight.new_empty(calls * splits, 16 * constants["FP"], c, dtype=torch.float32)
+    sums = weight.new_empty(2, calls, splits, c, dtype=torch.float32) if norm else weight.expand(2, *weight.shape)
     exit_gradients_kernel[(splits, calls)](
         x, weight, padded, by_x, partial, stats, *sums, calls, rows, chunk, *_weight_strides(weight, transposed),
         **constants, NORM=norm is not None, SLOPE=slope, num_warps=shape.warps,

@@ -42,7 +42,7 @@ def test_cells_that_do_not_count_are_left_out() -> None:
         static = SeparableModel(config).encode_static(torch.stack([video[:, :2], video[:, 2:]]))
         codes = torch.rand(5, 3, config.code_size_t)
         terms = [
-            [forward._decode(static, codes, frames, end).total for frames in (video, other)] for forward in (some, none)
+            [forward._finish(static, codes, frames, end).total for frames in (video, other)] for forward in (some, none)
         ]
     assert terms[0][0] == terms[0][1] and terms[1][0] != terms[1][1]
 
@@ -52,44 +52,54 @@ LARGE = {
     "dcgan": replace(CONFIG, model=replace(CONFIGS["dcgan"], enc_hidden_size=64, dec_hidden_size=64)),
     "resnet": replace(CONFIG, model=replace(CONFIGS["resnet"], dec_hidden_size=64)),
     "sst": replace(CONFIG, model=replace(CONFIGS["sst_skip"], shape=(1, 64, 64), sst_filters=32)),
+    "clipped": replace(
+        CONFIG,
+        model=replace(CONFIGS["dcgan"], enc_hidden_size=64, dec_hidden_size=64),
+        optim=replace(CONFIG.optim, clip_norm=1e-3),
+    ),
 }
 """Wide enough that kernels take as long as their launches."""
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("compile", [False, True])
 @pytest.mark.parametrize("kind", LARGE)
-def test_graphs_compute_the_same_beside_each_other(kind: str, compile: bool) -> None:
-    config = LARGE[kind]
-    config = replace(config, optim=replace(config.optim, batch_size=32))
-    gradients = []
+def test_graphs_compute_the_same_beside_each_other(kind: str, compile: bool, dtype: torch.dtype) -> None:
+    config = replace(LARGE[kind], optim=replace(LARGE[kind].optim, batch_size=32))
+    found = []
     for beside in (True, False):
-        step = make_step(torch.float32, Ways(compile, True), config, "cuda")
+        step = make_step(dtype, Ways(compile, True), config, "cuda")
         assert step._forward.beside is not None
-        step._forward.beside = step._forward.beside if beside else None
+        assert bool(step.optimizer._aside & step.optimizer.halves.keys()) == (dtype == torch.bfloat16)
+        if not beside:
+            step._forward.beside = None
+            step.optimizer.step_beside(None, ())
         # TF32 would round another way, and a derivative change its branch, for a last digit of a sum in another order.
         with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
-            gradients.append(take(step))
-    for one, other in zip(*gradients, strict=True):
+            found.append(take(step))
+    for one, other in zip(*found, strict=True):
         for ours, theirs in zip(one, other, strict=True):
             assert (ours - theirs).norm() <= 1e-5 * theirs.norm()
 
 
 def take(step: TrainStep) -> list[list[Tensor]]:
-    """Gradients of some steps that change nothing but running statistics, the last ones replays of a graph."""
+    """Gradients of some steps, the last ones replays of a graph, and the weights in the end."""
     found = []
     for _ in range(8):
-        step(torch.arange(32, device="cuda") % 20, 0.0)
-        found.append([grad.clone() for grad in step.optimizer.gradients()])
+        step(torch.arange(32, device="cuda") % 20, 1e-6)
+        found.append([grad.to(torch.float32, copy=True) for grad in step.optimizer.gradients()])
     assert step._graph is not None
-    return found
+    return [*found, [weight.detach().clone() for weight in step.model.parameters()]]
 
 
 @pytest.mark.gpu
-def test_processes_that_share_a_batch_compute_one_after_the_other() -> None:
+def test_some_steps_have_nothing_to_run_beside() -> None:
+    """Processes that share a batch talk in an order that is the same for all; without S there is nothing to compute."""
     step = make_step(ways=Ways(False, True), device="cuda")
     assert step._forward.beside is not None
-    joined = TrainStep(
-        step.model, step.windows, CONFIG, torch.float32, Ways(False, True), World(rank=0, size=2, joined=True)
-    )
+    world = World(rank=0, size=2, joined=True)
+    joined = TrainStep(step.model, step.windows, CONFIG, torch.float32, Ways(False, True), world)
     assert joined._forward.beside is None
+    alone = replace(CONFIG, model=replace(CONFIG.model, no_s=True))
+    assert make_step(ways=Ways(False, True), config=alone, device="cuda")._forward.beside is None

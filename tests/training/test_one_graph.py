@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -30,10 +31,11 @@ def test_a_piece_traces_as_one_graph(kind: str) -> None:
     torch.manual_seed(0)
     frames = torch.rand(2, 6, *model.shape)
     windows = TensorWindows(frames, all_starts(2, 6, config.window), config.window)
-    step = TrainStep(SeparableModel(model).train(), windows, config, torch.bfloat16, Ways(False, False))
+    step = TrainStep(SeparableModel(model).lay_out().train(), windows, config, torch.bfloat16, Ways(False, False))
     asked = []
     forward = Forward(step.model, config.objective, torch.bfloat16)
-    forward.pieces = [torch.compile(p, backend="aot_eager", fullgraph=True, dynamic=False) for p in forward.pieces]
+    whole = partial(torch.compile, backend="aot_eager", fullgraph=True, dynamic=False)
+    forward.pieces = tuple(map(whole, forward.pieces))
     video, end = windows.batch(torch.arange(2)), torch.tensor(NARROW["nt_cond"])
     results = []
     for form in (forward.plain, forward):
