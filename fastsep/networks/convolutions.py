@@ -159,9 +159,8 @@ class CodeConvTranspose2d(Halved, nn.ConvTranspose2d):
 
 
 def add_to_calls(x: Tensor, once: Tensor, calls: int) -> Tensor:
-    """Add ``once`` (B, ...) to every call of ``x`` (K*B, ...), in place: a product keeps its factors, not itself."""
-    x.unflatten(0, (calls, -1)).add_(once)
-    return x
+    """``x`` (K*B, ...) with ``once`` (B, ...) added to every call. In place, autograd would copy its gradient."""
+    return (x.unflatten(0, (calls, -1)) + once).flatten(0, 1)
 
 
 def conv3(size: int, out: int, stride: int = 1) -> Conv2d:

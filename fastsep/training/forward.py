@@ -69,15 +69,20 @@ class Forward:
         with torch.cuda.stream(self.beside):
             yield
 
-    def _encode_static(self, video: Tensor) -> Static:
+    # Between compiled pieces a gradient is copied into the layout that is usual for its number of dimensions: calls and
+    # sequences go through as one, so that channels of maps stay last.
+
+    def _encode_static(self, video: Tensor) -> tuple[Tensor, ...]:
         with autocast(video.device, self.dtype):
-            return encode_static(self.model, video, self.config)
+            static = encode_static(self.model, video, self.config)
+        return tuple(part.flatten(0, 1) for part in static.parts)
 
     def _roll_out(self, video: Tensor, end: Tensor) -> Tensor:
         with autocast(video.device, self.dtype):
-            return roll_out(self.model, video, end, self.config)
+            return roll_out(self.model, video, end, self.config).flatten(0, 1)
 
-    def _finish(self, static: Static, codes: Tensor, video: Tensor, end: Tensor) -> Losses:
+    def _finish(self, static: tuple[Tensor, ...], codes: Tensor, video: Tensor, end: Tensor) -> Losses:
+        code, *skips = (part.unflatten(0, (-1, len(video))) for part in static)
         with autocast(video.device, self.dtype):
-            outputs = decode(self.model, static, codes)
+            outputs = decode(self.model, Static(code, tuple(skips)), codes.unflatten(0, (-1, len(video))))
         return losses(outputs, video, end, self.model.config, self.config, self.cells)
