@@ -109,9 +109,7 @@ def make_norm_exit_task(
             y = joined._NormExit.apply(*inner, *running, None, leaves[3], shift, *kept, *convolution, way)
         else:
             z = call_norm(*inner, *running, calls, slope=slope)
-            kind = way.removeprefix("apart ")
-            forward, _, backward = kind.partition(" / ")
-            y = op._Exit.apply(z, leaves[3], shift, *convolution, forward, backward or forward)
+            y = op.exit_in(joined.split_way(way), z, leaves[3], shift, *convolution)
         return [y.detach(), *torch.autograd.grad(y, leaves, grad)]
 
     calls_of = {way: lambda way=way: run(way) for way in norm_exit_ways(f, architecture(device))}

@@ -12,7 +12,7 @@ from torch import Tensor, library
 from kernels.call_norm import call_norm
 from kernels.choose import chosen, register
 from kernels.thin_conv.candidates import make_norm_exit_task
-from kernels.thin_conv.op import gpu_dtype, round_in_passing, thin_exit, triton_launch
+from kernels.thin_conv.op import exit_in, gpu_dtype, round_in_passing, triton_launch
 
 register("norm_exit", make_norm_exit_task, call_norm)
 
@@ -36,7 +36,7 @@ def norm_exit(
 ) -> Tensor:
     """``thin_exit`` of ``call_norm``: arguments, result and errors as there.
 
-    On a GPU in a half type it runs as one if that was chosen there (see ``kernels.choose``).
+    On a GPU in a half type it runs as was chosen there for both together (see ``kernels.choose``): as one, or apart.
     """
     state = x, norm_weight, norm_bias, running_mean, running_var
     dtype = gpu_dtype(x)
@@ -44,13 +44,15 @@ def norm_exit(
         n, c, h, w = x.shape
         facts = {"n": n, "c": c, "h": h, "w": w, "f": weight.shape[1 if transposed else 0], "calls": calls}
         facts |= {"transposed": transposed, "stride": stride, "slope": slope, "bias": bias is not None, "dtype": dtype}
-        way = chosen("norm_exit", "forward+backward", **facts) or "apart"
+        way = chosen("norm_exit", "forward+backward", **facts) or "apart library"
         if way.startswith("together"):
             conv_bias = None if conv_bias is None else conv_bias.detach()
             settings = calls, momentum, eps, slope, transposed, stride, way
             return _NormExit.apply(*state, conv_bias, weight, bias, *settings)
+    else:
+        way = "apart library"
     rest = {"momentum": momentum, "eps": eps, "slope": slope, "conv_bias": conv_bias}
-    return thin_exit(call_norm(*state, calls, **rest), weight, bias, transposed=transposed, stride=stride)
+    return exit_in(split_way(way), call_norm(*state, calls, **rest), weight, bias, transposed, stride)
 
 
 class _NormExit(torch.autograd.Function):
@@ -75,9 +77,9 @@ class _NormExit(torch.autograd.Function):
 
 
 def split_way(way: str) -> tuple[str, str]:
-    """``together FORWARD / BACKWARD`` -> the names of both cuts."""
-    forward, _, backward = way.removeprefix("together ").partition(" / ")
-    return forward, backward
+    """``together FORWARD / BACKWARD`` -> both cuts; ``apart FORWARD / BACKWARD``, ``apart WAY`` -> the exit's ways."""
+    forward, _, backward = way.partition(" ")[2].partition(" / ")
+    return forward, backward or forward
 
 
 library.define(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, library
 
@@ -67,11 +69,18 @@ def thin_exit(
         n, c, h, w = x.shape
         facts = {"n": n, "c": c, "h": h, "w": w, "f": weight.shape[1 if transposed else 0], "transposed": transposed}
         facts |= {"stride": stride, "bias": bias is not None, "dtype": dtype}
-        ways = [chosen("thin_exit", direction, **facts) for direction in ("forward", "backward")]
-        if any(way not in (None, "library") for way in ways):
-            x = x.to(dtype).contiguous(memory_format=torch.channels_last)
-            return _Exit.apply(x, weight, bias, transposed, stride, *(way or "library" for way in ways))
+        ways = [chosen("thin_exit", direction, **facts) or "library" for direction in ("forward", "backward")]
+        return exit_in(ways, x.to(dtype), weight, bias, transposed, stride)
     return exit_reference(x, weight, bias, transposed, stride)
+
+
+def exit_in(
+    ways: Sequence[str], x: Tensor, weight: Tensor, bias: Tensor | None, transposed: bool, stride: int
+) -> Tensor:
+    """``thin_exit`` in the ways given for both directions."""
+    if set(ways) == {"library"}:
+        return exit_reference(x, weight, bias, transposed, stride)
+    return _Exit.apply(x.contiguous(memory_format=torch.channels_last), weight, bias, transposed, stride, *ways)
 
 
 class _Entry(torch.autograd.Function):
