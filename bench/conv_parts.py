@@ -12,6 +12,7 @@ from bench.conv_layers import layer_subject, layers
 from bench.profiling import by_kind, kernels
 from bench.recorder import Recorder
 from bench.rows import Row
+from bench.timing import measure
 from fastsep.presets import PRESETS
 from fastsep.training.tuning import settle
 
@@ -62,20 +63,27 @@ def time_steps(recorder: Recorder, ways: tuple[str, ...], presets: tuple[str, ..
 
 
 def time_default_step(recorder: Recorder, preset: str) -> None:
-    """The step as training runs it by default, the kernels that it spends its time in, and what it is compared with."""
+    """The step as training runs it by default, its kernels one after the other, and what it is compared with."""
     batch, device, precision, dry = sizes(recorder, preset)
-    way = "fastsep" if dry else "fastsep compiled captured"
-    subject = None
+    way, seen = "fastsep" if dry else "fastsep compiled captured", {}
 
     def make() -> subjects.Subject:
-        nonlocal subject
         subject = subjects.step(preset, way, batch, device, precision, dry)
+        step = subject.keep[0]
+        with step.in_turn():  # beside each other kernels take longer, and their sum more than the step
+            record(subject)
+            seen.update(profile_subject(subject, device))
+            seen["one_stream_ms"] = 1e3 * measure(subject.call, device, 10, 1, 0.5).median / subject.times
+        record(subject)
         return subject
 
+    def record(subject: subjects.Subject) -> None:
+        for _ in range(subjects.CAPTURES_AFTER):
+            subject.call()
+
     recorder.time(Row(f"step/{preset}", way, device.type, precision, {"batch": batch}), make, rounds=30, budget=1.0)
-    if subject is not None:
-        recorder.note(f"profile {preset} {way}", partial(profile_subject, subject, device))
-    subject = None  # its memory goes before the next one's is taken
+    if seen:
+        recorder.note(f"profile {preset} {way}", lambda: seen)
     time_steps(recorder, ("reference",) if dry else ("fastsep captured", "reference"), (preset,))
 
 

@@ -42,6 +42,11 @@ class World:
         """Whether this is the one that writes and speaks."""
         return self.rank == 0
 
+    @property
+    def fits_graphs(self) -> bool:
+        """Whether a CUDA graph can hold what the ranks tell each other: NCCL records it, gloo talks from the host."""
+        return not self.joined or dist.is_nccl_available()
+
     def share(self, batch_size: int, parts: int = 1) -> int:
         """Rows of a batch that fall to each rank. Raises UserError where they are no ``parts`` of equal size each."""
         unit = self.size * parts

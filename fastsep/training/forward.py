@@ -18,14 +18,16 @@ from fastsep.training.precision import autocast
 class Forward:
     """Losses of a batch: ``forward(video, end)`` is ``objective(model, video, end, config)`` over ``cells``.
 
-    S takes nothing from T and its rollout. Maps deep in an encoder are too small to fill a large GPU, and a rollout is
-    a long chain of small products: with ``beside`` S is computed on that stream meanwhile, and autograd runs the
-    backward pass of each on the same stream as its forward pass.
-
     Args:
         dtype: of matrix products.
         compile: each piece by itself.
-        beside: a stream of the model's GPU, other than the current one, or none.
+    """
+
+    beside: torch.cuda.Stream | None = None
+    """Where S is computed meanwhile, if anywhere: a stream of the model's GPU other than the current one.
+
+    S takes nothing from T and its rollout. Maps deep in an encoder are too small to fill a large GPU, and a rollout is
+    a long chain of small products. Autograd runs the backward pass of each on the stream of its forward pass.
     """
 
     def __init__(
@@ -35,9 +37,8 @@ class Forward:
         dtype: torch.dtype,
         cells: Cells | None = None,
         compile: bool = False,
-        beside: torch.cuda.Stream | None = None,
     ):
-        self.model, self.config, self.dtype, self.cells, self.beside = model, config, dtype, cells, beside
+        self.model, self.config, self.dtype, self.cells = model, config, dtype, cells
         self.pieces: tuple[Callable[..., Any], ...] = self._encode_static, self._roll_out, self._finish
         if compile:
             self.pieces = tuple(torch.compile(piece, dynamic=False) for piece in self.pieces)
@@ -45,7 +46,7 @@ class Forward:
     def __call__(self, video: Tensor, end: Tensor) -> Losses:
         """Terms for ``video`` (B, n + m, *shape) float32 and r, an int64 scalar tensor, see ``objective``."""
         encode, roll, finish = self.pieces
-        with self._beside():
+        with self._on_beside():
             static = encode(video)
         codes = roll(video, end)
         self.join()
@@ -61,7 +62,7 @@ class Forward:
             torch.cuda.current_stream(self.beside.device).wait_stream(self.beside)
 
     @contextmanager
-    def _beside(self) -> Iterator[None]:
+    def _on_beside(self) -> Iterator[None]:
         if self.beside is None:
             yield
             return

@@ -55,7 +55,7 @@ def prepare(config: Config, world: World, say: Callable[[str], None], run: Path 
     if device.index is not None:  # graphs are captured, and Triton's kernels run, on the current one
         torch.cuda.set_device(device)
     dtype = resolve_precision(config.run.precision, device)
-    ways = resolve_ways(config.run.compile, config.run.capture, device, config.run.tune)
+    ways = resolve_ways(config.run.compile, config.run.capture, device, config.run.tune, world)
     same_machine(world, device, dtype, ways)
     copies = TRAINING + (config.optim.ema is not None)
     if not config.model.left_open:  # not only after minutes of preparing data

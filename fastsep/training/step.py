@@ -43,21 +43,26 @@ class Ways(NamedTuple):
     """cuDNN times its algorithms instead of guessing; which one wins may differ from run to run."""
 
 
-def resolve_ways(compile: Switch, capture: Switch, device: torch.device, tune: Tune = "off") -> Ways:
+def resolve_ways(
+    compile: Switch, capture: Switch, device: torch.device, tune: Tune = "off", world: World = ALONE
+) -> Ways:
     """``auto`` compiles and captures on GPUs, where cuDNN times its algorithms unless ``tune`` is off.
 
-    On a CPU compiling costs a minute and gains little; without a compiler ``auto`` does not compile.
+    On a CPU compiling costs a minute and gains little. Without a compiler ``auto`` does not compile; where a graph
+    cannot hold what the ranks of ``world`` tell each other it does not capture.
 
     Raises:
-        UserError: capture asked for on a CPU, or compiling where there is no compiler.
+        UserError: capture asked for where it cannot be, or compiling where there is no compiler.
     """
     on_gpu = device.type == "cuda"
     if capture == "on" and not on_gpu:
         raise UserError("CUDA graphs need a GPU: use --capture auto or off, or --device cuda")
+    if capture == "on" and not world.fits_graphs:
+        raise UserError("CUDA graphs hold no messages of gloo: use --capture auto or off, or a PyTorch with NCCL")
     if compile == "on":
         check_compiler(device)
     compiles = compile == "on" or (compile == "auto" and on_gpu and has_compiler(device))
-    captures = capture == "on" or (capture == "auto" and on_gpu)
+    captures = capture == "on" or (capture == "auto" and on_gpu and world.fits_graphs)
     return Ways(compiles, captures, benchmark=on_gpu and tune != "off")
 
 
@@ -124,23 +129,19 @@ class TrainStep:
         self._index = torch.zeros(rows, dtype=torch.int64, device=self.device)
         self._sums = torch.zeros(len(Losses._fields), dtype=next(model.parameters()).dtype, device=self.device)
         self._count = 0
-        self._graph: torch.cuda.CUDAGraph | None = None
         self.benchmark = ways.benchmark
         self._captures = ways.capture
         self._video: Tensor | None = None  # of windows that are not resident; where a graph looks for it, it stays
         if self._captures and not windows.resident:
             shape = (rows, windows.length, *windows.shape)
             self._video = torch.empty(shape, device=self.device)
-        self._warm_up_left = _WARM_UP_STEPS
         # One for all warm-up steps: on every stream that it meets cuBLAS takes memory of its own.
         self._side = torch.cuda.Stream(self.device) if self._captures else None
         # Outside of a graph the host is the slower one: it launches one kernel after the other. Processes that share a
         # batch talk to each other from within both passes, in an order that must be the same for all.
         pays = self._captures and not world.joined and model.encoder_s is not None
-        beside = torch.cuda.Stream(self.device) if pays else None
-        self._forward = Forward(model, config.objective, dtype, Cells.of(windows.mask), ways.compile, beside)
-        if beside is not None:
-            self.optimizer.step_beside(beside, model.encoder_s.parameters())
+        self._forward = Forward(model, config.objective, dtype, Cells.of(windows.mask), ways.compile)
+        self._run_beside(torch.cuda.Stream(self.device) if pays else None)
 
     def __call__(self, index: Tensor, lr: float) -> None:
         """Train on the windows ``index``, this rank's (B,) of the batch, with rate ``lr``."""
@@ -207,6 +208,16 @@ class TrainStep:
         self._rounded = False
         self.done = done
 
+    @contextmanager
+    def in_turn(self) -> Iterator[None]:
+        """Within, nothing runs beside anything else: each kernel takes its own time. Graphs are recorded anew."""
+        beside = self._forward.beside
+        try:
+            self._run_beside(None)
+            yield
+        finally:
+            self._run_beside(beside)
+
     def cases(self) -> list[Case]:
         """What the ops of a step may choose for. They are asked on fake tensors: nothing is computed or changed."""
         fake = FakeTensorMode(allow_non_fake_inputs=True)
@@ -218,6 +229,13 @@ class TrainStep:
             self._forward.plain(video, torch.zeros((), dtype=torch.int64, device=self.device))
         self._calls.forget()
         return list(cases)
+
+    def _run_beside(self, stream: torch.cuda.Stream | None) -> None:
+        """Compute S, and what follows from its gradients, on ``stream``; without one, in turn with all else."""
+        self._forward.beside = stream
+        self.optimizer.step_beside(stream, [] if self.model.encoder_s is None else self.model.encoder_s.parameters())
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._warm_up_left = _WARM_UP_STEPS
 
     def _step_without_graph(self) -> None:
         """A step as it is; where a graph is wanted, the last of them records it (all choices are made by then)."""

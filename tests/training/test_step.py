@@ -14,6 +14,7 @@ from fastsep.objective import objective, window_ends
 from fastsep.training import draws
 from fastsep.training.precision import resolve_device, resolve_precision
 from fastsep.training.step import TrainStep, Ways, resolve_ways
+from fastsep.world import World
 
 
 def clipped(norm):
@@ -245,6 +246,16 @@ def test_what_a_cpu_cannot_do_is_refused():
     with pytest.raises(UserError, match="no device"):
         resolve_device("gpu")
     assert resolve_ways("auto", "auto", cpu) == Ways(False, False)
+
+
+def test_messages_of_gloo_are_not_captured(monkeypatch):
+    gpu, ranks = torch.device("cuda"), World(rank=1, size=2, joined=True)
+    monkeypatch.setattr(torch.distributed, "is_nccl_available", lambda: False)
+    with pytest.raises(UserError, match="no messages of gloo"):
+        resolve_ways("off", "on", gpu, world=ranks)
+    assert not resolve_ways("off", "auto", gpu, world=ranks).capture and resolve_ways("off", "auto", gpu).capture
+    monkeypatch.setattr(torch.distributed, "is_nccl_available", lambda: True)
+    assert resolve_ways("off", "on", gpu, world=ranks).capture
 
 
 @pytest.mark.parametrize("masked", [False, True])
