@@ -109,7 +109,7 @@ def make_norm_exit_task(
             y = joined._NormExit.apply(*inner, *running, None, leaves[3], shift, *kept, *convolution, way)
         else:
             z = call_norm(*inner, *running, calls, slope=slope)
-            y = op.exit_in(joined.split_way(way), z, leaves[3], shift, *convolution)
+            y = op._Exit.apply(z, leaves[3], shift, *convolution, *joined.split_way(way))
         return [y.detach(), *torch.autograd.grad(y, leaves, grad)]
 
     calls_of = {way: lambda way=way: run(way) for way in norm_exit_ways(f, architecture(device))}
