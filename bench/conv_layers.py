@@ -24,6 +24,7 @@ from fastsep.networks.layers import activate, conv_norm
 from fastsep.objective import run_networks
 from fastsep.presets import PRESETS
 from fastsep.training.precision import autocast, precision_name, resolve_precision
+from kernels.choose import asked_for, decide, use
 
 THIN = 16
 """A layer with fewer channels on one side is thin."""
@@ -148,6 +149,10 @@ def layer_subject(
 
     with torch.no_grad(), autocast(device, dtype):
         shape = mine.by_pytorch(inputs).shape
+        if way.startswith("fastsep") and device.type == "cuda":  # in a step others may be chosen for it and its norm
+            with asked_for() as cases:
+                mine.ours(inputs)
+            use({case: choice.use for case, choice in decide(cases, device).items()})
     grad = torch.randn(shape, device=device).to(memory_format=torch.channels_last)
 
     def call() -> None:

@@ -65,26 +65,21 @@ def time_steps(recorder: Recorder, ways: tuple[str, ...], presets: tuple[str, ..
 def time_default_step(recorder: Recorder, preset: str) -> None:
     """The step as training runs it by default, its kernels one after the other, and what it is compared with."""
     batch, device, precision, dry = sizes(recorder, preset)
-    way, seen = "fastsep" if dry else "fastsep compiled captured", {}
+    way = "fastsep" if dry else "fastsep compiled captured"
+    row = Row(f"step/{preset}", way, device.type, precision, {"batch": batch})
+    make = partial(subjects.step, preset, way, batch, device, precision, dry)
+    profile = f"profile {preset} {way}", partial(profile_in_turn, device=device)
+    recorder.time(row, make, rounds=30, budget=1.0, note=profile)
+    time_steps(recorder, ("reference",) if dry else ("fastsep captured", "reference"), (preset,))
 
-    def make() -> subjects.Subject:
-        subject = subjects.step(preset, way, batch, device, precision, dry)
-        step = subject.keep[0]
-        with step.in_turn():  # beside each other kernels take longer, and their sum more than the step
-            record(subject)
-            seen.update(profile_subject(subject, device))
-            seen["one_stream_ms"] = 1e3 * measure(subject.call, device, 10, 1, 0.5).median / subject.times
-        record(subject)
-        return subject
 
-    def record(subject: subjects.Subject) -> None:
+def profile_in_turn(subject: subjects.Subject, device: torch.device) -> dict[str, Any]:
+    """Kernels of a step, and its time, with nothing beside: else each takes longer, and their sum more than a step."""
+    with subject.keep[0].in_turn():
         for _ in range(subjects.CAPTURES_AFTER):
             subject.call()
-
-    recorder.time(Row(f"step/{preset}", way, device.type, precision, {"batch": batch}), make, rounds=30, budget=1.0)
-    if seen:
-        recorder.note(f"profile {preset} {way}", lambda: seen)
-    time_steps(recorder, ("reference",) if dry else ("fastsep captured", "reference"), (preset,))
+        seconds = measure(subject.call, device, 10, 1, 0.5).median / subject.times
+        return {**profile_subject(subject, device), "one_stream_ms": round(1e3 * seconds, 4)}
 
 
 def list_choices(recorder: Recorder) -> None:
@@ -105,7 +100,6 @@ def time_layers(recorder: Recorder, backward: tuple[bool, ...] = (True, False)) 
     """Each distinct layer of each convolutional preset alone: as the library has it, and ours."""
     for preset in CONVOLUTIONAL[: 1 if recorder.dry else None]:
         batch, device, precision, dry = sizes(recorder, preset)
-        subjects.step(preset, "fastsep", batch, device, precision, dry)  # puts choices in force
         for layer in layers(preset, batch, dry)[: 2 if dry else None]:
             for both in backward:
                 for way in ("reference", *(["reference padded"] * layer.thin), "fastsep"):

@@ -7,6 +7,7 @@ import json
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +45,22 @@ class Recorder:
         self._started = {line["key"] for line in lines if line["kind"] == "start"}
         self.left_out = 0
 
-    def time(self, row: Row, make: Callable[[], Subject], rounds: int = 30, budget: float = 3.0) -> Seconds | None:
-        """Time the subject that ``make()`` returns; failures become rows that say so."""
+    def time(
+        self,
+        row: Row,
+        make: Callable[[], Subject],
+        rounds: int = 30,
+        budget: float = 3.0,
+        note: tuple[str, Callable[[Subject], dict[str, Any]]] | None = None,
+    ) -> Seconds | None:
+        """Time the subject that ``make()`` returns; failures become rows that say so.
+
+        ``note``: a name, and what to record under it of the subject once it is timed.
+        """
         if not self._begin(row.key):
             return None
         begin, seconds, start = time.perf_counter(), None, start_memory(self.device)
+        subject = None
         try:
             subject = make()
             subject.call()
@@ -60,11 +72,14 @@ class Recorder:
             seconds = {name: t if name == "rounds" else t / subject.times for name, t in measured.to_json().items()}
             row.seconds = seconds
             seconds = Seconds(**seconds)
-            del subject
         except Exception as error:  # one way that fails must not take the others along
             row.absent = f"failed: {type(error).__name__}: {first_line(error)}"
             traceback.print_exc()
         self._write("row", row.key, row.to_json())
+        if note is not None and seconds is not None:
+            name, look = note
+            self.note(name, partial(look, subject))
+        subject = None  # its memory goes before the next one's is taken
         self._clean()
         return seconds
 

@@ -38,7 +38,7 @@ def thin_entry(
         (N, F, H', W') in the type of autocast where it is on, else of ``x``.
     """
     dtype = gpu_dtype(x)
-    if dtype in _LOW and not x.requires_grad:
+    if dtype in _LOW and x.dtype != torch.float64 and not x.requires_grad:
         n, c, h, w = x.shape
         facts = {"n": n, "c": c, "h": h, "w": w, "f": weight.shape[0], "k": weight.shape[2], "stride": stride}
         facts |= {"padding": padding, "slope": slope, "bias": bias is not None, "dtype": dtype}
@@ -65,7 +65,7 @@ def thin_exit(
         (N, F, s H, s W), float32 (float64 for float64).
     """
     dtype = gpu_dtype(x)
-    if dtype in _LOW:
+    if dtype in _LOW and x.dtype != torch.float64:  # which autocast leaves alone
         n, c, h, w = x.shape
         facts = {"n": n, "c": c, "h": h, "w": w, "f": weight.shape[1 if transposed else 0], "transposed": transposed}
         facts |= {"stride": stride, "bias": bias is not None, "dtype": dtype}

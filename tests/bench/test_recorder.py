@@ -53,6 +53,16 @@ def test_a_failure_is_a_row_and_the_next_goes_on(tmp_path: Path) -> None:
     assert "seconds" in lines[1]
 
 
+def test_a_look_at_what_was_timed_may_fail_alone(tmp_path: Path) -> None:
+    path, r = tmp_path / "suite.jsonl", recorder(tmp_path / "suite.jsonl")
+    r.time(row("a"), lambda: Subject(row("a"), lambda: None), note=("look", lambda subject: {"way": subject.row.way}))
+    r.time(row("b"), lambda: Subject(row("b"), lambda: None), note=("fails", lambda subject: {"x": subject.missing}))
+    r.time(row("c"), lambda: 1 / 0, note=("nothing", lambda subject: {}))
+    lines = {line["key"]: line for line in read_lines(path) if line["kind"] in ("row", "note")}
+    assert lines["look"]["way"] == "a" and "AttributeError" in lines["fails"]["failed"]
+    assert all("seconds" in lines[row(way).key] for way in "ab") and "nothing" not in lines
+
+
 def test_what_ended_its_process_is_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "suite.jsonl"
     append(path, {"kind": "start", "part": "part", "key": row("a").key})

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from compiled_kernels import compile_kernel
 
 from bench.thin_layers import LAYERS, NORM_EXITS
+from kernels import choose
 from kernels.choose.cases import Case, make_task
 from kernels.choose.measure import exact_arithmetic
 from kernels.thin_conv import cuts, op, thin_entry, thin_exit
@@ -68,6 +69,14 @@ def test_plain_candidates_agree_with_the_exact_result(op: str, many: dict, dtype
         for name in plain:
             for ours, true in zip(task.candidates[name](), truth, strict=True):
                 assert ours.shape == true.shape and (ours - true).norm() <= error * true.norm(), name
+
+
+def test_float64_stays_what_it_is_where_a_gpu_would_choose(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(op, "gpu_dtype", lambda x: torch.bfloat16)  # under autocast, which leaves float64 alone
+    x, entry, out = (torch.randn(*shape, dtype=torch.float64) for shape in ((2, 3, 6, 6), (4, 3, 3, 3), (3, 2, 3, 3)))
+    with choose.asked_for() as cases:
+        assert thin_entry(x, entry, padding=1).dtype == thin_exit(x, out, transposed=True).dtype == torch.float64
+    assert not cases
 
 
 def test_kernels_agree_with_the_definitions_under_the_interpreter() -> None:
