@@ -39,18 +39,16 @@ def norm_exit(
     On a GPU in a half type it runs as was chosen there for both together (see ``kernels.choose``): as one, or apart.
     """
     state = x, norm_weight, norm_bias, running_mean, running_var
-    dtype = gpu_dtype(x)
+    dtype, way = gpu_dtype(x), "apart library"
     if dtype == x.dtype and dtype in (torch.bfloat16, torch.float16):
         n, c, h, w = x.shape
         facts = {"n": n, "c": c, "h": h, "w": w, "f": weight.shape[1 if transposed else 0], "calls": calls}
         facts |= {"transposed": transposed, "stride": stride, "slope": slope, "bias": bias is not None, "dtype": dtype}
-        way = chosen("norm_exit", "forward+backward", **facts) or "apart library"
-        if way.startswith("together"):
-            conv_bias = None if conv_bias is None else conv_bias.detach()
-            settings = calls, momentum, eps, slope, transposed, stride, way
-            return _NormExit.apply(*state, conv_bias, weight, bias, *settings)
-    else:
-        way = "apart library"
+        way = chosen("norm_exit", "forward+backward", **facts) or way
+    if way.startswith("together"):
+        conv_bias = None if conv_bias is None else conv_bias.detach()
+        settings = calls, momentum, eps, slope, transposed, stride, way
+        return _NormExit.apply(*state, conv_bias, weight, bias, *settings)
     rest = {"momentum": momentum, "eps": eps, "slope": slope, "conv_bias": conv_bias}
     return exit_in(split_way(way), call_norm(*state, calls, **rest), weight, bias, transposed, stride)
 
