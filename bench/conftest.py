@@ -18,7 +18,7 @@ from bench.profiling import shares
 from bench.rows import Row, table_lines, write_json
 from bench.subjects import Subject
 from bench.timing import Beside, peak_bytes, start_memory, summarise, synchronise
-from fastsep.training.precision import cpu_has_bf16
+from fastsep.machine.precision import cpu_has_bf16
 
 ROWS: pytest.StashKey[list[Row]] = pytest.StashKey()
 CEILINGS: pytest.StashKey[dict[str, dict[str, float]]] = pytest.StashKey()

@@ -18,12 +18,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bench.rows import Row
 from bench.subjects import Subject, shrunk
+from fastsep.machine.precision import autocast, precision_name, resolve_precision
 from fastsep.model import SeparableModel
 from fastsep.networks.convolutions import CodeConvTranspose2d
 from fastsep.networks.layers import activate, conv_norm
 from fastsep.objective import run_networks
 from fastsep.presets import PRESETS
-from fastsep.training.precision import autocast, precision_name, resolve_precision
 from kernels.choose import asked_for, decide, use
 
 THIN = 16

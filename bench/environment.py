@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from bench.timing import measure
-from fastsep.training.precision import cpu_has_bf16
+from fastsep.machine.precision import cpu_has_bf16
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results"

@@ -83,11 +83,11 @@ def reproduce(
         ``seconds`` of training altogether, settings.
     """
     from fastsep.evaluation import evaluate_run
-    from fastsep.training.checkpoint import find_checkpoint
-    from fastsep.training.log_file import read_log
+    from fastsep.machine.precision import precision_name
+    from fastsep.runs.checkpoint import find_checkpoint
+    from fastsep.runs.directory import create_run, load_config, training_lock
+    from fastsep.runs.log_file import read_log
     from fastsep.training.loop import Trainer
-    from fastsep.training.precision import precision_name
-    from fastsep.training.run_directory import create_run, load_config, training_lock
 
     config = RUNS[name].config()
     if small:
@@ -138,9 +138,9 @@ def training_seconds(log: list[dict[str, Any]], batch: int) -> float:
 
 def finished(name: str, run: Path) -> tuple[int, dict[str, Any]]:
     """The seed of a finished and scored run directory, and of it what ``reproduce`` would have returned."""
-    from fastsep.training.log_file import read_log
-    from fastsep.training.precision import precision_name, resolve_device, resolve_precision
-    from fastsep.training.run_directory import load_config
+    from fastsep.machine.precision import precision_name, resolve_device, resolve_precision
+    from fastsep.runs.directory import load_config
+    from fastsep.runs.log_file import read_log
 
     config, log = load_config(run), read_log(run)
     expected = RUNS[name].config()

@@ -142,7 +142,7 @@ class Search:
     def train(self, choice: Choice) -> dict[str, Any]:
         """Train and score; the run is removed afterwards."""
         from fastsep.evaluation import evaluate_run
-        from fastsep.training.log_file import read_log
+        from fastsep.runs.log_file import read_log
 
         choice = differences(self.config, choice)
         name = hashlib.sha256(f"{self.steps} {self.seed} {json.dumps(choice)}".encode()).hexdigest()[:12]
@@ -175,9 +175,9 @@ class Search:
         return row
 
     def _fit(self, config: Config, run: Path) -> Any:
-        from fastsep.training.checkpoint import find_checkpoint
+        from fastsep.runs.checkpoint import find_checkpoint
+        from fastsep.runs.directory import create_run, training_lock
         from fastsep.training.loop import Trainer
-        from fastsep.training.run_directory import create_run, training_lock
 
         trainer = Trainer(config, run, self.show)
         if (run / "config.json").exists():
@@ -193,8 +193,8 @@ class Search:
 
     def _last_weights(self, trainer: Any, run: Path) -> Path:
         """A run of its own with the weights of the last step, not averaged."""
-        from fastsep.training.checkpoint import save_checkpoint
-        from fastsep.training.run_directory import create_run
+        from fastsep.runs.checkpoint import save_checkpoint
+        from fastsep.runs.directory import create_run
 
         if not run.exists():
             create_run(run, trainer.config, trainer.windows.scaling)

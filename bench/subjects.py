@@ -23,11 +23,11 @@ from bench.rows import Row
 from fastsep import distributed
 from fastsep.config import Config, ModelConfig
 from fastsep.data.windows import TensorWindows, all_starts
+from fastsep.machine.precision import autocast, precision_name, resolve_precision
 from fastsep.model import SeparableModel
 from fastsep.networks import build_decoder, fold_norms
 from fastsep.networks.layers import LEAKY_SLOPE, CallBatchNorm2d
 from fastsep.presets import PRESETS
-from fastsep.training.precision import autocast, precision_name, resolve_precision
 from fastsep.training.preparation import build_model
 from fastsep.training.step import TrainStep, Ways
 from fastsep.training.tuning import tune

@@ -35,7 +35,7 @@ def main() -> None:
     arguments = cli.parse(Arguments, "import_official", examples=["theirs/xp_dir --out runs/theirs"])
 
     # Imported only now: --help should not wait for PyTorch.
-    from fastsep.training.official import import_run
+    from fastsep.runs.official import import_run
 
     preset = arguments.preset and arguments.preset.replace("-", "_")
     import_run(arguments.directory, arguments.out, preset, arguments.epoch)

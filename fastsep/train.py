@@ -119,7 +119,7 @@ def _parse_preset(arguments: list[str]) -> Config:
 
 def _parse_resume(run: Path, arguments: list[str]) -> Config:
     """The run's settings with the options that resuming takes."""
-    from fastsep.training.run_directory import load_config
+    from fastsep.runs.directory import load_config
 
     command = f"python -m fastsep.train --resume {shlex.quote(str(run))}"
     presets = all_presets()

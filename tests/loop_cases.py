@@ -13,7 +13,7 @@ from fastsep.config import Config, ModelConfig, ObjectiveConfig, OptimConfig, Ru
 from fastsep.data import DATASETS
 from fastsep.data.base import DataConfig
 from fastsep.data.windows import TensorWindows, all_starts
-from fastsep.training.checkpoint import load_model
+from fastsep.runs.checkpoint import load_model
 from fastsep.training.step import TrainStep
 
 

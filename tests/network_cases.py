@@ -32,3 +32,9 @@ OTHER_SIZES = {
     "sst_least": ModelConfig(shape=(7, 4, 4), encoder="sst", decoder="sst", sst_filters=3, **NARROW),
 }
 """Sizes, channels and pairs of networks that no preset has."""
+
+SMALL = ModelConfig(
+    shape=(1, 9), encoder="mlp", decoder="mlp", mixing="mul", code_size_s=4, code_size_t=4, enc_hidden_size=8,
+    dec_hidden_size=8, res_hidden_size=16,
+)  # fmt: skip
+"""Enough for whatever is about runs and their files."""

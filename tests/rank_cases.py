@@ -21,8 +21,9 @@ from fastsep.data.wave.settings import Wave100
 from fastsep.data.windows import TensorWindows
 from fastsep.errors import UserError
 from fastsep.evaluation import evaluate_run
+from fastsep.machine import room
 from fastsep.model import SeparableModel
-from fastsep.training import agreement, room
+from fastsep.training import agreement
 from fastsep.training.loop import resume, train
 from fastsep.training.step import TrainStep, Ways
 

@@ -13,8 +13,8 @@ from fastsep.config import Config, ModelConfig
 from fastsep.data.scaling import Scaling
 from fastsep.data.wave.settings import Wave100
 from fastsep.model import SeparableModel
-from fastsep.training.checkpoint import save_checkpoint
-from fastsep.training.run_directory import create_run
+from fastsep.runs.checkpoint import save_checkpoint
+from fastsep.runs.directory import create_run
 
 _SST = {"encoder": "sst", "decoder": "sst", "last_activation": "none", "nt_cond": 2, "offset": 0, "res_hidden_size": 8}
 MODELS = {

@@ -17,8 +17,8 @@ from fastsep.data.wave.settings import Wave100
 from fastsep.errors import UserError
 from fastsep.evaluation import evaluate_run
 from fastsep.model import SeparableModel
-from fastsep.training.checkpoint import load_model, save_checkpoint
-from fastsep.training.run_directory import create_run
+from fastsep.runs.checkpoint import load_model, save_checkpoint
+from fastsep.runs.directory import create_run
 
 
 def make_run(path, config: Config):

@@ -19,9 +19,9 @@ from golden_cases import build_model, load_case, recipe_weight, video
 from torch import nn
 
 from fastsep.errors import UserError
-from fastsep.training.checkpoint import load_model
-from fastsep.training.official import import_run
-from fastsep.training.official_pickle import read_module
+from fastsep.runs.checkpoint import load_model
+from fastsep.runs.official import import_run
+from fastsep.runs.official_pickle import read_module
 
 FILE_OF = {"Es": "ov_Es", "Et": "ov_Et", "decoder": "decoder", "t_resnet": "t_resnet"}
 DATA = {"mnist": "mnist", "taxibj": "taxibj", "chairs": "chairs", "wave": "wave"}
@@ -199,7 +199,7 @@ def test_a_pickle_that_asks_for_memory_gets_none(tmp_path: Path) -> None:
     """The number of a memo's entry is all that a damaged byte needs to ask for 30 GB."""
     write_legacy(tmp_path / "x.pt", b"\x80\x02}r\xff\xff\xff\x7f.")
     code = (
-        "import resource, sys; from pathlib import Path; from fastsep.training.official_pickle import read_module\n"
+        "import resource, sys; from pathlib import Path; from fastsep.runs.official_pickle import read_module\n"
         "resource.setrlimit(resource.RLIMIT_AS, (16 << 30, 16 << 30))\n"
         "try: read_module(Path(sys.argv[1]))\n"
         "except Exception as error: print(type(error).__name__, 'memory' in str(error))"

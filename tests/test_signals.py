@@ -19,7 +19,7 @@ import pytest
 from fastsep import entry, signals
 from fastsep.errors import UserError
 from fastsep.output import lenient_output
-from fastsep.training.checkpoint import newest_checkpoint
+from fastsep.runs.checkpoint import newest_checkpoint
 
 
 def status_of(main) -> int:

@@ -23,7 +23,7 @@ from test_import_official import authors, write_official_run  # noqa: F401 - a f
 
 from fastsep.config import Config, ModelConfig, ObjectiveConfig
 from fastsep.data.wave.settings import Wave100
-from fastsep.training.checkpoint import load_model
+from fastsep.runs.checkpoint import load_model
 
 SOURCE = str(Path(__file__).parents[1] / "fastsep")
 Ended = tuple[int, str, str]  # exit status, stdout, stderr

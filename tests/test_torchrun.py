@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fastsep.training.checkpoint import newest_checkpoint
+from fastsep.runs.checkpoint import newest_checkpoint
 
 SMALL = (
     "wave100", "--size=10", "--batch-size=8", "--enc-hidden-size=16", "--dec-hidden-size=16", "--res-hidden-size=16",

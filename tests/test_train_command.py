@@ -7,9 +7,9 @@ import signal
 import pytest
 from command_line import run_command
 
+from fastsep.runs.directory import load_config
+from fastsep.runs.log_file import read_log
 from fastsep.train import _parse_preset
-from fastsep.training.log_file import read_log
-from fastsep.training.run_directory import load_config
 
 # fmt: off
 SMALL = [

@@ -13,8 +13,8 @@ from frames_cases import saved, waves
 from PIL import Image
 
 from fastsep.data.scaling import NAME, Scaling
-from fastsep.training.checkpoint import load_model, newest_checkpoint
-from fastsep.training.run_directory import load_config
+from fastsep.runs.checkpoint import load_model, newest_checkpoint
+from fastsep.runs.directory import load_config
 
 # fmt: off
 SMALL = [

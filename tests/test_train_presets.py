@@ -24,7 +24,7 @@ from fastsep.data.taxibj.reader import SLOTS_PER_DAY, YEARS
 from fastsep.data.taxibj.settings import TaxiBJ
 from fastsep.evaluation import evaluate_run
 from fastsep.presets import PRESETS
-from fastsep.training.log_file import read_log
+from fastsep.runs.log_file import read_log
 from fastsep.training.loop import train
 
 # Networks whose width is fixed take seconds already.

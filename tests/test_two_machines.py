@@ -10,7 +10,7 @@ import pytest
 import torch
 from test_torchrun import SMALL, torchrun
 
-from fastsep.training.checkpoint import newest_checkpoint
+from fastsep.runs.checkpoint import newest_checkpoint
 
 NODES = {"fastsep-a": "10.77.0.1", "fastsep-b": "10.77.0.2"}
 

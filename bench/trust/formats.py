@@ -39,11 +39,11 @@ from fastsep.data.wave.reader import _view as view_sequences
 from fastsep.inference import load
 from fastsep.model import SeparableModel
 from fastsep.presets import PRESETS
-from fastsep.training.checkpoint import load_model, save_checkpoint
-from fastsep.training.log_file import COLUMNS, read_log
-from fastsep.training.official import read_settings
-from fastsep.training.official_pickle import read_module
-from fastsep.training.run_directory import create_run, load_config
+from fastsep.runs.checkpoint import load_model, save_checkpoint
+from fastsep.runs.directory import create_run, load_config
+from fastsep.runs.log_file import COLUMNS, read_log
+from fastsep.runs.official import read_settings
+from fastsep.runs.official_pickle import read_module
 
 
 def _wave(folder: Path) -> None:

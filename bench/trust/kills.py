@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench.trust.runs import STEPS, attempt, evaluate, go_on, is_same, tiny
 from fastsep.config import Config
-from fastsep.training.log_file import read_log
+from fastsep.runs.log_file import read_log
 
 KINDS = ("wave100", "mnist")
 _SAID = ("--resume", "it was the last one", "no file is half written")

@@ -28,7 +28,7 @@ from fastsep.data.wave.files import WaveSettings
 from fastsep.data.wave.generate import generate
 from fastsep.files import write_bytes
 from fastsep.presets import PRESETS
-from fastsep.training.checkpoint import newest_checkpoint
+from fastsep.runs.checkpoint import newest_checkpoint
 from fastsep.training.loop import resume, train
 
 STEPS = 12

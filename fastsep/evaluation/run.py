@@ -24,16 +24,16 @@ from fastsep.evaluation.own_data import OwnData
 from fastsep.evaluation.protocols import PROTOCOLS, Protocol
 from fastsep.evaluation.scoring import Stopwatch, mean_up_to, score_forecasts, score_swaps
 from fastsep.files import write_problem, write_text
+from fastsep.machine.memory import keep_freed_memory
+from fastsep.machine.precision import resolve_device
+from fastsep.machine.room import require_room
 from fastsep.model import SeparableModel
 from fastsep.networks import fold_norms
 from fastsep.networks.fit import require_shape
-from fastsep.training.checkpoint import Checkpoint, load_weights, newest_checkpoint
-from fastsep.training.data_record import same_data
-from fastsep.training.log_file import read_log
-from fastsep.training.memory import keep_freed_memory
-from fastsep.training.precision import resolve_device
-from fastsep.training.room import require_room
-from fastsep.training.run_directory import kept_scaling, load_config
+from fastsep.runs.checkpoint import Checkpoint, load_weights, newest_checkpoint
+from fastsep.runs.data_record import same_data
+from fastsep.runs.directory import kept_scaling, load_config
+from fastsep.runs.log_file import read_log
 
 
 def evaluate_run(

@@ -15,7 +15,7 @@ from fastsep.errors import UserError
 from fastsep.files import make_directory, write_bytes, write_problem
 from fastsep.inference.forecaster import Forecaster, load
 from fastsep.inference.program import INPUT, OUTPUT, as_texts, describe, example, quiet, trace
-from fastsep.training.compiler import has_compiler, is_compiler_problem
+from fastsep.machine.compiler import has_compiler, is_compiler_problem
 
 Format = Literal["auto", "pt2", "onnx", "aoti"]
 FACTS = "fastsep.json"

@@ -17,13 +17,13 @@ from torch import Tensor
 from fastsep.config import Config
 from fastsep.data.scaling import Scaling
 from fastsep.inference.arrays import Array, Given, require_alike, whole_number
+from fastsep.machine.exact import exact_products
+from fastsep.machine.precision import resolve_device
+from fastsep.machine.room import frames_at_once, require_room
 from fastsep.model import SeparableModel, Static
 from fastsep.networks import fold_norms
-from fastsep.training.checkpoint import load_weights, newest_checkpoint
-from fastsep.training.exact import exact_products
-from fastsep.training.precision import resolve_device
-from fastsep.training.room import frames_at_once, require_room
-from fastsep.training.run_directory import kept_scaling, load_config
+from fastsep.runs.checkpoint import load_weights, newest_checkpoint
+from fastsep.runs.directory import kept_scaling, load_config
 
 
 def load(run: str | Path, device: str | torch.device = "auto") -> Forecaster:

@@ -9,10 +9,10 @@ import torch
 from fastsep.config import PARTS, Config
 from fastsep.data.fingerprint import fingerprint
 from fastsep.data.windows import Windows
+from fastsep.machine.precision import precision_name
+from fastsep.runs.checkpoint import Checkpoint
+from fastsep.runs.directory import identity
 from fastsep.settings import settings_of
-from fastsep.training.checkpoint import Checkpoint
-from fastsep.training.precision import precision_name
-from fastsep.training.run_directory import identity
 from fastsep.training.step import Ways
 from fastsep.world import World
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from fastsep.config import ObjectiveConfig
+from fastsep.machine.precision import autocast
 from fastsep.model import SeparableModel, Static
 from fastsep.objective import Cells, Losses, decode, encode_static, losses, roll_out
-from fastsep.training.precision import autocast
 
 
 class Forward:

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from fastsep.objective import Losses
 from fastsep.progress import progress_bar
+from fastsep.runs.log_file import LogFile
 from fastsep.training.board import Board
-from fastsep.training.log_file import LogFile
 
 
 class Log:

@@ -14,10 +14,8 @@ from fastsep import distributed, signals
 from fastsep.config import Config, check_resumable
 from fastsep.drawing.strip import forecast_strip
 from fastsep.errors import UserError, first_line, is_memory_problem, warn
-from fastsep.training import profiling
-from fastsep.training.agreement import same_run
-from fastsep.training.batches import batches
-from fastsep.training.checkpoint import (
+from fastsep.machine.compiler import is_compiler_problem
+from fastsep.runs.checkpoint import (
     Checkpoint,
     NotSavedError,
     find_checkpoint,
@@ -25,12 +23,14 @@ from fastsep.training.checkpoint import (
     load_weights,
     save_checkpoint,
 )
-from fastsep.training.compiler import is_compiler_problem
-from fastsep.training.data_record import record_data
+from fastsep.runs.data_record import record_data
+from fastsep.runs.directory import check_new, create_run, identity, load_config, training_lock, update_config
+from fastsep.training import profiling
+from fastsep.training.agreement import same_run
+from fastsep.training.batches import batches
 from fastsep.training.log import Log, Silence
 from fastsep.training.pace import Pace
 from fastsep.training.preparation import prepare
-from fastsep.training.run_directory import check_new, create_run, identity, load_config, training_lock, update_config
 from fastsep.training.schedule import learning_rate
 from fastsep.training.step import TrainStep
 from fastsep.training.tuning import tune

@@ -15,7 +15,7 @@ from fastsep.data.windows import Windows
 from fastsep.errors import UserError
 from fastsep.networks.fit import fit, networks_for, padding_for, require_shape
 from fastsep.networks.sizes import written
-from fastsep.training.run_directory import kept_scaling
+from fastsep.runs.directory import kept_scaling
 
 _ROUNDING = 1e-5
 _MOST_PADDED = 4 / 3

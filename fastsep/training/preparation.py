@@ -12,13 +12,13 @@ from torch import nn
 from fastsep.config import Config
 from fastsep.data.windows import Windows
 from fastsep.errors import UserError
+from fastsep.machine.precision import resolve_device, resolve_precision
+from fastsep.machine.room import TRAINING, require_room
 from fastsep.model import SeparableModel
 from fastsep.training import profiling
 from fastsep.training.agreement import same_data, same_machine, same_settings
 from fastsep.training.opening import open_data
 from fastsep.training.pace import Pace, pace_of, settle_pace
-from fastsep.training.precision import resolve_device, resolve_precision
-from fastsep.training.room import TRAINING, require_room
 from fastsep.training.step import Ways, resolve_ways
 from fastsep.world import World
 

@@ -15,6 +15,8 @@ import kernels
 from fastsep.config import Config, Switch, Tune
 from fastsep.data.windows import Windows
 from fastsep.errors import UserError
+from fastsep.machine.compiler import check_compiler, has_compiler
+from fastsep.machine.memory import keep_freed_memory
 from fastsep.model import SeparableModel
 from fastsep.networks.halves import drop_halves
 from fastsep.networks.layers import CallCounts, share_norms
@@ -23,9 +25,7 @@ from fastsep.training import draws
 from fastsep.training.adam import Adam
 from fastsep.training.average import Average
 from fastsep.training.buckets import Buckets
-from fastsep.training.compiler import check_compiler, has_compiler
 from fastsep.training.forward import Forward
-from fastsep.training.memory import keep_freed_memory
 from fastsep.world import ALONE, World
 from kernels.choose import Case, asked_for
 

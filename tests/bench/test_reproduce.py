@@ -9,7 +9,7 @@ import torch
 
 from bench.reproduce import reproduce, training_seconds
 from fastsep.errors import UserError
-from fastsep.training.log_file import read_log
+from fastsep.runs.log_file import read_log
 
 CPU = torch.device("cpu")
 

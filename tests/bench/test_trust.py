@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from training.test_checkpoint import SMALL
+from network_cases import SMALL
 
 from bench.trust.faults import ERRORS, Layer
 from bench.trust.table import trust_section
@@ -17,9 +17,9 @@ from fastsep.data.wave.settings import Wave100
 from fastsep.errors import UserError
 from fastsep.files import write_text
 from fastsep.model import SeparableModel
-from fastsep.training.checkpoint import newest_checkpoint, save_checkpoint
-from fastsep.training.log_file import LogFile, read_log
-from fastsep.training.run_directory import create_run, load_config, training_lock
+from fastsep.runs.checkpoint import newest_checkpoint, save_checkpoint
+from fastsep.runs.directory import create_run, load_config, training_lock
+from fastsep.runs.log_file import LogFile, read_log
 
 ROOT = Path(__file__).parents[2]
 

@@ -25,7 +25,7 @@ from fastsep.data.wave.reader import _view as read_sequences
 from fastsep.data.wave.reader import open_windows
 from fastsep.data.wave.settings import Wave
 from fastsep.errors import UserError
-from fastsep.training.official_pickle import read_module
+from fastsep.runs.official_pickle import read_module
 
 CPU = torch.device("cpu")
 quick = settings(

@@ -25,8 +25,8 @@ from fastsep.data.frames.settings import Frames
 from fastsep.data.mnist.settings import MovingMNIST
 from fastsep.data.taxibj.settings import TaxiBJ
 from fastsep.inference.given import FrameFile
-from fastsep.training.checkpoint import save_checkpoint
-from fastsep.training.run_directory import create_run, load_config, update_config
+from fastsep.runs.checkpoint import save_checkpoint
+from fastsep.runs.directory import create_run, load_config, update_config
 
 OLD_RUN = Path(__file__).parents[1] / "fixtures" / "run_0.1.0"
 ROOT = Path(__file__).parents[2]

@@ -14,7 +14,7 @@ from run_cases import HOLES, MODELS, WITH_HOLES, apart, lively, lively_run
 import fastsep
 from fastsep.errors import UserError
 from fastsep.inference import Forecaster
-from fastsep.training.exact import exact_products
+from fastsep.machine.exact import exact_products
 
 ROOT = Path(__file__).parents[2]
 OLD_RUN = ROOT / "tests" / "fixtures" / "run_0.1.0"

@@ -10,9 +10,9 @@ from step_cases import CONFIG, EAGER, make_step
 from fastsep import signals
 from fastsep.config import ModelConfig
 from fastsep.errors import UserError
+from fastsep.runs.checkpoint import newest_checkpoint
+from fastsep.runs.log_file import read_log
 from fastsep.training.average import decay_at
-from fastsep.training.checkpoint import newest_checkpoint
-from fastsep.training.log_file import read_log
 from fastsep.training.loop import Trainer, resume, train
 from fastsep.training.step import Ways
 

@@ -12,10 +12,10 @@ from fastsep import distributed
 from fastsep.data.wave.files import WaveSettings
 from fastsep.data.wave.generate import generate
 from fastsep.errors import UserError
-from fastsep.training.checkpoint import load_model, newest_checkpoint
-from fastsep.training.log_file import read_log
+from fastsep.machine.precision import resolve_device
+from fastsep.runs.checkpoint import load_model, newest_checkpoint
+from fastsep.runs.log_file import read_log
 from fastsep.training.loop import train
-from fastsep.training.precision import resolve_device
 from fastsep.world import World
 
 

@@ -15,7 +15,7 @@ from fastsep.data.wave.files import WaveSettings
 from fastsep.data.wave.generate import generate
 from fastsep.distributed import LostError, _agree_on_place, joined
 from fastsep.errors import ToldElsewhere, UserError
-from fastsep.training.checkpoint import load_model, newest_checkpoint
+from fastsep.runs.checkpoint import load_model, newest_checkpoint
 from fastsep.training.loop import resume, train
 from fastsep.world import World
 

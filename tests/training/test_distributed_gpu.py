@@ -12,7 +12,7 @@ from rank_cases import losses_of_steps, mnist, run_training, wave100
 from ranks import environment, run_ranks
 
 from fastsep.distributed import joined
-from fastsep.training.checkpoint import load_model
+from fastsep.runs.checkpoint import load_model
 from fastsep.training.loop import train
 from fastsep.training.step import Ways
 

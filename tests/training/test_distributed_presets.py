@@ -8,7 +8,7 @@ from ranks import run_ranks
 from test_train_presets import bundled_digits, narrow, noise_for_chairs, noise_for_seas, noise_for_taxis
 
 from fastsep.data.wave.settings import Wave
-from fastsep.training.log_file import read_log
+from fastsep.runs.log_file import read_log
 
 CONFIGS = {
     "wave": lambda folder: replace(wave100(), data=Wave(size=5, frames=120)),

@@ -9,11 +9,11 @@ import torch
 from loop_cases import pulses_config, weights_of
 
 from fastsep.errors import UserError
-from fastsep.training import checkpoint as checkpoints
-from fastsep.training.checkpoint import find_checkpoint, newest_checkpoint
-from fastsep.training.log_file import read_log
+from fastsep.runs import checkpoint as checkpoints
+from fastsep.runs.checkpoint import find_checkpoint, newest_checkpoint
+from fastsep.runs.directory import load_config, training_lock
+from fastsep.runs.log_file import read_log
 from fastsep.training.loop import Trainer, resume, train
-from fastsep.training.run_directory import load_config, training_lock
 from fastsep.training.step import TrainStep
 
 

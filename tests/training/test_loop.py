@@ -11,10 +11,10 @@ from torch._dynamo.exc import BackendCompilerFailed
 
 from fastsep import signals
 from fastsep.errors import UserError
-from fastsep.training.checkpoint import load_model, newest_checkpoint
-from fastsep.training.log_file import read_log
+from fastsep.runs.checkpoint import load_model, newest_checkpoint
+from fastsep.runs.directory import load_config
+from fastsep.runs.log_file import read_log
 from fastsep.training.loop import resume, train
-from fastsep.training.run_directory import load_config
 from fastsep.training.step import TrainStep
 
 

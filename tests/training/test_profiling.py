@@ -16,7 +16,7 @@ from fastsep import signals
 from fastsep.data.wave.files import WaveSettings
 from fastsep.data.wave.generate import generate
 from fastsep.errors import UserError
-from fastsep.training.checkpoint import newest_checkpoint
+from fastsep.runs.checkpoint import newest_checkpoint
 from fastsep.training.loop import resume, train
 from fastsep.training.profiling import Event, read_events, summarise, to_text
 

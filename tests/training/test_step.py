@@ -9,10 +9,10 @@ from fastsep.config import ModelConfig
 from fastsep.data.mnist.settings import MovingMNIST
 from fastsep.data.windows import TensorWindows
 from fastsep.errors import UserError
+from fastsep.machine.precision import resolve_device, resolve_precision
 from fastsep.model import SeparableModel
 from fastsep.objective import objective, window_ends
 from fastsep.training import draws
-from fastsep.training.precision import resolve_device, resolve_precision
 from fastsep.training.step import TrainStep, Ways, resolve_ways
 from fastsep.world import World
 

@@ -13,8 +13,8 @@ from loop_cases import pulses_config, stop_at, weights_of
 
 from fastsep import signals
 from fastsep.errors import UserError
+from fastsep.runs.checkpoint import newest_checkpoint
 from fastsep.training import loop
-from fastsep.training.checkpoint import newest_checkpoint
 from fastsep.training.loop import resume, train
 
 STEPS = (5, 10, 15, 20, 25, 30)

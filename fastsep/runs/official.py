@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from fastsep.config import Config, RunConfig
 from fastsep.data.formats.reading import reading
 from fastsep.errors import UserError
+from fastsep.machine.room import require_room
 from fastsep.model import SeparableModel
 from fastsep.presets import PRESETS
-from fastsep.training.checkpoint import save_checkpoint
-from fastsep.training.official_pickle import read_module
-from fastsep.training.room import require_room
-from fastsep.training.run_directory import create_run, training_lock
+from fastsep.runs.checkpoint import save_checkpoint
+from fastsep.runs.directory import create_run, training_lock
+from fastsep.runs.official_pickle import read_module
 
 FILES = {"encoder_s": "ov_Es", "encoder_t": "ov_Et", "decoder": "decoder", "integrator": "t_resnet"}
 _PRESET_OF_DATA = {

@@ -23,7 +23,7 @@ from fastsep.data.scaling import Scaling
 from fastsep.errors import UserError
 from fastsep.files import make_directory, write_problem, write_text
 from fastsep.locks import holder, lock
-from fastsep.training.manifest import DamagedError, read_manifest
+from fastsep.runs.manifest import DamagedError, read_manifest
 
 _IDENTITY, _SETTINGS, _DATA, _LOCK = "run.json", "config.json", "data.json", ".lock"
 _LEFT_BY_A_KILL = {_LOCK, ".run.part.json", ".config.part.json"}

@@ -8,21 +8,17 @@ import stat
 
 import pytest
 import torch
+from network_cases import SMALL
 from safetensors.torch import save_file
 
-from fastsep.config import Config, ModelConfig
+from fastsep.config import Config
 from fastsep.config_file import from_json, to_json
 from fastsep.data.wave.settings import Wave100
 from fastsep.errors import UserError
 from fastsep.model import SeparableModel
 from fastsep.presets import PRESETS
-from fastsep.training.checkpoint import find_checkpoint, load_model, newest_checkpoint, save_checkpoint
-from fastsep.training.run_directory import create_run
-
-SMALL = ModelConfig(
-    shape=(1, 9), encoder="mlp", decoder="mlp", mixing="mul", code_size_s=4, code_size_t=4, enc_hidden_size=8,
-    dec_hidden_size=8, res_hidden_size=16,
-)  # fmt: skip
+from fastsep.runs.checkpoint import find_checkpoint, load_model, newest_checkpoint, save_checkpoint
+from fastsep.runs.directory import create_run
 
 
 @pytest.fixture
@@ -271,7 +267,7 @@ def test_settings_of_another_version_are_refused(run):
 
 def test_a_checkpoint_dropped_while_it_is_read_is_no_damage(run, model, monkeypatch, capsys):
     """Evaluation reads beside a training that saves and drops."""
-    from fastsep.training import checkpoint as module
+    from fastsep.runs import checkpoint as module
 
     save_checkpoint(run, 1, model)
     real = module.read_part

@@ -7,14 +7,14 @@ import sys
 from dataclasses import replace
 
 import pytest
-from training.test_checkpoint import SMALL
+from network_cases import SMALL
 
 from fastsep.config import Config
 from fastsep.data.wave.settings import Wave100
 from fastsep.errors import UserError
 from fastsep.model import SeparableModel
-from fastsep.training.checkpoint import save_checkpoint
-from fastsep.training.run_directory import check_new, create_run, identity, load_config, training_lock
+from fastsep.runs.checkpoint import save_checkpoint
+from fastsep.runs.directory import check_new, create_run, identity, load_config, training_lock
 
 CONFIG = Config(data=Wave100(), model=SMALL)
 
@@ -73,7 +73,7 @@ def test_an_unwritable_place_is_named(tmp_path):
 
 def test_one_process_trains_at_a_time_and_a_killed_one_not_at_all(tmp_path):
     code = (
-        "import sys, time; from pathlib import Path; from fastsep.training.run_directory import training_lock\n"
+        "import sys, time; from pathlib import Path; from fastsep.runs.directory import training_lock\n"
         "with training_lock(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
     )
     process = subprocess.Popen([sys.executable, "-c", code, tmp_path], stdout=subprocess.PIPE, text=True)

@@ -21,12 +21,12 @@ from torch import Tensor
 from fastsep.config import Config
 from fastsep.errors import UserError, warn
 from fastsep.files import make_directory, sync_directory, write_inside, write_problem
+from fastsep.machine.room import require_room
 from fastsep.model import SeparableModel
-from fastsep.training import manifest as manifests
-from fastsep.training.manifest import DamagedError, Manifest, read_part
-from fastsep.training.retention import STATE, WEIGHTS, clear, manifest_of, own_checkpoints, prune
-from fastsep.training.room import require_room
-from fastsep.training.run_directory import Identity, checkpoint_folders, identity, load_config, own_identity
+from fastsep.runs import manifest as manifests
+from fastsep.runs.directory import Identity, checkpoint_folders, identity, load_config, own_identity
+from fastsep.runs.manifest import DamagedError, Manifest, read_part
+from fastsep.runs.retention import STATE, WEIGHTS, clear, manifest_of, own_checkpoints, prune
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from network_cases import CONFIGS
 from fastsep.config import ModelConfig
 from fastsep.evaluation import evaluate_run
 from fastsep.model import SeparableModel
-from fastsep.training.checkpoint import load_model
+from fastsep.runs.checkpoint import load_model
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 SST = {"encoder": "sst", "decoder": "sst", "nt_cond": 2, "offset": 0}

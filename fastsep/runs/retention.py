@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from fastsep.training.manifest import NAME, DamagedError, Manifest, read_manifest
-from fastsep.training.run_directory import Identity, checkpoint_folders
+from fastsep.runs.directory import Identity, checkpoint_folders
+from fastsep.runs.manifest import NAME, DamagedError, Manifest, read_manifest
 
 KEEP = 2
 WEIGHTS, STATE = "weights.safetensors", "state.pt"

@@ -6,7 +6,7 @@ import pytest
 
 _COUNT_FAULTS = """
 import resource, torch
-from fastsep.training.memory import keep_freed_memory
+from fastsep.machine.memory import keep_freed_memory
 if {keep}:
     assert keep_freed_memory()
 for _ in range(25):  # the heap grows to what alignment needs

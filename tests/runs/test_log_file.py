@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from fastsep.training.log_file import COLUMNS, LogFile, read_log
+from fastsep.runs.log_file import COLUMNS, LogFile, read_log
 
 HEADER = ",".join(COLUMNS)
 

@@ -14,9 +14,9 @@ from fastsep.data.wave.settings import Wave100
 from fastsep.errors import UserError
 from fastsep.evaluation import evaluate_run
 from fastsep.model import SeparableModel
-from fastsep.training.checkpoint import save_checkpoint
-from fastsep.training.data_record import record_data
-from fastsep.training.run_directory import create_run
+from fastsep.runs.checkpoint import save_checkpoint
+from fastsep.runs.data_record import record_data
+from fastsep.runs.directory import create_run
 
 CPU = torch.device("cpu")
 MODEL = ModelConfig(

@@ -1,0 +1,1 @@
+"""What a computer offers: device and arithmetic, memory, compilers."""

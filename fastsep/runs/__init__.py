@@ -1,0 +1,1 @@
+"""Run directories: what training leaves on the disk and every other command reads."""
