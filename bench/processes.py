@@ -18,11 +18,10 @@ from pathlib import Path
 import torch
 
 from bench import subjects
-from bench.charts import number
 from bench.environment import RESULTS, ceilings, describe, slug
-from bench.results_files import Device
+from bench.reporting.results_files import Device
+from bench.reporting.text import duration, number
 from bench.rows import Row, write_json
-from bench.tables import duration
 from bench.timing import summarise
 from fastsep import distributed
 from fastsep.presets import PRESETS

@@ -7,10 +7,10 @@ import json
 import re
 from pathlib import Path
 
-from bench.charts import draw_all
 from bench.environment import RESULTS, ROOT
-from bench.results_files import read_results
-from bench.tables import readme_block, results_page
+from bench.reporting.charts import draw_all
+from bench.reporting.results_files import read_results
+from bench.reporting.tables import readme_block, results_page
 from bench.trust.table import trust_section
 from fastsep.files import write_text
 

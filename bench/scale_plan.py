@@ -10,11 +10,12 @@ import argparse
 import math
 from dataclasses import dataclass, replace
 
-from bench.charts import best
 from bench.environment import RESULTS
 from bench.links import LINKS, START, Machine, all_reduce
-from bench.results_files import Device, read_results
-from bench.tables import duration, note_table
+from bench.reporting.compare import best
+from bench.reporting.results_files import Device, read_results
+from bench.reporting.tables import note_table
+from bench.reporting.text import duration
 from bench.work import ADAM_BYTES, parameters
 from fastsep import entry
 from fastsep.errors import UserError

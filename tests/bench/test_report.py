@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from bench import tables
-from bench.charts import draw_all
 from bench.report import replace_block
-from bench.results_files import read_results
+from bench.reporting import tables
+from bench.reporting.charts import draw_all
+from bench.reporting.results_files import read_results
 from bench.rows import Row, read_lines, speedup, table_lines, write_json
 from bench.scaling import exponent
 

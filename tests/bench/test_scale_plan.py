@@ -9,7 +9,7 @@ import pytest
 from bench import scale_plan
 from bench.environment import RESULTS
 from bench.links import LINKS, START, Machine, all_reduce
-from bench.results_files import Device, Group, read_results
+from bench.reporting.results_files import Device, Group, read_results
 from bench.rows import Row
 from bench.scale_plan import Step, find_device, measured_steps, predict
 from fastsep.errors import UserError

@@ -12,9 +12,9 @@ import torch
 
 from bench import schedules
 from bench.environment import RESULTS
-from bench.results_files import Device, read_device, read_results
+from bench.reporting.results_files import Device, read_device, read_results
+from bench.reporting.schedule_tables import best_schedules, named, schedules_section
 from bench.rows import read_lines
-from bench.schedule_tables import best_schedules, named, schedules_section
 from bench.schedules import AXES, START, Search, apply, differences, parse_choice, walk
 from fastsep.errors import UserError
 from fastsep.presets import PRESETS

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-from bench.results_files import Device
+from bench.reporting.results_files import Device
 from bench.rows import NOT_MEASURED
 
 FRAMES = (1, 5, 10, 20, 30, 40)

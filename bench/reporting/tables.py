@@ -7,12 +7,14 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from bench.charts import best, number, rate, score_at_40, tasks
+from bench.processes import processes_table
+from bench.reporting.compare import best, score_at_40, tasks
+from bench.reporting.results_files import Device, Group
+from bench.reporting.schedule_tables import best_schedules, schedules_section
+from bench.reporting.text import duration, number, rate
 from bench.reproduce import RUNS, SEEDS
-from bench.results_files import Device, Group
 from bench.rows import NOT_MEASURED, Row, baseline_seconds, speedup
 from bench.scaling import AXES, exponent
-from bench.schedule_tables import best_schedules, schedules_section
 
 HEAD = (
     "| way | precision | case | median | p20 to p80 | per second | x reference | of the ceiling | memory | first call |"
@@ -30,14 +32,6 @@ reference does it, so work that is avoided counts as done. *First call* holds co
 that a task holds at most on a GPU, and what one call adds on a CPU."""
 README_GROUPS = ("step", "generate", "rollout", "forecast")
 PER_SECOND = {"metrics": "frames", "conv_block": "frames", "call_norm": "frames"}
-
-
-def duration(seconds: float) -> str:
-    """Three significant digits in the unit that suits."""
-    for unit, scale in (("s", 1.0), ("ms", 1e3), ("µs", 1e6)):
-        if seconds * scale >= 1:
-            return f"{seconds * scale:.3g} {unit}" if seconds * scale < 1000 else f"{seconds * scale:.0f} {unit}"
-    return f"{seconds * 1e6:.3g} µs"
 
 
 def results_page(devices: list[Device]) -> str:
@@ -71,8 +65,6 @@ def devices_table(devices: list[Device]) -> str:
 
 def device_section(device: Device, devices: Sequence[Device] = ()) -> str:
     """Everything known of one device."""
-    from bench.processes import processes_table  # which writes its numbers as this does
-
     parts = [f"## {device.name}\n"]
     charts = {
         "speedup": "Speed-up", "roofline": "Roofline", "forecast": "Time against horizon", "rollout": "Rollout",

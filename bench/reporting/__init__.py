@@ -1,0 +1,1 @@
+"""From results to text and pictures; ``python -m bench.report`` writes them."""
