@@ -29,8 +29,9 @@ from fastsep.networks import build_decoder, fold_norms
 from fastsep.networks.layers import LEAKY_SLOPE, CallBatchNorm2d
 from fastsep.presets import PRESETS
 from fastsep.training.preparation import build_model
-from fastsep.training.step import TrainStep, Ways
+from fastsep.training.step import TrainStep
 from fastsep.training.tuning import tune
+from fastsep.training.ways import Ways
 from kernels.latent_rollout import rollout as fast_rollout
 
 IN_A_GRAPH = 8

@@ -25,7 +25,8 @@ from fastsep.machine import room
 from fastsep.model import SeparableModel
 from fastsep.training import agreement
 from fastsep.training.loop import resume, train
-from fastsep.training.step import TrainStep, Ways
+from fastsep.training.step import TrainStep
+from fastsep.training.ways import Ways
 
 
 def wave100(data: Path | None = None, **optim) -> Config:

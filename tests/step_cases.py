@@ -8,7 +8,8 @@ from fastsep.config import Config, ModelConfig, ObjectiveConfig, OptimConfig
 from fastsep.data.wave.settings import Wave100
 from fastsep.data.windows import TensorWindows, all_starts
 from fastsep.model import SeparableModel
-from fastsep.training.step import TrainStep, Ways
+from fastsep.training.step import TrainStep
+from fastsep.training.ways import Ways
 
 CONFIG = Config(
     data=Wave100(),

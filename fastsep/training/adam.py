@@ -120,6 +120,15 @@ class Adam(torch.optim.Adam):
                 torch.hardshrink(moment, torch.finfo(moment.dtype).tiny, out=moment)
 
 
+def total_norm(tensors: list[Tensor]) -> Tensor:
+    """The norm of all numbers of ``tensors`` together, in float32 at least."""
+    norms = []
+    for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
+        alike = [tensor for tensor in tensors if tensor.dtype == dtype]
+        norms += torch._foreach_norm(alike, 2, dtype=torch.promote_types(dtype, torch.float32))
+    return torch.linalg.vector_norm(torch.stack(norms))
+
+
 def _is_channels_last(tensor: Tensor) -> bool:
     layout = torch.channels_last
     return tensor.dim() == 4 and tensor.is_contiguous(memory_format=layout) and not tensor.is_contiguous()

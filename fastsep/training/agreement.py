@@ -13,7 +13,7 @@ from fastsep.machine.precision import precision_name
 from fastsep.runs.checkpoint import Checkpoint
 from fastsep.runs.directory import identity
 from fastsep.settings import settings_of
-from fastsep.training.step import Ways
+from fastsep.training.ways import Ways
 from fastsep.world import World
 
 

@@ -19,7 +19,7 @@ from fastsep.training import profiling
 from fastsep.training.agreement import same_data, same_machine, same_settings
 from fastsep.training.opening import open_data
 from fastsep.training.pace import Pace, pace_of, settle_pace
-from fastsep.training.step import Ways, resolve_ways
+from fastsep.training.ways import Ways, resolve_ways
 from fastsep.world import World
 
 

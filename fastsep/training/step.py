@@ -4,66 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.utils.stateless import _reparametrize_module
 
-import kernels
-from fastsep.config import Config, Switch, Tune
+from fastsep.config import Config
 from fastsep.data.windows import Windows
-from fastsep.errors import UserError
-from fastsep.machine.compiler import check_compiler, has_compiler
 from fastsep.machine.memory import keep_freed_memory
 from fastsep.model import SeparableModel
 from fastsep.networks.halves import drop_halves
 from fastsep.networks.layers import CallCounts, share_norms
 from fastsep.objective import Cells, Losses, window_ends
 from fastsep.training import draws
-from fastsep.training.adam import Adam
+from fastsep.training.adam import Adam, total_norm
 from fastsep.training.average import Average
 from fastsep.training.buckets import Buckets
 from fastsep.training.forward import Forward
+from fastsep.training.ways import Ways, cudnn_benchmark, keeps_halves
 from fastsep.world import ALONE, World
 from kernels.choose import Case, asked_for
 
 _WARM_UP_STEPS = 3
 _CLEARING = 100
 """Steps between clearings of Adam's moments on a CPU: by the number of a step, so that a resumed run does the same."""
-
-
-class Ways(NamedTuple):
-    """How the step runs."""
-
-    compile: bool
-    capture: bool
-    benchmark: bool = False
-    """cuDNN times its algorithms instead of guessing; which one wins may differ from run to run."""
-
-
-def resolve_ways(
-    compile: Switch, capture: Switch, device: torch.device, tune: Tune = "off", world: World = ALONE
-) -> Ways:
-    """``auto`` compiles and captures on GPUs, where cuDNN times its algorithms unless ``tune`` is off.
-
-    On a CPU compiling costs a minute and gains little. Without a compiler ``auto`` does not compile; where a graph
-    cannot hold what the ranks of ``world`` tell each other it does not capture.
-
-    Raises:
-        UserError: capture asked for where it cannot be, or compiling where there is no compiler.
-    """
-    on_gpu = device.type == "cuda"
-    if capture == "on" and not on_gpu:
-        raise UserError("CUDA graphs need a GPU: use --capture auto or off, or --device cuda")
-    if capture == "on" and not world.fits_graphs:
-        raise UserError("CUDA graphs hold no messages of gloo: use --capture auto or off, or a PyTorch with NCCL")
-    if compile == "on":
-        check_compiler(device)
-    compiles = compile == "on" or (compile == "auto" and on_gpu and has_compiler(device))
-    captures = capture == "on" or (capture == "auto" and on_gpu and world.fits_graphs)
-    return Ways(compiles, captures, benchmark=on_gpu and tune != "off")
 
 
 class TrainStep:
@@ -290,34 +256,3 @@ class TrainStep:
         # Another thread may be reading data ahead meanwhile.
         with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
             self._run()
-
-
-def total_norm(tensors: list[Tensor]) -> Tensor:
-    """The norm of all numbers of ``tensors`` together, in float32 at least."""
-    norms = []
-    for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
-        alike = [tensor for tensor in tensors if tensor.dtype == dtype]
-        norms += torch._foreach_norm(alike, 2, dtype=torch.promote_types(dtype, torch.float32))
-    return torch.linalg.vector_norm(torch.stack(norms))
-
-
-def keeps_halves(device: torch.device, dtype: torch.dtype, world: World, micro_batches: int) -> bool:
-    """Whether weights stand ready in ``dtype`` (see ``Halved``).
-
-    On a GPU, where that saves a pass over the weights and one over the gradients; and where a gradient goes straight
-    into Adam: sums over micro-batches or processes want float32, and a loss scale asks for whole gradients first.
-    """
-    alone = not world.joined and micro_batches == 1
-    compiles = device.type == "cuda" and kernels.available() and has_compiler(device)
-    return compiles and dtype == torch.bfloat16 and alone
-
-
-@contextmanager
-def cudnn_benchmark(on: bool) -> Iterator[None]:
-    """Let cuDNN time its algorithms the first time it meets a shape, or leave the setting as it is."""
-    before = torch.backends.cudnn.benchmark
-    torch.backends.cudnn.benchmark = before or on
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.benchmark = before

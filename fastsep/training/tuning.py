@@ -16,7 +16,8 @@ import torch
 from fastsep.config import Tune
 from fastsep.errors import UserError
 from fastsep.files import write_problem, write_text
-from fastsep.training.step import TrainStep, cudnn_benchmark
+from fastsep.training.step import TrainStep
+from fastsep.training.ways import cudnn_benchmark
 from kernels import choose
 from kernels.choose import Case, Choice, cache
 

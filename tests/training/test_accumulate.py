@@ -11,7 +11,7 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from fastsep.config import ModelConfig, OptimConfig
 from fastsep.errors import UserError
-from fastsep.training.step import Ways
+from fastsep.training.ways import Ways
 
 INDEX = torch.tensor([0, 5, 9, 11, 3, 2])
 CONVOLUTIONAL = ModelConfig(nt_cond=2, offset=2, enc_hidden_size=2, dec_hidden_size=2, res_hidden_size=8)

@@ -14,7 +14,7 @@ from ranks import environment, run_ranks
 from fastsep.distributed import joined
 from fastsep.runs.checkpoint import load_model
 from fastsep.training.loop import train
-from fastsep.training.step import Ways
+from fastsep.training.ways import Ways
 
 
 @contextmanager

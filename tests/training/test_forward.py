@@ -15,7 +15,8 @@ from fastsep.config import ObjectiveConfig
 from fastsep.model import SeparableModel
 from fastsep.objective import Cells, objective
 from fastsep.training.forward import Forward
-from fastsep.training.step import TrainStep, Ways
+from fastsep.training.step import TrainStep
+from fastsep.training.ways import Ways
 from fastsep.world import World
 
 

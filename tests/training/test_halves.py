@@ -12,8 +12,10 @@ from step_cases import CONFIG, EAGER, make_step
 import fastsep.training.step as module
 from fastsep.config import Config, ModelConfig
 from fastsep.networks.halves import Halved, Linear, drop_halves
-from fastsep.training.adam import Adam
-from fastsep.training.step import TrainStep, Ways, keeps_halves, total_norm
+from fastsep.training import ways
+from fastsep.training.adam import Adam, total_norm
+from fastsep.training.step import TrainStep
+from fastsep.training.ways import Ways, keeps_halves
 from fastsep.world import ALONE, World
 
 DCGAN = ModelConfig(nt_cond=2, offset=2, enc_hidden_size=2, dec_hidden_size=2, res_hidden_size=8)
@@ -171,15 +173,15 @@ def test_evaluation_computes_with_the_weights_themselves(monkeypatch: pytest.Mon
 def test_halves_are_for_bf16_on_one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = torch.device("cuda")
     monkeypatch.setattr("kernels.available", lambda: True)
-    monkeypatch.setattr(module, "has_compiler", lambda device: True)
+    monkeypatch.setattr(ways, "has_compiler", lambda device: True)
     assert keeps_halves(gpu, torch.bfloat16, ALONE, 1)
     assert not keeps_halves(torch.device("cpu"), torch.bfloat16, ALONE, 1)
     assert not keeps_halves(gpu, torch.float16, ALONE, 1) and not keeps_halves(gpu, torch.float32, ALONE, 1)
     assert not keeps_halves(gpu, torch.bfloat16, ALONE, 2)
     assert not keeps_halves(gpu, torch.bfloat16, World(rank=1, size=2, joined=True), 1)
-    monkeypatch.setattr(module, "has_compiler", lambda device: False)  # Triton would have none either
+    monkeypatch.setattr(ways, "has_compiler", lambda device: False)  # Triton would have none either
     assert not keeps_halves(gpu, torch.bfloat16, ALONE, 1)
-    monkeypatch.setattr(module, "has_compiler", lambda device: True)
+    monkeypatch.setattr(ways, "has_compiler", lambda device: True)
     monkeypatch.setattr("kernels.available", lambda: False)
     assert not keeps_halves(gpu, torch.bfloat16, ALONE, 1)
 

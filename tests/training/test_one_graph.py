@@ -14,7 +14,8 @@ from fastsep.data.taxibj.settings import TaxiBJ
 from fastsep.data.windows import TensorWindows, all_starts
 from fastsep.model import SeparableModel
 from fastsep.training.forward import Forward
-from fastsep.training.step import TrainStep, Ways
+from fastsep.training.step import TrainStep
+from fastsep.training.ways import Ways
 from kernels import choose
 
 SST = replace(

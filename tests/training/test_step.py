@@ -13,7 +13,8 @@ from fastsep.machine.precision import resolve_device, resolve_precision
 from fastsep.model import SeparableModel
 from fastsep.objective import objective, window_ends
 from fastsep.training import draws
-from fastsep.training.step import TrainStep, Ways, resolve_ways
+from fastsep.training.step import TrainStep
+from fastsep.training.ways import Ways, resolve_ways
 from fastsep.world import World
 
 

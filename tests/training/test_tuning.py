@@ -17,8 +17,9 @@ from fastsep.data.taxibj.settings import TaxiBJ
 from fastsep.data.windows import TensorWindows, all_starts
 from fastsep.model import SeparableModel
 from fastsep.training import tuning
-from fastsep.training.step import TrainStep, Ways, resolve_ways
+from fastsep.training.step import TrainStep
 from fastsep.training.tuning import settle, tune
+from fastsep.training.ways import Ways, resolve_ways
 from kernels import choose
 from kernels.choose import deciding
 
