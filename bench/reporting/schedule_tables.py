@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -29,19 +30,23 @@ def schedules_section(device: Device, elsewhere: Sequence[Device] = ()) -> str:
 
 
 def best_schedules(devices: Sequence[Device]) -> list[str]:
-    """A table of the best settings of each preset and length, by device; empty where none were searched for."""
+    """A table of the best settings of each preset and length, by device; empty where none were searched for.
+
+    A length that does no better than a shorter one is left out.
+    """
     lines = []
     for device in devices:
+        lowest: dict[str, float] = {}
         for (preset, steps), (best, *_) in _by_length(device):
             scores, last = _better_scores(best)
-            if scores:
-                _, seeds, time, *_ = _cells(best, device.is_gpu)
-                # The last weights are what the same settings without averages give.
-                choice = {name: value for name, value in best[0]["choice"].items() if name != "ema" or not last}
-                settings = named(choice)
-                lines.append(
-                    f"| {device.name} | {preset} | {settings} | {seeds} | {steps} | {time} | {_spread(scores)} |"
-                )
+            if not scores or _error(best) >= lowest.get(preset, float("inf")):
+                continue
+            lowest[preset] = _error(best)
+            _, seeds, time, *_ = _cells(best, device.is_gpu)
+            # The last weights are what the same settings without averages give.
+            choice = {name: value for name, value in best[0]["choice"].items() if name != "ema" or not last}
+            cells = (device.name, preset, named(choice), seeds, str(steps), time, _spread(scores))
+            lines.append(f"| {' | '.join(cells)} |")
     head = "| device | preset | settings | seeds | steps | time (threads) | MSE at t+40 |"
     return [head, "|" + "---|" * (head.count("|") - 1), *lines] if lines else []
 
@@ -104,18 +109,18 @@ def _spread(values: list[float]) -> str:
 
 
 def _by_frame(device: Device, elsewhere: Sequence[Device]) -> list[str]:
-    """Error of single frames: the best schedule of each preset beside the published one at its end."""
-    rows = []
-    for name, curve in best_curves(device):
-        rows.append((name, curve))
-        published = f"{name.split(',')[0].split('_')[0]}-published"
-        beside = next(filter(None, (_published(other, published) for other in (device, *elsewhere))), [])
-        rows += [(text, curve) for text, curve in beside if text not in dict(rows)]
+    """Error of single frames: the best schedule of each preset, and the best preset, beside the published one."""
+    runs = dict.fromkeys(run["run"] for run in device.runs if run["run"].endswith("-best"))
+    rows: dict[str, list[float]] = {}
+    for name, curve in (*best_curves(device), *(row for run in runs for row in _of_run(device, run))):
+        rows[name] = curve
+        published = f"{re.split('[_-]', name.split(',')[0])[0]}-published"
+        rows |= next(filter(None, (_of_run(other, published) for other in (device, *elsewhere))), [])
     if not rows:
         return []
     head = " | ".join(f"t+{frame}" for frame in FRAMES)
     lines = ["Error of single frames:\n", f"| schedule | {head} |", "|---|" + "---|" * len(FRAMES)]
-    for name, curve in rows:
+    for name, curve in rows.items():
         cells = (f"{curve[frame - 1]:.2e}" if frame <= len(curve) else "" for frame in FRAMES)
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines
@@ -133,7 +138,7 @@ def best_curves(device: Device) -> Iterator[tuple[str, list[float]]]:
             yield name, best["curve_last" if last else "curve"]
 
 
-def _published(device: Device, run: str) -> list[tuple[str, list[float]]]:
+def _of_run(device: Device, run: str) -> list[tuple[str, list[float]]]:
     """The run's mean curve over the seeds that went furthest."""
     ends = [found["scores"][-1] for found in device.runs if found["run"] == run and found.get("scores")]
     if not ends:

@@ -138,6 +138,17 @@ def test_tables_say_what_won_what_lost_and_what_broke(tmp_path: Path) -> None:
     assert alone[-1].startswith("| wave100_onecycle, 1,500 steps, as the preset, seed 0, weights | 5.00e-07 |")
 
 
+def test_the_best_preset_stands_beside_the_published_one() -> None:
+    def of(name: str, step: int, mse: float) -> dict:
+        return {"run": name, "scores": [{"step": step, "metrics": {"curves": {"model": {"mse": [mse] * 40}}}}]}
+
+    device = Device("here", {"device": "CPU"}, runs=[of("wave-best", 8000, 3e-6), of("wave-onecycle", 6000, 4e-5)])
+    gpu = Device("there", {"device": "GPU"}, runs=[of("wave-published", 18750, 7e-5)])
+    lines = schedules_section(device, [gpu]).splitlines()
+    assert lines[-2].startswith("| wave-best, 8,000 steps, 1 seed, on CPU | 3.00e-06 |")
+    assert lines[-1].startswith("| wave-published, 18,750 steps, 1 seed, on GPU | 7.00e-05 |")
+
+
 def test_the_best_preset_is_what_the_search_found() -> None:
     found = apply(PRESETS["wave100_onecycle"](), {"lamb_t": 1e-4, "steps": 20_000})
     preset = PRESETS["wave100_best"]()
@@ -155,6 +166,7 @@ def test_the_readme_shows_the_best_of_each_length_and_none_that_broke_down() -> 
         {**line, "steps": 20, "choice": {"lr": 1e-2}, "mse": None, "broke": "the loss is not finite"},
         {**line, "steps": 20, "choice": {"ema": 0.9, "lr": 1e-3}, "mse": 3e-4, "mse_last": 2e-4, "seconds": 7.0},
         {**line, "steps": 30, "choice": {"ema": 0.9, "lr": 1e-3}, "mse": 1e-4, "mse_last": 2e-4, "seconds": 9.0},
+        {**line, "steps": 40, "choice": {"batch_size": 32}, "mse": 1.1e-4, "seconds": 9.0},
     ]
     table = best_schedules([Device("here", {"device": "CPU"}, schedules=rows), Device("there")])
     assert table[2:] == [
