@@ -10,40 +10,44 @@ from typing import Any, TypeVar, get_args
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
-from fastsep.errors import speaks
 from fastsep.misread import read_words
 from fastsep.settings import bare
 
 Positional = tyro.conf.Positional
 T = TypeVar("T")
 
-_OPTIONS = (tyro.conf.FlagCreatePairsOff,)
 _EXIT_STATUS = "Exit status: 0 done, 2 bad input, 128 + N stopped by signal N (130 is Ctrl-C)."
 _registry = ConstructorRegistry()
 
 
 def parse(
-    kind: type[T], command: str, arguments: Sequence[str] | None = None, examples: Sequence[str] = (), **options: Any
+    kind: type[T],
+    command: str,
+    arguments: Sequence[str] | None = None,
+    examples: Sequence[str] = (),
+    pairs: bool = False,
+    **options: Any,
 ) -> T:
     """The settings ``kind`` from the command line of ``python -m fastsep.COMMAND``, checked.
 
     Args:
         arguments: instead of those of the process.
         examples: of arguments, for the help.
+        pairs: what is on or off by default may be given either way (``--score``, ``--no-score``).
         options: as ``tyro.cli`` takes them.
     """
     text = options.pop("description", None) or inspect.cleandoc(kind.__doc__ or "")
     prog = f"python -m fastsep.{command}"
     shown = "".join(f"\n$ {prog} {example}" for example in examples)  # the sign keeps tyro from joining the lines
 
-    def read() -> T:
+    def read(shows: bool) -> T:
         with _registry:
             return tyro.cli(
                 kind,
                 prog=prog,
                 args=arguments,
-                config=_OPTIONS,
-                console_outputs=speaks(),
+                config=() if pairs else (tyro.conf.FlagCreatePairsOff,),
+                console_outputs=shows,
                 description=f"{text}{shown}\n\n{_EXIT_STATUS}",
                 **options,
             )

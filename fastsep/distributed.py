@@ -10,6 +10,7 @@ their connections closed, read that somebody has told, and end without a word.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import threading
@@ -24,11 +25,12 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
+from fastsep import launch
 from fastsep.errors import ToldElsewhere, UserError, first_line, speak
 from fastsep.signals import SIGNALS, Stopped
 from fastsep.world import ALONE, World
 
-_REQUIRED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+_MOST = 1_000_000  # ranks; more is a slip
 _ANSWER = 5.0  # seconds
 _LOOKS = 0.02  # seconds between rank 0's looks for who has come
 
@@ -40,6 +42,7 @@ class LostError(UserError):
 
 
 _world = ALONE
+_tried = False
 
 
 def current() -> World:
@@ -47,22 +50,37 @@ def current() -> World:
     return _world
 
 
+def has_tried() -> bool:
+    """Whether this process has looked for the others, and has told or heard from them what went wrong since."""
+    return _tried
+
+
 @contextmanager
-def joined(patience: float = 600.0) -> Iterator[World]:
+def joined(patience: float = 600.0, remedy: str = "start it again") -> Iterator[World]:
     """Be one of the ranks within the block, if the environment says that there are some.
 
     Args:
         patience: seconds that a rank waits for the others before it gives up.
+        remedy: what to do when one is lost.
 
     Raises:
         UserError: they do not find each other; LostError: one of them is gone.
         ToldElsewhere: another rank has said what is wrong.
     """
-    global _world
-    if any(not os.environ.get(name) for name in _REQUIRED):
+    global _world, _tried
+    _tried = True
+    missing = launch.missing()
+    if missing:
+        if os.environ.get("WORLD_SIZE", "1") not in ("", "1"):
+            raise UserError(
+                f"WORLD_SIZE is {os.environ['WORLD_SIZE']} in the environment, without {', '.join(missing)}: start the "
+                "processes with torchrun, or unset WORLD_SIZE"
+            )
         yield _world
         return
     rank, size = _number("RANK"), _number("WORLD_SIZE")
+    if not rank < size <= _MOST:
+        raise UserError(f"RANK is {rank} and WORLD_SIZE {size} in the environment: start the processes with torchrun")
     local_rank, local_size = _number("LOCAL_RANK", rank), _number("LOCAL_WORLD_SIZE", size)
     world = World(rank, size, local_rank, local_size, joined=True)
     with _signals_that_end():
@@ -80,10 +98,10 @@ def joined(patience: float = 600.0) -> Iterator[World]:
             raise ToldElsewhere(2 if lost or isinstance(error, UserError) else 1) from None
         if not lost:
             raise
-        raise LostError(
-            f"rank {rank} lost another one, which died or hangs ({_reason(error)}): continue from the last checkpoint "
-            "with --resume"
-        ) from None
+        reason = _reason(error)
+        if re.search("timed? ?out", reason, re.IGNORECASE):
+            remedy += ", with a longer --timeout if it was only slow"
+        raise LostError(f"rank {rank} lost another one, which died or hangs ({reason}): {remedy}") from None
     except Stopped as stop:
         if not _is_first_to_fail(store):
             raise ToldElsewhere(stop.status) from None
@@ -164,7 +182,8 @@ def _is_lost(error: Exception) -> bool:
 
 def _reason(error: Exception) -> str:
     """What a library says, without the place in its source and its advice."""
-    return first_line(error).rpartition("cc:")[2].partition("] ")[2].partition(". ")[0] or first_line(error)
+    said = first_line(error)
+    return (said.rpartition("cc:")[2].partition("] ")[2].partition(". ")[0] or said).rstrip(".")
 
 
 def _is_first_to_fail(store: dist.Store) -> bool:

@@ -11,19 +11,24 @@ import sys
 from collections.abc import Callable
 
 import kernels
-from fastsep import signals
-from fastsep.errors import ToldElsewhere, UserError, first_line, is_memory_problem, leave_word, tell
+from fastsep import launch, signals
+from fastsep.errors import ToldElsewhere, UserError, first_line, is_memory_problem, leave_word, speak, tell
 from fastsep.output import lenient_output
 
 
-def run(main: Callable[[], None]) -> None:
-    """Call ``main`` and leave the process with the right status; never with a traceback for bad input."""
+def run(main: Callable[[], None], several: bool = False) -> None:
+    """Call ``main`` and leave the process with the right status; never with a traceback for bad input.
+
+    Args:
+        several: processes that were started together may share the work (see ``fastsep.distributed``); others are
+            refused, since each would do all of it, into the same files.
+    """
+    launch.quieten()
     status = 0
     with lenient_output():
         try:
             with signals.heeded():
-                _check_environment()
-                main()
+                _tell_once(main) if several else _alone(main)
         except UserError as error:
             line = "\\n".join(str(error).splitlines())  # a name may hold a newline
             tell(f"error: {line}", error.seconds_after_cause)
@@ -31,8 +36,9 @@ def run(main: Callable[[], None]) -> None:
         except ToldElsewhere as other:
             leave_word("it ended because another process did", later=60)
             status = other.status
-        except (MemoryError, RuntimeError) as error:
+        except Exception as error:
             if not is_memory_problem(error):
+                leave_word(f"error: {type(error).__name__}: {first_line(error)}")
                 raise
             tell(f"error: not enough memory ({first_line(error)}): free some, or ask for less")
             status = 2
@@ -44,6 +50,32 @@ def run(main: Callable[[], None]) -> None:
             status = 130
     if status:
         sys.exit(status)
+
+
+def _tell_once(main: Callable[[], None]) -> None:
+    """What is wrong before the processes have met is told by one of them, too, and none waits for another in vain."""
+    try:
+        _check_environment()
+        main()
+    except UserError:
+        if not launch.is_one_of_several():
+            raise
+        from fastsep import distributed  # and PyTorch
+
+        if distributed.has_tried():
+            raise
+        with distributed.joined():
+            raise
+
+
+def _alone(main: Callable[[], None]) -> None:
+    if launch.is_one_of_several():
+        speak(warnings=True)  # whoever started it may have started this one alone
+        raise UserError(
+            "this command works in one process: start it without torchrun, or where this is meant, unset WORLD_SIZE"
+        )
+    _check_environment()
+    main()
 
 
 def _check_environment() -> None:

@@ -8,6 +8,8 @@ import sys
 import time
 from contextlib import suppress
 
+from fastsep import launch
+
 
 class UserError(Exception):
     """Something the user can mend: the message names the cause and the remedy in one line."""
@@ -24,7 +26,7 @@ class ToldElsewhere(Exception):  # noqa: N818 - no error of this process
         self.status = status
 
 
-_speaks = _warns = os.environ.get("LOCAL_RANK", "0") == "0"
+_speaks = _warns = launch.is_first_here()
 
 
 def speaks() -> bool:

@@ -10,7 +10,7 @@ import tyro
 
 from fastsep import cli, entry
 from fastsep.config import EvaluateConfig
-from fastsep.settings import Settings
+from fastsep.settings import Count, Settings
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,8 @@ class Arguments(Settings):
     run: cli.Positional[Path]
     """Run directory, as training wrote it."""
     scoring: Annotated[EvaluateConfig, tyro.conf.OmitArgPrefixes] = field(default_factory=EvaluateConfig)
+    timeout: Count = 600
+    """Seconds that one of several processes waits for the others before it gives up."""
 
 
 def main() -> None:
@@ -31,11 +33,11 @@ def main() -> None:
     from fastsep.evaluation import evaluate_run
     from fastsep.evaluation.report import print_files, print_scores
 
-    with distributed.joined() as world:
+    with distributed.joined(arguments.timeout) as world:
         result = evaluate_run(arguments.run, **vars(arguments.scoring), report=print_scores)
         if world.is_first:
             print_files(arguments.run, result)
 
 
 if __name__ == "__main__":
-    entry.run(main)
+    entry.run(main, several=True)

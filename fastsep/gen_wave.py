@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from fastsep import cli, entry
 from fastsep.errors import UserError
-from fastsep.settings import NumPySeed, Range, Settings
+from fastsep.settings import Count, NumPySeed, Range, Settings
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class Arguments(Settings):
     """Simulate on the GPU."""
     format: Literal["hdf5", "pt"] = "hdf5"
     """hdf5: one file wave.h5. pt: the layout that the authors' code reads."""
+    timeout: Count = 600
+    """Seconds that one of several processes waits for the others before it gives up."""
 
 
 def main() -> None:
@@ -50,11 +52,11 @@ def main() -> None:
     if arguments.gpu and importlib.util.find_spec("numba_cuda") is None:
         raise UserError("--gpu needs numba-cuda: pip install -e '.[gpu]' in fastsep's checkout, or leave --gpu out")
     settings = WaveSettings(arguments.size, arguments.frames, arguments.grid, arguments.dt, arguments.seed)
-    with distributed.joined() as world:
+    with distributed.joined(arguments.timeout) as world:
         path = generate(arguments.out, settings, torch.device("cuda" if arguments.gpu else "cpu"), arguments.format)
         if world.is_first:
             print(path)
 
 
 if __name__ == "__main__":
-    entry.run(main)
+    entry.run(main, several=True)

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-from fastsep.errors import UserError
+from fastsep.errors import UserError, speaks
 
 T = TypeVar("T")
 Problem = tuple[str, str]  # what is wrong, and what may help
@@ -25,18 +25,18 @@ _KINDS = {"FLOAT": "a number", "INT": "a whole number", "PATH": "a path", "STR":
 _SUGGESTIONS = 3
 
 
-def read_words(read: Callable[[], T], words: Sequence[str] | None, prog: str) -> T:
-    """What ``read`` makes of a command line, ``words``.
+def read_words(read: Callable[[bool], T], words: Sequence[str] | None, prog: str) -> T:
+    """What ``read`` makes of a command line, ``words``; it is told whether to show what it has to say.
 
     Raises:
         UserError: it cannot be read.
     """
     if any(word in _HELP for word in (sys.argv[1:] if words is None else words)):
-        return read()
+        return read(speaks())
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said), _columns(_WIDE):
-            result = read()
+            result = read(True)
     except SystemExit as stop:
         if stop.code != 2 or not said.getvalue():
             raise
@@ -119,7 +119,7 @@ def _unknown(text: str) -> Problem | None:
         return None
     after = text[found.end() :]
     words = re.findall(r"[^\s,]+", re.sub(r"\(applied to .*", "", found[1])) or after.partition("For full")[0].split()
-    options = [word for word in words if word.startswith("-")]
+    options = [word.split("=")[0] for word in words if word.startswith("-")]
     cause = f"there is no option {_listed(options, 'and')}" if options else f"nothing takes the word {words[0]}"
     choices = re.search(r"^Available subcommands: (.*)", text, re.MULTILINE)
     if choices:

@@ -25,6 +25,8 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
+from fastsep.errors import ToldElsewhere
+
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 _SAME_REQUEST = 1.0  # seconds
 _MOMENT = 0.01  # seconds, in which a finalizer has most likely ended
@@ -160,7 +162,7 @@ def heeded() -> Iterator[None]:
         handler.raise_pending()
         yield
     except Exception as error:
-        if not _comes_of_stopping(error):
+        if isinstance(error, ToldElsewhere) or not _comes_of_stopping(error):
             raise
         raise Stopped(handler.request.signum) from error
     finally:

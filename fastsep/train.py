@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -24,6 +23,7 @@ _DESCRIPTION = """Train a preset into a run directory: settings, log, checkpoint
 Every setting of a preset can be overridden; `python -m fastsep.train PRESET --help` lists them.
 Continue an interrupted run with `python -m fastsep.train --resume RUN`; it takes the options of how and where to run,
 such as --device, --data or --steps to extend it."""
+_GO_ON = "continue with --resume, or start anew where there is no run yet"
 _EXAMPLES = ["wave100-onecycle", "frames --data mine.h5 --out runs/mine", "wave --epochs 10 --device cpu"]
 
 
@@ -32,22 +32,14 @@ def main() -> None:
     arguments = sys.argv[1:]
     resumed, rest = _split_resume(arguments)
     _check_length(rest)
-    try:
-        config = _parse_preset(rest) if resumed is None else _parse_resume(resumed, rest)
-    except UserError:
-        if os.environ.get("WORLD_SIZE", "1") == "1":
-            raise
-        from fastsep import distributed
-
-        with distributed.joined():  # else the others, which may see the run, would wait for this process
-            raise
+    config = _parse_preset(rest) if resumed is None else _parse_resume(resumed, rest)
     run = config.run.out
 
     # Imported only now: --help should not wait for PyTorch's slower parts.
     from fastsep import distributed
     from fastsep.training import agreement, loop
 
-    with distributed.joined(config.run.timeout) as world:
+    with distributed.joined(config.run.timeout, _GO_ON) as world:
         agreement.same_command(world, resumed is not None)
         if resumed is None:
             loop.train(config, run)
@@ -128,7 +120,9 @@ def _parse_resume(run: Path, arguments: list[str]) -> Config:
     before = load_config(run)
     kind: Any = Annotated[Config, tyro.conf.OmitArgPrefixes]
     text = f"Continue a run from its newest checkpoint. It keeps its settings but for {', '.join(at_resume())}."
-    parsed = cli.parse(kind, f"train --resume {shlex.quote(str(run))}", arguments, description=text, default=before)
+    parsed = cli.parse(
+        kind, f"train --resume {shlex.quote(str(run))}", arguments, pairs=True, description=text, default=before
+    )
     config = _of_length(parsed, arguments)
     check_resumable(before, config)
     return config
@@ -139,4 +133,4 @@ def _dashed(name: str) -> str:
 
 
 if __name__ == "__main__":
-    entry.run(main)
+    entry.run(main, several=True)

@@ -47,17 +47,26 @@ class World:
         """Whether a CUDA graph can hold what the ranks tell each other: NCCL records it, gloo talks from the host."""
         return not self.joined or dist.is_nccl_available()
 
-    def share(self, batch_size: int, parts: int = 1) -> int:
-        """Rows of a batch that fall to each rank. Raises UserError where they are no ``parts`` of equal size each."""
+    def share(self, batch_size: int, parts: int = 1, settled: bool = False) -> int:
+        """Rows of a batch that fall to each rank.
+
+        Args:
+            parts: of equal size, into which each rank cuts them.
+            settled: the batch cannot be another.
+
+        Raises:
+            UserError: it cannot be divided so.
+        """
         unit = self.size * parts
         if batch_size % unit:
             below, above = batch_size // unit * unit, -(-batch_size // unit) * unit
             sizes = f"{below} or {above}" if below else f"{above}"
             of = f", in {parts} parts each" if parts > 1 else ""
-            raise UserError(
-                f"a batch of {batch_size} cannot be divided among {self.size} processes{of}: set --batch-size to "
-                f"{sizes}, or start fewer"
-            )
+            remedy = f"set --batch-size to {sizes}, or start fewer"
+            if settled:
+                fitting = [str(size) for size in range(1, self.size) if batch_size % (size * parts) == 0]
+                remedy = f"a run keeps its --batch-size, so start {' or '.join(fitting[-3:]) or 'others'}"
+            raise UserError(f"a batch of {batch_size} cannot be divided among {self.size} processes{of}: {remedy}")
         return batch_size // self.size
 
     def rows(self, order: Tensor, batch_size: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import resource
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 from command_line import run_command
 
-from fastsep import cli, entry
+from fastsep import cli, entry, launch
 from fastsep.errors import UserError
 
 COMMANDS = (
@@ -118,3 +119,39 @@ def test_want_of_memory_is_one_line_and_a_mistake_is_not(error: Exception, capsy
             entry.run(main)
         assert stop.value.code == 2
         assert capsys.readouterr().err.startswith("error: not enough memory (")
+
+
+def test_torchrun_hears_of_a_mistake_as_well(tmp_path: Path, monkeypatch) -> None:
+    def main() -> None:
+        raise ValueError("3 is not 4\nthere")
+
+    word = tmp_path / "error.json"
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(word))
+    with pytest.raises(ValueError, match="3 is not 4"):
+        entry.run(main)
+    assert json.loads(word.read_text())["message"]["message"] == "error: ValueError: 3 is not 4"
+
+
+RANKS = {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+
+
+def test_a_command_for_one_process_is_refused_to_several(capsys, monkeypatch) -> None:
+    for name, value in RANKS.items():
+        monkeypatch.setenv(name, value)
+    status, _, errors = run_command("gen_example", "plume", "--out", "x.nc", capsys=capsys)
+    assert status == 2
+    assert errors.startswith("error: this command works in one process: start it without torchrun")
+    assert errors.count("\n") == 1
+
+
+def test_one_process_of_several_speaks_before_they_have_met(monkeypatch) -> None:
+    assert launch.is_first_here()
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert launch.is_first_here()  # nobody else is there who would
+    for name, value in RANKS.items():
+        monkeypatch.setenv(name, value)
+    assert launch.is_one_of_several() and not launch.is_first_here()
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    assert launch.is_first_here()
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert not launch.is_one_of_several()

@@ -29,6 +29,7 @@ CASES = {
     "gen_wave --outt x --zzz": (
         "--out PATH must be given; there is no option --outt and --zzz: see python -m fastsep.gen_wave --help"
     ),
+    "gen_wave --out a --sise=9": "there is no option --sise: see python -m fastsep.gen_wave --help",
     "gen_wave --out a b": "nothing takes the word b: see python -m fastsep.gen_wave --help",
     "gen_wave --out a --size=x": "--size takes a whole number, not 'x': see python -m fastsep.gen_wave --help",
     "forecast a": "INPUT, --horizon INT and --out PATH must be given: see python -m fastsep.forecast --help",

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from fastsep import entry, signals
-from fastsep.errors import UserError
+from fastsep.errors import ToldElsewhere, UserError
 from fastsep.output import lenient_output
 from fastsep.runs.checkpoint import newest_checkpoint
 
@@ -44,6 +44,17 @@ def test_a_signal_unwinds_with_its_status_and_one_line(signum, capsys):
     assert status_of(main) == 128 + signum
     assert capsys.readouterr().err == f"stopped by {signum.name}: no file is half written\n"
     assert cleaned
+
+
+def test_what_another_process_has_told_is_not_told_again(capsys):
+    def main():
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except signals.Stopped as stop:
+            raise ToldElsewhere(stop.status) from None
+
+    assert status_of(main) == 143
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("signum", signals.SIGNALS)

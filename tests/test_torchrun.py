@@ -37,12 +37,21 @@ def test_two_processes_train_score_and_speak_once(tmp_path):
 
 
 @pytest.mark.slow
-def test_bad_input_is_one_line_and_the_cause_in_the_end(tmp_path):
-    job = torchrun("--batch-size=9", f"--out={tmp_path / 'run'}")
+@pytest.mark.parametrize(
+    ("word", "line"),
+    [
+        (
+            "--batch-size=9",
+            "error: a batch of 9 cannot be divided among 2 processes: set --batch-size to 8 or 10, or start fewer",
+        ),
+        ("--sise=9", "error: there is no option --sise: see python -m fastsep.train --help"),
+    ],
+)
+def test_bad_input_is_one_line_and_the_cause_in_the_end(tmp_path, word, line):
+    job = torchrun(word, f"--out={tmp_path / 'run'}")
     _, error = job.communicate(timeout=300)
-    line = "error: a batch of 9 cannot be divided among 2 processes: set --batch-size to 8 or 10, or start fewer"
     assert job.returncode == 1
-    assert [text for text in error.splitlines() if text.startswith("error")] == [line]
+    assert [text for text in error.splitlines() if text.startswith(("error", "stopped"))] == [line]
     assert error.splitlines()[-2].strip() == f"traceback : {line}"
     assert not (tmp_path / "run").exists()
 
@@ -109,3 +118,4 @@ def test_the_end_of_torchrun_leaves_a_checkpoint_of_that_step(tmp_path):
     assert time.monotonic() - begin < 20
     stopped = re.findall(r"stopped by SIGTERM: step (\d+) is saved", error)
     assert len(stopped) == 1 and newest_checkpoint(run).step == int(stopped[0]) >= 10
+    assert sum(line.startswith(("error", "stopped")) for line in error.splitlines()) == 1

@@ -169,7 +169,7 @@ def test_a_run_goes_on_with_other_options_of_how_and_where(tmp_path, command, mo
         assert status == 2 and words in errors, errors
         options += remedy
     monkeypatch.chdir("/")
-    status, _, errors = command(*options, "--log-every", "2", "--resume", tmp_path / "run")
+    status, _, errors = command(*options, "--log-every", "2", "--no-score", "--resume", tmp_path / "run")
     assert status == 0, errors
     config = load_config(tmp_path / "run")
     assert (config.run.device, config.run.log_every, config.optim.steps) == ("cpu", 2, 16)

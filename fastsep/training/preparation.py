@@ -58,7 +58,12 @@ def prepare(config: Config, world: World, say: Callable[[str], None], run: Path 
     ways = resolve_ways(config.run.compile, config.run.capture, device, config.run.tune, world)
     same_machine(world, device, dtype, ways)
     copies = TRAINING + (config.optim.ema is not None)
-    if not config.model.left_open:  # not only after minutes of preparing data
+    # What can be known before minutes of preparing data.
+    if config.optim.batch_size is not None:
+        world.share(config.optim.batch_size, config.optim.accumulate, settled=run is not None)
+    if config.run.profile and config.optim.steps is not None:
+        profiling.require_steps(config.optim.steps)
+    if not config.model.left_open:
         require_room(config.model, device, copies)
     with world.one_first():
         windows, test_windows, config = open_data(config, device, say, run)

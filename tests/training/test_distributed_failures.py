@@ -4,6 +4,7 @@ import re
 import socket
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from fastsep.distributed import LostError, _agree_on_place, joined
 from fastsep.errors import ToldElsewhere, UserError
 from fastsep.runs.checkpoint import load_model, newest_checkpoint
 from fastsep.training.loop import resume, train
+from fastsep.training.preparation import prepare
 from fastsep.world import World
 
 
@@ -66,6 +68,7 @@ def test_a_rank_that_dies_ends_all_and_keeps_the_checkpoint(data, tmp_path):
 def test_a_rank_that_hangs_ends_all_in_time(data, tmp_path):
     first, second = run_ranks(2, fail, "hangs", wave100(data), tmp_path / "run", patience=5.0)
     assert isinstance(first, LostError) and "Timed out" in str(first)
+    assert str(first).endswith("start it again, with a longer --timeout if it was only slow")
     assert isinstance(second, TimeoutError)
 
 
@@ -86,6 +89,19 @@ def test_a_signal_to_one_rank_stops_all_at_one_step(data, tmp_path):
 def test_more_processes_than_sequences_of_a_batch(data, tmp_path):
     one_speaks(run_ranks(4, fail, "", wave100(data, batch_size=3), tmp_path / "run"), "set --batch-size to 4, or start")
     assert not (tmp_path / "run").exists()
+
+
+def test_what_can_be_known_is_refused_before_data_are_made(tmp_path):
+    config = wave100(tmp_path / "not there", batch_size=8)
+    with pytest.raises(UserError, match=r"a batch of 8 .* set --batch-size to 6 or 9, or start fewer"):
+        prepare(config, World(size=3), print)
+    with pytest.raises(UserError, match=r"a batch of 8 .*: a run keeps its --batch-size, so start 1 or 2$"):
+        prepare(config, World(size=3), print, tmp_path)
+    profiled = replace(config, run=replace(config.run, profile=True), optim=replace(config.optim, steps=3))
+    with pytest.raises(UserError, match="--profile traces"):
+        prepare(profiled, World(), print)
+    with pytest.raises(UserError, match="not there"):
+        prepare(config, World(), print)
 
 
 def test_what_processes_before_left_in_the_store_is_not_for_these():
@@ -140,3 +156,6 @@ def test_a_port_that_is_taken(monkeypatch, listener):
 
 def test_an_environment_that_says_nonsense(monkeypatch):
     cannot_join(monkeypatch, r"WORLD_SIZE is 'two'.*torchrun", 0, 1, WORLD_SIZE="two")
+    cannot_join(monkeypatch, "RANK is 5 and WORLD_SIZE 2 .*torchrun", 5, 1)
+    cannot_join(monkeypatch, "RANK is 0 and WORLD_SIZE 9{20} .*torchrun", 0, 1, WORLD_SIZE="9" * 20)
+    cannot_join(monkeypatch, "WORLD_SIZE is 2 .* without RANK, MASTER_PORT: .*torchrun", 0, 1, RANK="", MASTER_PORT="")
