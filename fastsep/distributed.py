@@ -100,7 +100,7 @@ def joined(patience: float = 600.0, remedy: str = "start it again") -> Iterator[
             raise
         reason = _reason(error)
         if re.search("timed? ?out", reason, re.IGNORECASE):
-            remedy += ", with a longer --timeout if it was only slow"
+            remedy += "; a longer --timeout helps where it was only slow"
         raise LostError(f"rank {rank} lost another one, which died or hangs ({reason}): {remedy}") from None
     except Stopped as stop:
         if not _is_first_to_fail(store):

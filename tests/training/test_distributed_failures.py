@@ -68,7 +68,7 @@ def test_a_rank_that_dies_ends_all_and_keeps_the_checkpoint(data, tmp_path):
 def test_a_rank_that_hangs_ends_all_in_time(data, tmp_path):
     first, second = run_ranks(2, fail, "hangs", wave100(data), tmp_path / "run", patience=5.0)
     assert isinstance(first, LostError) and "Timed out" in str(first)
-    assert str(first).endswith("start it again, with a longer --timeout if it was only slow")
+    assert str(first).endswith("start it again; a longer --timeout helps where it was only slow")
     assert isinstance(second, TimeoutError)
 
 
