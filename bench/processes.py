@@ -19,14 +19,12 @@ import torch
 
 from bench import subjects
 from bench.environment import RESULTS, ceilings, describe, slug
-from bench.reporting.results_files import Device
-from bench.reporting.text import duration, number
+from bench.reporting.process_tables import GROUP, table
 from bench.rows import Row, write_json
 from bench.timing import summarise
 from fastsep import distributed
 from fastsep.presets import PRESETS
 
-GROUP = "scaling/processes"
 PRESET, BATCH = "wave100", 128
 KINDS = ("strong", "weak")
 
@@ -50,25 +48,6 @@ def main() -> None:
         value = {"environment": describe(cpu), "ceilings": ceilings(cpu), "rows": [row.to_json() for row in rows]}
         write_json(RESULTS / slug(cpu) / f"{GROUP.replace('/', '-')}.json", value)
     print(table(rows))
-
-
-def processes_table(device: Device) -> str:
-    """The table of a device where this was measured."""
-    return f"### Processes, one core each\n\n{table(device.groups[GROUP].timed)}"
-
-
-def table(rows: list[Row]) -> str:
-    """Step time, rate and efficiency of each case."""
-    head = "| preset | scaling | processes | global batch | step (p20 to p80) | sequences/s | efficiency |"
-    lines = [head, "|" + "---|" * (head.count("|") - 1)]
-    for row in rows:
-        alone = next(r for r in rows if r.way == row.way and r.case["processes"] == 1)
-        count, times = row.case["processes"], row.seconds
-        spread = f"{duration(times['median'])} ({duration(times['p20'])} to {duration(times['p80'])})"
-        efficiency = row.per_second / count / alone.per_second
-        cells = (row.case["preset"], row.way, count, row.case["batch"], spread, number(row.per_second))
-        lines.append("| " + " | ".join(map(str, cells)) + f" | {efficiency:.0%} |")
-    return "\n".join(lines) + "\n"
 
 
 def _doubled(most: int) -> list[int]:

@@ -20,8 +20,8 @@ def run(main: Callable[[], None], several: bool = False) -> None:
     """Call ``main`` and leave the process with the right status; never with a traceback for bad input.
 
     Args:
-        several: processes that were started together may share the work (see ``fastsep.distributed``); others are
-            refused, since each would do all of it, into the same files.
+        several: processes that were started together may share the work (see ``fastsep.distributed``). Otherwise they
+            are refused: each would do all of it, into the same files.
     """
     launch.quieten()
     status = 0
@@ -57,22 +57,25 @@ def _tell_once(main: Callable[[], None]) -> None:
     try:
         _check_environment()
         main()
-    except UserError:
+    except UserError as problem:
         if not launch.is_one_of_several():
             raise
         from fastsep import distributed  # and PyTorch
 
         if distributed.has_tried():
             raise
-        with distributed.joined():
-            raise
+        try:
+            with distributed.joined():
+                raise
+        except UserError:  # this one, or that the others are not there
+            raise problem from None
 
 
 def _alone(main: Callable[[], None]) -> None:
     if launch.is_one_of_several():
         speak(warnings=True)  # whoever started it may have started this one alone
         raise UserError(
-            "this command works in one process: start it without torchrun, or where this is meant, unset WORLD_SIZE"
+            "this command works in one process: start it without torchrun, or unset WORLD_SIZE to run it in each"
         )
     _check_environment()
     main()

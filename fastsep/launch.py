@@ -20,14 +20,17 @@ def is_one_of_several() -> bool:
 
 def is_first_here() -> bool:
     """Whether it is alone, or the first of its machine."""
-    local_rank = os.environ.get("LOCAL_RANK", "0")
-    return not is_one_of_several() or not local_rank.isdecimal() or int(local_rank) == 0
+    if not is_one_of_several():
+        return True
+    local_rank = os.environ.get("LOCAL_RANK") or os.environ["RANK"]
+    return not local_rank.isdecimal() or int(local_rank) == 0
 
 
 def quieten() -> None:
     """Keep PyTorch's libraries from dumping their stacks when another process is gone, unless they are asked to.
 
-    What they know comes as an exception as well, whose line is told. It holds where PyTorch is not imported yet.
+    What gloo and the store know comes as an exception as well, whose line is told. It holds where PyTorch is not
+    imported yet.
     """
     if is_one_of_several():
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")

@@ -26,7 +26,7 @@ _SUGGESTIONS = 3
 
 
 def read_words(read: Callable[[bool], T], words: Sequence[str] | None, prog: str) -> T:
-    """What ``read`` makes of a command line, ``words``; it is told whether to show what it has to say.
+    """What ``read`` makes of a command line, ``words``; its argument says whether it may print.
 
     Raises:
         UserError: it cannot be read.
@@ -41,7 +41,8 @@ def read_words(read: Callable[[bool], T], words: Sequence[str] | None, prog: str
         if stop.code != 2 or not said.getvalue():
             raise
         raise UserError(_message(said.getvalue(), prog)) from None
-    sys.stderr.write(said.getvalue())
+    if speaks():
+        sys.stderr.write(said.getvalue())
     return result
 
 

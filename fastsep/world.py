@@ -52,7 +52,7 @@ class World:
 
         Args:
             parts: of equal size, into which each rank cuts them.
-            settled: the batch cannot be another.
+            settled: the batch size cannot be changed any more.
 
         Raises:
             UserError: it cannot be divided so.
@@ -65,7 +65,7 @@ class World:
             remedy = f"set --batch-size to {sizes}, or start fewer"
             if settled:
                 fitting = [str(size) for size in range(1, self.size) if batch_size % (size * parts) == 0]
-                remedy = f"a run keeps its --batch-size, so start {' or '.join(fitting[-3:]) or 'others'}"
+                remedy = f"a run keeps its --batch-size, so start {' or '.join(fitting[-3:])}"
             raise UserError(f"a batch of {batch_size} cannot be divided among {self.size} processes{of}: {remedy}")
         return batch_size // self.size
 

@@ -138,6 +138,7 @@ RANKS = {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.
 def test_a_command_for_one_process_is_refused_to_several(capsys, monkeypatch) -> None:
     for name, value in RANKS.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("TORCH_CPP_LOG_LEVEL", "FATAL")  # which it sets, and nobody would take back
     status, _, errors = run_command("gen_example", "plume", "--out", "x.nc", capsys=capsys)
     assert status == 2
     assert errors.startswith("error: this command works in one process: start it without torchrun")

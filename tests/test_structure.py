@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 DRIVERS = {"training", "evaluation", "inference"}
+UPWARDS = ["kernels", "networks", "model", "objective", "runs"]
 
 
 def imported(path: Path) -> Iterator[str]:
@@ -45,6 +46,12 @@ def graph() -> dict[str, set[str]]:
 
 def test_nothing_turns_back(graph: dict[str, set[str]]) -> None:
     assert len(list(TopologicalSorter(graph).static_order())) > 30  # a circle raises, and names itself
+
+
+def test_arrows_point_down(graph: dict[str, set[str]]) -> None:
+    for place, name in enumerate(UPWARDS):
+        assert not graph[name] & {*UPWARDS[place + 1 :], *DRIVERS}, name
+    assert not graph["data"] & set(UPWARDS[1:])
 
 
 def test_kernels_know_tensors_only(graph: dict[str, set[str]]) -> None:

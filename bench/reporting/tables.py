@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from bench.processes import processes_table
 from bench.reporting.compare import best, score_at_40, tasks
+from bench.reporting.process_tables import GROUP, processes_table
 from bench.reporting.results_files import Device, Group
 from bench.reporting.schedule_tables import best_schedules, schedules_section
 from bench.reporting.text import duration, number, rate
@@ -75,7 +75,7 @@ def device_section(device: Device, devices: Sequence[Device] = ()) -> str:
     parts += [schedules_section(device, devices)] if device.schedules else []
     parts += [f"![{title}](results/{device.slug}/{name}.png)\n" for name, title in charts.items() if _has(device, name)]
     parts += [scaling_table(device)] if device.matching("scaling") else []
-    parts += [processes_table(device)] if device.matching("scaling/processes") else []
+    parts += [processes_table(device)] if device.matching(GROUP) else []
     parts += [note_section(device)] if device.notes else []
     parts += [group_section(group) for name, group in sorted(device.groups.items()) if not name.startswith("scaling")]
     return "\n".join(parts)

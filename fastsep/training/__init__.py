@@ -1,1 +1,1 @@
-"""Driving the model: precision, the step, checkpoints, logs and the loop."""
+"""Driving the model: what a training needs, its step, its log and the loop."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.processes import GROUP, table
+from bench.reporting.process_tables import GROUP, table
 from bench.rows import Row
 
 ROOT = Path(__file__).parents[2]

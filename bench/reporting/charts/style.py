@@ -12,12 +12,14 @@ COLOURS = {"reference": "#7f8790", "reference compiled": "#b3bac2", "fastsep": "
 
 
 def colour(way: str) -> str:
+    """Of a bar or line: whose it is, and whether compiled or captured."""
     if way.startswith("fastsep"):
         return COLOURS["fastsep captured" if "captured" in way else "fastsep"]
     return COLOURS["reference compiled" if "compiled" in way or "captured" in way else "reference"]
 
 
 def caption(device: Device) -> str:
+    """Where a chart's numbers come from."""
     facts = device.environment
     return f"{device.name} · torch {facts['versions']['torch']} · {facts['commit']} · {facts['date'][:10]}"
 
