@@ -113,7 +113,7 @@ class RunConfig(Settings):
     profile: Annotated[bool, AT_RESUME] = False
     """Trace some steps after the first ones into the run's profile/: largest operations, communication, idle time."""
     timeout: Annotated[Count, AT_RESUME] = 600
-    """Seconds that one of several processes waits for another, also one that fetches data or draws, before it gives up."""
+    """Seconds that one of several processes waits for another, even one that fetches data, before it gives up."""
     score: Annotated[bool, AT_RESUME] = True
     """Score the run on the test set and draw its figures at the end; --no-score leaves that out."""
 
