@@ -62,7 +62,7 @@ def wave100_onecycle() -> Config:
 
 
 def wave_best() -> Config:
-    """Wave equation with the schedule of wave100-best, a minute on a GPU."""
+    """Wave equation with the schedule of wave100-best; hours on a CPU."""
     return _best(wave_onecycle(), "wave_best")
 
 

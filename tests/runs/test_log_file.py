@@ -5,6 +5,7 @@ import os
 import shutil
 
 import pytest
+from full_disk import room_for
 
 from fastsep.runs.log_file import COLUMNS, LogFile, read_log
 
@@ -78,20 +79,9 @@ def test_what_is_no_log_is_kept_under_another_name(tmp_path, content, capsys):
     assert capsys.readouterr().err.count("warning: ") == 1
 
 
-def test_rows_that_a_full_disk_refuses_follow_later(path, tmp_path, monkeypatch, capsys):
+def test_rows_that_a_full_disk_refuses_follow_later(path, tmp_path, capsys):
     log = add(path, 30, 40)
-    room = 5
-    real = os.write
-
-    def nearly_full(descriptor, data):
-        nonlocal room
-        if room == 0:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        room -= (written := real(descriptor, data[:room]))
-        return written
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "write", nearly_full)
+    with room_for(5):
         log.write({"step": 50})
         log.write({"step": 60})
     assert steps(tmp_path) == [10, 20, 30, 40]

@@ -1,10 +1,8 @@
 """What TensorBoard reads is what was written, whatever the disk did meanwhile."""
 
-import errno
-import os
-
 import pytest
 import torch
+from full_disk import room_for
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
 
@@ -45,20 +43,10 @@ def test_a_run_that_pytorch_s_writer_began_goes_on(tmp_path):
 
 
 @pytest.mark.parametrize("room", [0, 1, 11, 40, 200])
-def test_a_full_disk_costs_points_and_one_warning(tmp_path, monkeypatch, capsys, room):
+def test_a_full_disk_costs_points_and_one_warning(tmp_path, capsys, room):
     board = Board(tmp_path, 0)
     board.scalar("loss", 1.0, 1)
-    real, left = os.write, room
-
-    def nearly_full(descriptor, data):
-        nonlocal left
-        if left == 0:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        left -= (written := real(descriptor, data[:left]))
-        return written
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "write", nearly_full)
+    with room_for(room):
         for step in range(2, 12):
             board.scalar("loss", 1.0, step)
     board.scalar("loss", 1.0, 12)
