@@ -33,6 +33,8 @@ from fastsep.world import ALONE, World
 _MOST = 1_000_000  # ranks; more is a slip
 _ANSWER = 5.0  # seconds
 _LOOKS = 0.02  # seconds between rank 0's looks for who has come
+_CLOSED_AFTER = "Application timeout caused pair closure"
+"""All that gloo says, of all exchanges under way but the one that timed out."""
 
 
 class LostError(UserError):
@@ -177,12 +179,16 @@ def _signals_that_end() -> Iterator[None]:
 
 def _is_lost(error: Exception) -> bool:
     """Whether a library says that another process does not answer any more."""
-    return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "/gloo/" in str(error))
+    if isinstance(error, dist.DistError):
+        return True
+    return isinstance(error, RuntimeError) and any(mark in str(error) for mark in ("/gloo/", _CLOSED_AFTER))
 
 
 def _reason(error: Exception) -> str:
     """What a library says, without the place in its source and its advice."""
     said = first_line(error)
+    if _CLOSED_AFTER in said:
+        return "Timed out"
     return (said.rpartition("cc:")[2].partition("] ")[2].partition(". ")[0] or said).rstrip(".")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from step_cases import EAGER
 
 from fastsep import distributed, presets
@@ -130,7 +131,7 @@ def fail(how: str, config: Config, run: Path) -> None:
             elif how == "raises":
                 raise UserError("rank 1 has had enough")
             elif how == "hangs":
-                time.sleep(3600)
+                time.sleep(10)  # twice as long as the others have patience
             elif how == "is asked to stop":
                 signal.raise_signal(signal.SIGTERM)
         original(self, index, lr)
@@ -143,6 +144,18 @@ def fail(how: str, config: Config, run: Path) -> None:
     if rank == 1 and how == "sees no run":
         agreement.identity = lambda run: None
     train(config, run, False)
+
+
+def wait_for_the_later_of_two() -> None:
+    """Rank 1 takes no part in two exchanges, of which the one begun first is the first to time out."""
+    if distributed.current().rank == 1:
+        time.sleep(8)
+        return
+    begun = []
+    for _ in range(2):
+        begun.append(dist.all_reduce(torch.zeros(1), async_op=True))
+        time.sleep(1.0)
+    begun[-1].wait()
 
 
 def make_waves(folder: Path, settings: WaveSettings) -> Path:

@@ -44,7 +44,7 @@ def run_ranks(size: int, function: Callable[..., Any], *arguments: Any, patience
         writer.close()
         pipes.append(reader)
         processes.append(process)
-    deadline = time.monotonic() + 2 * patience + (_START if patience > 10 else 0)
+    deadline = time.monotonic() + 2 * patience + _START
     try:
         return [_receive(pipe, deadline) for pipe in pipes]
     finally:

@@ -8,7 +8,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from rank_cases import fail, make_other_waves, start_differently, start_on_another_machine, wave100
+from rank_cases import (
+    fail,
+    make_other_waves,
+    start_differently,
+    start_on_another_machine,
+    wait_for_the_later_of_two,
+    wave100,
+)
 from ranks import environment, run_ranks
 from torch.distributed import HashStore
 
@@ -66,10 +73,14 @@ def test_a_rank_that_dies_ends_all_and_keeps_the_checkpoint(data, tmp_path):
 
 @pytest.mark.slow
 def test_a_rank_that_hangs_ends_all_in_time(data, tmp_path):
-    first, second = run_ranks(2, fail, "hangs", wave100(data), tmp_path / "run", patience=5.0)
-    assert isinstance(first, LostError) and "Timed out" in str(first)
-    assert str(first).endswith("start it again; a longer --timeout helps where it was only slow")
-    assert isinstance(second, TimeoutError)
+    results = run_ranks(2, fail, "hangs", wave100(data), tmp_path / "run", patience=5.0)
+    one_speaks(results, "rank 0 lost another one, which died or hangs (Timed out", LostError)
+    assert str(results[0]).endswith("start it again; a longer --timeout helps where it was only slow")
+
+
+def test_an_exchange_that_ends_with_another_that_times_out_has_lost_a_rank():
+    results = run_ranks(2, wait_for_the_later_of_two, patience=3.0)
+    one_speaks(results, "rank 0 lost another one, which died or hangs (Timed out): start it again;", LostError)
 
 
 def test_a_signal_to_one_rank_stops_all_at_one_step(data, tmp_path):
