@@ -16,7 +16,7 @@ from fastsep.objective import Cells, Losses, decode, encode_static, losses, roll
 
 
 class Forward:
-    """Losses of a batch: ``forward(video, end)`` is ``objective(model, video, end, config)`` over ``cells``.
+    """Losses of a batch: ``forward(*batch)`` is ``objective(model, video, end, config, chosen)`` over ``cells``.
 
     Args:
         dtype: of matrix products.
@@ -43,18 +43,18 @@ class Forward:
         if compile:
             self.pieces = tuple(torch.compile(piece, dynamic=False) for piece in self.pieces)
 
-    def __call__(self, video: Tensor, end: Tensor) -> Losses:
+    def __call__(self, video: Tensor, end: Tensor, chosen: Tensor | None = None) -> Losses:
         """Terms for ``video`` (B, n + m, *shape) float32 and r, an int64 scalar tensor, see ``objective``."""
         encode, roll, finish = self.pieces
         with self._on_beside():
             static = encode(video)
         codes = roll(video, end)
         self.join()
-        return finish(static, codes, video, end)
+        return finish(static, codes, video, end, chosen)
 
-    def plain(self, video: Tensor, end: Tensor) -> Losses:
+    def plain(self, video: Tensor, end: Tensor, chosen: Tensor | None = None) -> Losses:
         """The same, neither compiled nor beside each other."""
-        return self._finish(self._encode_static(video), self._roll_out(video, end), video, end)
+        return self._finish(self._encode_static(video), self._roll_out(video, end), video, end, chosen)
 
     def join(self) -> None:
         """Let the current stream wait for what runs beside it."""
@@ -82,8 +82,10 @@ class Forward:
         with autocast(video.device, self.dtype):
             return roll_out(self.model, video, end, self.config).flatten(0, 1)
 
-    def _finish(self, static: tuple[Tensor, ...], codes: Tensor, video: Tensor, end: Tensor) -> Losses:
+    def _finish(
+        self, static: tuple[Tensor, ...], codes: Tensor, video: Tensor, end: Tensor, chosen: Tensor | None = None
+    ) -> Losses:
         code, *skips = (part.unflatten(0, (-1, len(video))) for part in static)
         with autocast(video.device, self.dtype):
-            outputs = decode(self.model, Static(code, tuple(skips)), codes.unflatten(0, (-1, len(video))))
+            outputs = decode(self.model, Static(code, tuple(skips)), codes.unflatten(0, (-1, len(video))), chosen)
         return losses(outputs, video, end, self.model.config, self.config, self.cells)

@@ -19,7 +19,7 @@ from fastsep.config import MAX_STEPS, Config, OptimConfig
 from fastsep.data.residency import fits
 from fastsep.errors import UserError
 from fastsep.model import SeparableModel
-from fastsep.objective import objective
+from fastsep.objective import frame_spread, objective
 
 _LARGEST, _SMALLEST = 128, 8
 _LARGEST_ON_CPU, _PASSES_ON_CPU = 16, 3
@@ -99,5 +99,7 @@ def _kept_bytes(config: Config, device: torch.device, batch: int) -> int:
         with device:
             model = SeparableModel(config.model)
             video = torch.empty(batch, config.window, *config.model.shape)
-        objective(model, video, torch.tensor(config.model.nt_cond, device=device), config.objective)
+        chosen = frame_spread(config.model, config.objective)
+        chosen = None if chosen is None else chosen.to(device)
+        objective(model, video, torch.tensor(config.model.nt_cond, device=device), config.objective, chosen)
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())

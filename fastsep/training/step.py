@@ -17,7 +17,7 @@ from fastsep.machine.memory import keep_freed_memory
 from fastsep.model import SeparableModel
 from fastsep.networks.halves import drop_halves
 from fastsep.networks.layers import CallCounts, share_norms
-from fastsep.objective import Cells, Losses, window_ends
+from fastsep.objective import Cells, Losses, forecast_frames, frame_spread, window_ends
 from fastsep.training import draws
 from fastsep.training.adam import Adam, total_norm
 from fastsep.training.average import Average
@@ -83,6 +83,12 @@ class TrainStep:
         self._seed = config.run.seed
         self._ends = window_ends(model.config, config.objective)
         self._end = torch.zeros((), dtype=torch.int64, device=self.device)
+        self._frames = forecast_frames(model.config, config.objective)
+        self._spread = frame_spread(model.config, config.objective)
+        self._chosen: Tensor | None = None
+        if self._spread is not None:
+            self._spread = self._spread.to(self.device)
+            self._chosen = self._spread.clone()
         limit = config.optim.clip_norm
         self._clip_norm = None if limit is None else torch.tensor(limit, device=self.device)
         self.world = world
@@ -117,6 +123,9 @@ class TrainStep:
         self.lr.fill_(lr)
         # Drawn outside of the graph, and by the host: the same on every device.
         self._end.fill_(draws.integer(self._seed, self.done, "window", *self._ends))
+        if self._chosen is not None:
+            turn = draws.integer(self._seed, self.done, "frames", 0, self._frames - 1)
+            torch.add(self._spread, turn, out=self._chosen).remainder_(self._frames)
         self.windows.reseed(draws.key(self._seed, self.done, "videos"))
         if self.average is not None:
             self.average.begin(self.done)
@@ -192,7 +201,8 @@ class TrainStep:
         with fake, _reparametrize_module(self.model, stand_ins), asked_for() as cases:
             sequences = len(self._index) // self._micro_batches
             video = torch.empty(sequences, self.windows.length, *self.model.config.shape, device=self.device)
-            self._forward.plain(video, torch.zeros((), dtype=torch.int64, device=self.device))
+            chosen = None if self._chosen is None else torch.empty_like(self._chosen)
+            self._forward.plain(video, torch.zeros((), dtype=torch.int64, device=self.device), chosen)
         self._calls.forget()
         return list(cases)
 
@@ -220,7 +230,7 @@ class TrainStep:
         share = 1 / self._micro_batches  # all are of one size: the mean of their losses is that of the batch
         for number in range(self._micro_batches):
             # Every K-th row: of all ranks together the same rows, whatever their number.
-            terms = self._forward(video[number :: self._micro_batches].contiguous(), self._end)
+            terms = self._forward(video[number :: self._micro_batches].contiguous(), self._end, self._chosen)
             self._calls.settle()
             if self._buckets and number == self._micro_batches - 1:
                 self._buckets.begin()

@@ -11,7 +11,7 @@ from fastsep.data.windows import TensorWindows
 from fastsep.errors import UserError
 from fastsep.machine.precision import resolve_device, resolve_precision
 from fastsep.model import SeparableModel
-from fastsep.objective import objective, window_ends
+from fastsep.objective import forecast_frames, frame_spread, objective, window_ends
 from fastsep.training import draws
 from fastsep.training.step import TrainStep
 from fastsep.training.ways import Ways, resolve_ways
@@ -22,9 +22,18 @@ def clipped(norm):
     return replace(CONFIG, optim=replace(CONFIG.optim, clip_norm=norm))
 
 
-@pytest.mark.parametrize(("norm", "tolerance"), [(None, 1e-6), (0.2, 1e-4)], ids=["published", "clipped"])
-def test_a_step_is_adam_on_the_objective(norm, tolerance):
-    step = make_step(config=clipped(norm))
+def decoding(frames):
+    return replace(CONFIG, objective=replace(CONFIG.objective, nt_decoded=frames))
+
+
+@pytest.mark.parametrize(
+    ("config", "tolerance"),
+    [(CONFIG, 1e-6), (clipped(0.2), 1e-4), (decoding(2), 1e-6)],
+    ids=["published", "clipped", "some frames"],
+)
+def test_a_step_is_adam_on_the_objective(config, tolerance):
+    norm = config.optim.clip_norm
+    step = make_step(config=config)
     oracle = SeparableModel(CONFIG.model)
     oracle.load_state_dict(step.model.state_dict())
     optimizer = torch.optim.Adam(oracle.parameters(), lr=1e-2, betas=(0.9, 0.99))
@@ -32,7 +41,11 @@ def test_a_step_is_adam_on_the_objective(norm, tolerance):
     totals = []
     for number in range(3):
         end = torch.tensor(draws.integer(0, number, "window", *window_ends(CONFIG.model, CONFIG.objective)))
-        terms = objective(oracle, step.windows.batch(index), end, CONFIG.objective)
+        chosen = frame_spread(config.model, config.objective)
+        if chosen is not None:
+            frames = forecast_frames(config.model, config.objective)
+            chosen = (chosen + draws.integer(0, number, "frames", 0, frames - 1)) % frames
+        terms = objective(oracle, step.windows.batch(index), end, config.objective, chosen)
         optimizer.zero_grad()
         terms.total.backward()
         if norm is not None:
