@@ -17,11 +17,12 @@ from fastsep.machine.memory import keep_freed_memory
 from fastsep.model import SeparableModel
 from fastsep.networks.halves import drop_halves
 from fastsep.networks.layers import CallCounts, share_norms
-from fastsep.objective import Cells, Losses, forecast_frames, frame_spread, window_ends
+from fastsep.objective import Cells, Losses
 from fastsep.training import draws
 from fastsep.training.adam import Adam, total_norm
 from fastsep.training.average import Average
 from fastsep.training.buckets import Buckets
+from fastsep.training.drawn import Drawn
 from fastsep.training.forward import Forward
 from fastsep.training.ways import Ways, cudnn_benchmark, keeps_halves
 from fastsep.world import ALONE, World
@@ -81,14 +82,7 @@ class TrainStep:
         self.average = None if config.optim.ema is None else Average(model, config.optim.ema)
         self.done = 0
         self._seed = config.run.seed
-        self._ends = window_ends(model.config, config.objective)
-        self._end = torch.zeros((), dtype=torch.int64, device=self.device)
-        self._frames = forecast_frames(model.config, config.objective)
-        self._spread = frame_spread(model.config, config.objective)
-        self._chosen: Tensor | None = None
-        if self._spread is not None:
-            self._spread = self._spread.to(self.device)
-            self._chosen = self._spread.clone()
+        self._drawn = Drawn(model.config, config.objective, self._seed, self.device)
         limit = config.optim.clip_norm
         self._clip_norm = None if limit is None else torch.tensor(limit, device=self.device)
         self.world = world
@@ -121,11 +115,7 @@ class TrainStep:
             self.optimizer.round_halves()
             self._rounded = True
         self.lr.fill_(lr)
-        # Drawn outside of the graph, and by the host: the same on every device.
-        self._end.fill_(draws.integer(self._seed, self.done, "window", *self._ends))
-        if self._chosen is not None:
-            turn = draws.integer(self._seed, self.done, "frames", 0, self._frames - 1)
-            torch.add(self._spread, turn, out=self._chosen).remainder_(self._frames)
+        self._drawn.draw(self.done)  # outside of the graph
         self.windows.reseed(draws.key(self._seed, self.done, "videos"))
         if self.average is not None:
             self.average.begin(self.done)
@@ -201,8 +191,7 @@ class TrainStep:
         with fake, _reparametrize_module(self.model, stand_ins), asked_for() as cases:
             sequences = len(self._index) // self._micro_batches
             video = torch.empty(sequences, self.windows.length, *self.model.config.shape, device=self.device)
-            chosen = None if self._chosen is None else torch.empty_like(self._chosen)
-            self._forward.plain(video, torch.zeros((), dtype=torch.int64, device=self.device), chosen)
+            self._forward.plain(video, self._drawn.end, self._drawn.chosen)
         self._calls.forget()
         return list(cases)
 
@@ -230,7 +219,8 @@ class TrainStep:
         share = 1 / self._micro_batches  # all are of one size: the mean of their losses is that of the batch
         for number in range(self._micro_batches):
             # Every K-th row: of all ranks together the same rows, whatever their number.
-            terms = self._forward(video[number :: self._micro_batches].contiguous(), self._end, self._chosen)
+            rows = video[number :: self._micro_batches].contiguous()
+            terms = self._forward(rows, self._drawn.end, self._drawn.chosen)
             self._calls.settle()
             if self._buckets and number == self._micro_batches - 1:
                 self._buckets.begin()

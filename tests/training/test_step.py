@@ -302,8 +302,9 @@ def test_a_captured_step_equals_one_that_is_not(dtype, norm, compile):
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("compile", [False, True])
-def test_a_captured_step_leaves_out_the_same_cells(compile):
-    eager, captured = (make_step(ways=way, device="cuda", masked=True) for way in (EAGER, Ways(compile, True)))
+@pytest.mark.parametrize("settings", [{"masked": True}, {"config": decoding(2)}], ids=["cells", "frames"])
+def test_a_captured_step_leaves_out_the_same(settings, compile):
+    eager, captured = (make_step(ways=way, device="cuda", **settings) for way in (EAGER, Ways(compile, True)))
     for step in (eager, captured):
         for i in range(12):
             step(torch.arange(4, device="cuda") + i % 5, 1e-3)
