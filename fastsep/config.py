@@ -29,8 +29,8 @@ class ObjectiveConfig(Settings):
     nt_pred: Frames = 10
     """Future frames m that training predicts."""
     nt_decoded: Frames | None = None
-    """Frames of a forecast that a step decodes and compares, drawn anew each step and evenly spread: cheaper steps,
-    and on average the same gradient; none takes all, as published."""
+    """Frames of a forecast (of nt_pred + offset) that a step decodes and compares, drawn anew each step and evenly
+    spread: cheaper steps, and on average the same gradient; none takes all, as published."""
     lamb_ae: Weight = 10.0
     """Weight of the auto-encoding term."""
     lamb_s: Weight = 45.0

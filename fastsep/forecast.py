@@ -22,7 +22,8 @@ class Arguments(Settings):
     run: Annotated[cli.Positional[Path], tyro.conf.arg(metavar="RUN")]
     """Run directory, as training wrote it."""
     data: Annotated[cli.Positional[Path], tyro.conf.arg(metavar="INPUT")]
-    """File or folder of frames: HDF5, NetCDF, .npy, .npz, Zarr, a folder of .npy, The Well."""
+    """File or folder of frames: HDF5, NetCDF, .npy, .npz, Zarr, a folder of .npy, The Well. For a run on the paper's
+    data, as its model sees them: from 0 to 1 (sst: each frame of mean 0 and deviation 1)."""
     horizon: Annotated[int, Range(1, 1_000_000)]
     """Frames to forecast."""
     out: Path

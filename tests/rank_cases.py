@@ -15,6 +15,7 @@ from step_cases import EAGER
 
 from fastsep import distributed, presets
 from fastsep.config import Config
+from fastsep.data import residency
 from fastsep.data.mnist.settings import MovingMNIST
 from fastsep.data.wave.files import WaveSettings
 from fastsep.data.wave.generate import generate
@@ -98,6 +99,15 @@ def score_with_memory_of(run: Path, free: list[int], horizons: list[int | None])
     rank = distributed.current().rank
     room.free_bytes = lambda device: free[rank]
     return evaluate_run(run, horizons[rank], device="cpu", figures=False, progress=False)["curves"]
+
+
+def fits_while_others_hold(size: int, free: int) -> bool:
+    """Whether ``size`` bytes fit, where those of the ranks before have been taken off ``free`` ones by then."""
+    world = distributed.current()
+    residency.host_free_bytes = lambda: free
+    with residency.shared_by(world), world.one_first():
+        residency.host_free_bytes = lambda: free - world.rank * size
+        return residency.fits(size, torch.device("cpu"))
 
 
 def make_other_waves(folder: Path) -> Path:

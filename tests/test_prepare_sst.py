@@ -235,6 +235,11 @@ def test_the_files_themselves_and_zones_of_others_are_never_overwritten(tmp_path
     assert status == 2 and "holds 1 zones that prepare_sst did not make (data_1.nc first)" in stderr
     assert (tmp_path / "d" / "data_1.nc").read_bytes() == before
     assert [path.name for path in (tmp_path / "d").iterdir()] == ["data_1.nc"]
+    (tmp_path / "e").mkdir()
+    (tmp_path / "e" / "manifest.csv").write_text("file,sha256\n")
+    status, _, stderr = run_command("prepare_sst", source, "--out", tmp_path / "e", *BOX, capsys=capsys)
+    assert status == 2 and "manifest.csv is no list of zones that prepare_sst made" in stderr
+    assert [path.read_text() for path in (tmp_path / "e").iterdir()] == ["file,sha256\n"]
 
 
 def test_zones_of_an_earlier_larger_run_go(tmp_path, source, capsys):

@@ -145,6 +145,8 @@ BAD = [
     (waves(5, 12), ["--nt-pred", "30"], "no train window of 2 + 30 frames fits into the 12 train frames"),
     (waves(5, 12), ["--split", "time"], "no test window of 2 + 3 frames fits into the 2 test frames"),
     (waves(5, 12), ["--batch-size", "999"], "a batch of 999 does not fit 32 training windows: lower --batch-size"),
+    (waves(2, 5, (64, 64)), ["--batch-size", "1"], "batch norm cannot learn from one training window: give longer"),
+    (waves(2, 5, (64, 64)), [], "batch norm cannot learn from one training window: give longer"),
     (waves(1, 12), ["--split", "sequences", "--layout", "nthw"], "set --split time"),
     (waves(5, 12), ["--scale", "standard", "--last-activation", "sigmoid"], "set --last-activation none"),
     (waves(5, 12), ["--test-share", "1"], "set --test-share"),

@@ -19,6 +19,8 @@ if TYPE_CHECKING:  # settings are read without PyTorch, so that --help is there 
 Padding = Callable[[tuple[int, ...]], tuple[int, ...]]
 """The cells that networks want added at the end of each axis of a frame (C, *space)."""
 Split = Literal["train", "test"]
+SHORTER = "lower --nt-pred (where a run is evaluated: --horizon)"
+"""What helps where sequences are shorter than windows."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,11 @@ class DataConfig(Settings):
     def files(self) -> list[Path]:
         """The files that the data consist of, in a fixed order; those that are absent may be among them."""
         return [self.path] if self.path else []
+
+    @property
+    def tests_alone(self) -> bool:
+        """Its files hold nothing to train on: they are not those of any training."""
+        return False
 
     def open(
         self,

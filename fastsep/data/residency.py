@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -16,16 +17,35 @@ from fastsep import distributed
 from fastsep.data.disk_space import readable
 from fastsep.data.host_memory import host_free_bytes
 from fastsep.errors import UserError
+from fastsep.world import World
 
 _SHARE = 0.5  # of the free memory; networks, activations and the optimiser want the rest
 _NOT_SUPPORTED = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
+
+
+_settled: int | None = None
+"""Bytes of the host's memory that each of several processes may take, while they take it one after the other."""
 
 
 def free_bytes(device: torch.device) -> int:
     """Memory that this process may still take on ``device``, in bytes; those that work together share the host's."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    return host_free_bytes() // distributed.current().local_size
+    free = host_free_bytes()
+    return free // distributed.current().local_size if _settled is None else min(_settled, free)
+
+
+@contextmanager
+def shared_by(world: World) -> Iterator[None]:
+    """Within, every process may take as much of the host's memory as any: what one has taken is not missing to the
+    next, so that all decide alike."""
+    global _settled
+    if world.joined:
+        _settled = min(world.gather(free_bytes(torch.device("cpu"))))
+    try:
+        yield
+    finally:
+        _settled = None
 
 
 def fits(size: int, device: torch.device) -> bool:

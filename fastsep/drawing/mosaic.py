@@ -11,6 +11,8 @@ from matplotlib.patches import Rectangle
 from fastsep.drawing.style import MISSING
 
 _GAP = 0.07  # between frames, as a share of a frame
+_MOST = 400
+"""Pixels of a frame's longer side that are drawn, several times what is seen; of larger ones every K-th."""
 
 
 class Mosaic:
@@ -54,13 +56,16 @@ class Mosaic:
         """Show the mosaic without ticks; empty places stay white, missing cells of frames are grey. Frames of three
         colours ignore the colour map."""
         some = next(iter(self._frames.values()))
+        every = -(-max(some.shape[:2]) // _MOST)
+        some = some[::every, ::every]
         height, width = some.shape[:2]
         # As places are rounded below: the last one must end within.
         shape = round(self._tops[-2] * height) + height, round(self._lefts[-2] * width) + width, *some.shape[2:]
-        canvas, missing = np.full(shape, np.nan), np.zeros(shape[:2], bool)
+        canvas, missing = np.full(shape, np.nan, np.float32), np.zeros(shape[:2], bool)
         for (row, column), frame in self._frames.items():
             top, left = round(self._tops[row] * height), round(self._lefts[column] * width)
             place = slice(top, top + height), slice(left, left + width)
+            frame = frame[::every, ::every]
             canvas[place] = frame
             missing[place] = ~np.isfinite(frame).reshape(height, width, -1).all(-1)
         if canvas.ndim == 3:
@@ -68,8 +73,8 @@ class Mosaic:
         extent = (0, self._lefts[-1], self.size[1], 0)
         image = axes.imshow(canvas, cmap=colours, vmin=low, vmax=high, extent=extent)
         if missing.any():
-            grey = np.zeros((*missing.shape, 4))
-            grey[missing] = to_rgba(MISSING)
+            grey = np.zeros((*missing.shape, 4), np.uint8)
+            grey[missing] = np.rint(255 * np.array(to_rgba(MISSING)))
             axes.imshow(grey, extent=extent)
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(False)

@@ -48,8 +48,9 @@ _DPI = 180
 
 
 def plain(text: str) -> str:
-    """``text`` as it stands: between two $ it would be read as mathematics, and names of files may hold them."""
-    return re.sub(r"(?<!\\)\$", r"\\$", text)
+    """``text`` as it stands: between two $ it would be read as mathematics, and names of files may hold them, and
+    bytes that are no text."""
+    return re.sub(r"(?<!\\)\$", r"\\$", text.encode("utf-8", "replace").decode())
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,8 @@ def evaluate_run(
             report(result)
         _write(run, result)  # before anything is drawn, which is not what took so long
         if figures:
-            paths = draw_figures(run, model, config, windows, protocol.labels(), result["curves"], read_log(run))
+            shown = dataclasses.replace(config, data=_settings(config, data))
+            paths = draw_figures(run, model, shown, windows, protocol.labels(), result["curves"], read_log(run))
             result["figures"] = [str(path.relative_to(run)) for path in paths]
             _write(run, result)
     if not all(math.isfinite(value) for curve in result["curves"]["model"].values() for value in curve):

@@ -34,13 +34,13 @@ def animate_forecast(dataset: str, data: Path, cond: np.ndarray, future: np.ndar
     step = "frames" if plan.every == 1 else f"steps of {plan.every} frames"
     appearance = APPEARANCES.get(dataset) or Appearance(data.stem, quantity, step=step)
     cond, future = torch.from_numpy(np.where(np.isfinite(future[0]), cond, np.nan)), torch.from_numpy(future)
-    if cond.ndim == 4 and cond.shape[1] == 3 and len(set(plan.names)) <= 1:
-        values = cond[cond.isfinite()]
-        low, span = values.min(), (values.max() - values.min()).clamp_min(1e-30)
-        cond, future = (cond - low) / span, (future - low) / span
-    else:
-        cond, future = cond[:, :1], future[:, :1]
     try:
+        if cond.ndim == 4 and cond.shape[1] == 3 and len(set(plan.names)) <= 1:
+            values = cond[cond.isfinite()]
+            low, span = values.min(), (values.max() - values.min()).clamp_min(1e-30)
+            cond, future = (cond - low) / span, (future - low) / span
+        else:
+            cond, future = cond[:, :1], future[:, :1]
         with styled():
             return animate_future(cond, future, appearance, path)
     except (ValueError, ArithmeticError, RuntimeError) as error:  # numbers such as NaN alone

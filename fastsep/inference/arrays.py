@@ -17,6 +17,8 @@ Array = TypeVar("Array", np.ndarray, Tensor)
 MAX_HORIZON = 1_000_000
 _NEAR_UNIT = (-1.0, 2.0)
 """Where frames of 0 to 1 lie, if somewhat beside."""
+_NEAR_STANDARD = (1.0, 3.0)
+"""Most that the mean and the deviation of frames of mean 0 and deviation 1 are, if somewhat beside."""
 
 
 class Given(Generic[Array]):
@@ -73,6 +75,16 @@ class Given(Generic[Array]):
         low, high = (batch.min(), batch.max()) if batch.numel() else (0.0, 0.0)
         if low < _NEAR_UNIT[0] or high > _NEAR_UNIT[1]:
             raise ValueError(f"{self.name} goes from {low:g} to {high:g}: the run was trained on frames of 0 to 1")
+
+    def require_standard(self, batch: Tensor) -> None:
+        """Raise ValueError for frames (b, n, C, *space) of which one is far from a mean of 0 and a deviation of 1."""
+        cells = batch.flatten(3)
+        mean, deviation = cells.mean(3).abs().max(), cells.std(3, unbiased=False).max()
+        if mean > _NEAR_STANDARD[0] or deviation > _NEAR_STANDARD[1]:
+            raise ValueError(
+                f"{self.name} has frames of a mean up to {mean:g} and a deviation up to {deviation:g}: the run was "
+                "trained on frames of mean 0 and deviation 1"
+            )
 
     def like(self, values: Tensor) -> Array:
         """A result (B, ...) on the host as the kind, and on the device, that was given."""

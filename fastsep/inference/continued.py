@@ -42,16 +42,17 @@ def continue_source(
 ) -> Continued:
     """The variables for forecasts (N, h, C, *space) = ``shape`` of every ``every``-th frame after those of ``source``.
 
-    A channel is a variable of its own, unless the channels of ``source`` lie along an axis.
+    A channel is a variable of its own, unless the channels of ``source`` lie along an axis of one array.
     """
     sequences, horizon, channels, *space = shape
     has_sequences = "n" in source.layout or sequences > 1
-    has_channels = "c" in source.layout
+    # Several arrays, each with an axis of length 1 such as a depth, are channels by themselves.
+    has_channels = "c" in source.layout and len({_stem(name) for name in source.names}) <= 1
     letters = "n" * has_sequences + "t" + "c" * has_channels + ("hw" if len(space) == 2 else "p")
     dims = _name_axes(source.dims, letters)
     lengths = {"n": sequences, "t": horizon, "c": channels, **dict(zip(letters[-len(space) :], space, strict=True))}
     sizes = {dims[letter]: lengths[letter] for letter in letters}
-    variables = _keep(source.coordinates, sizes, dims["t"])
+    variables = _keep(source.coordinates, sizes, dims["t"], source.dims.get("c"))
     variables[dims["t"]] = _continue_time(source, dims["t"], horizon, every)
     beside = [name for name in variables if name not in sizes]
     shared = {"coordinates": " ".join(beside)} if beside else {}
@@ -80,18 +81,23 @@ def continue_times(times: np.ndarray, horizon: int, every: int) -> np.ndarray | 
     """The times (h,) of every ``every``-th step after ``times`` (T,); None where they do not go by equal steps."""
     if len(times) < 2 or times.dtype.kind not in "iuf" or not np.isfinite(times).all():
         return None
-    exact = times.astype(np.float64)
-    steps = np.diff(exact)
-    step = (exact[-1] - exact[0]) / len(steps)
-    rounding = 4 * np.spacing(np.abs(times).max()) if times.dtype.kind == "f" else 0.0
+    whole = times.dtype.kind != "f"
+    last = int(times[-1]) if whole else float(times[-1])
+    # Counted from the last one: nanoseconds since 1970 are more than a float64 tells apart.
+    since = np.array([int(time) - last for time in times] if whole else times.astype(np.float64) - last, np.float64)
+    steps = np.diff(since)
+    step = -since[0] / len(steps)
+    rounding = 0.0 if whole else 4 * np.spacing(np.abs(times).max())
     if step == 0 or np.abs(steps - step).max() > _REGULAR * abs(step) + rounding:
         return None
-    after = exact[-1] + step * every * np.arange(1, horizon + 1)
-    if times.dtype.kind == "f":
-        return after.astype(times.dtype.newbyteorder("="))
-    limits = np.iinfo(times.dtype)
-    fits = limits.min <= after.min() and after.max() <= limits.max
-    return np.rint(after).astype(times.dtype.newbyteorder("=") if fits else np.int64)
+    ahead = step * every * np.arange(1, horizon + 1)
+    if not whole:
+        return (last + ahead).astype(times.dtype.newbyteorder("="))
+    after = [last + round(by) for by in ahead.tolist()]
+    for kind in (times.dtype.newbyteorder("="), np.dtype(np.int64)):
+        if np.iinfo(kind).min <= min(after) and max(after) <= np.iinfo(kind).max:
+            return np.array(after, kind)
+    return None
 
 
 def _name_axes(dims: Mapping[str, str], letters: str) -> dict[str, str]:
@@ -100,10 +106,20 @@ def _name_axes(dims: Mapping[str, str], letters: str) -> dict[str, str]:
     return named if len(set(named.values())) == len(letters) else {letter: _DIMS[letter] for letter in letters}
 
 
-def _keep(coordinates: Mapping[str, Coordinate], sizes: Mapping[str, int], time: str) -> dict[str, Variable]:
-    """The coordinates that hold for the forecast too: those that do not change with time."""
+def _keep(
+    coordinates: Mapping[str, Coordinate], sizes: Mapping[str, int], time: str, channel: str | None
+) -> dict[str, Variable]:
+    """The coordinates that hold for the forecast too: those that do not change with time.
+
+    Args:
+        channel: the axis of the file's channels. Where it is of length 1 and none of the forecast's, its coordinates
+            are scalars.
+    """
     kept = {}
     for name, (dims, values, attributes) in coordinates.items():
+        if channel in dims and channel not in sizes and values.shape[dims.index(channel)] == 1:
+            values = values.squeeze(dims.index(channel))
+            dims = tuple(dim for dim in dims if dim != channel)
         fits = all(sizes.get(dim) == size for dim, size in zip(dims, values.shape, strict=True))
         if fits and time not in dims and (name not in sizes or dims == (name,)):
             kept[name] = Variable(tuple(dims), values, _notes(attributes))
@@ -130,7 +146,12 @@ def _notes(attributes: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _stem(name: str) -> str:
+    """That of an array whose channel is called ``u[0]``."""
+    return name.rsplit("[", 1)[0]
+
+
 def _common(names: tuple[str, ...]) -> str:
     """The name of an array whose channels are called ``u[0]``, ``u[1]`` and so on; "forecast" of others."""
-    stems = {name.rsplit("[", 1)[0] for name in names}
+    stems = {_stem(name) for name in names}
     return stems.pop().rsplit("/", 1)[-1] if len(stems) == 1 and names else "forecast"

@@ -16,6 +16,8 @@ from torch import Tensor
 
 from fastsep.config import Config
 from fastsep.data.scaling import Scaling
+from fastsep.data.sst.settings import SST
+from fastsep.data.taxibj.settings import TaxiBJ
 from fastsep.inference.arrays import Array, Given, require_alike, whole_number
 from fastsep.machine.exact import exact_products
 from fastsep.machine.precision import resolve_device
@@ -221,7 +223,10 @@ class Forecaster:
         frames = given.batch(rows.start, rows.stop, self.device)
         given.require_finite(frames, rows.start, self._counted)
         frames = self.scaling.scale(frames)
-        if self.config.model.last_activation == "sigmoid" and not self.config.data.scaled:
+        data = self.config.data
+        if isinstance(data, SST):
+            given.require_standard(frames)
+        elif isinstance(data, TaxiBJ) or (self.config.model.last_activation == "sigmoid" and not data.scaled):
             given.require_unit(frames)
         return frames
 

@@ -23,7 +23,7 @@ _LAYOUTS = ("tp", "thw", "ntp", "tcp", "nthw", "tchw", "thwc", "ntcp", "ntchw", 
 _BYTES = ("mnist", "chairs")
 """Data sets whose files hold bytes."""
 _AROUND = 8
-"""Times n frames that gaps are filled from."""
+"""Times n frames that are read first to fill gaps."""
 
 
 @dataclass(frozen=True)
@@ -56,15 +56,29 @@ class FrameFile:
             whole = self.are_bytes and frames.max() > 1 and (frames == np.rint(frames)).all()
             return frames / np.float32(255) if whole else frames
         if self.fills:
-            frames = self._last(sequence, min(_AROUND * self.count, -(-self.source.frames // self.every)))
-            fill_linear(Kept(self.source, self.every), sequence, frames, present)
-            return frames[-self.count :]
+            return self._filled(sequence, present)
         frame, channel, *cell = np.argwhere(broken)[0]
         number = self.source.frames - 1 - (self.count - 1 - frame) * self.every
         raise UserError(
             f"{self.path}: {broken.sum():,} values of sequence {sequence} are missing or not finite, first in frame "
             f"{number}, channel {channel}, at {tuple(map(int, cell))}: fill them, or leave the sequence out"
         )
+
+    def _filled(self, sequence: int, present: np.ndarray) -> np.ndarray:
+        """The same as of the whole sequence filled, of which no more is read than the gaps reach back."""
+        count, whole = _AROUND * self.count, -(-self.source.frames // self.every)
+        while True:
+            count = min(count, whole)
+            frames = self._last(sequence, count)
+            begun = ~np.isfinite(frames[-self.count]) & present  # (C, *space), gaps that begin before
+            if count == whole or np.isfinite(frames[: -self.count]).any(0)[begun].all():
+                break
+            count *= 2
+        try:
+            fill_linear(Kept(self.source, self.every), sequence, frames, present)
+        except UserError as error:
+            raise UserError(f"{self.path}: {error}") from None
+        return frames[-self.count :]
 
     def _last(self, sequence: int, count: int) -> np.ndarray:
         span = (count - 1) * self.every + 1
@@ -80,10 +94,11 @@ def open_given(
         UserError: there is none, it cannot be read, or its frames do not fit.
     """
     trained = model.config.data
+    named = bool(variable)
     if isinstance(trained, Frames):
         variable, layout, every = variable or trained.variable, layout or trained.layout, every or trained.every
     every = every or 1
-    source = open_source(path, variable, layout)
+    source = open_source(path, variable, layout) if named else _open_as_trained(path, variable, layout)
     if source.shape != model.shape and not layout:
         source = _read_otherwise(source, path, variable, model.shape)
     needed = (model.nt_cond - 1) * every + 1
@@ -99,6 +114,19 @@ def open_given(
         return FrameFile(path, source, model.nt_cond, every, model.scaling.present, fills, trained.name in _BYTES)
     source.close()
     raise UserError(problem)
+
+
+def _open_as_trained(path: Path, variable: tuple[str, ...], layout: str | None) -> Source:
+    """The variable that the run was trained on; of a file whose only array has no name, that one."""
+    try:
+        return open_source(path, variable, layout)
+    except UserError:
+        with suppress(UserError):
+            source = open_source(path, (), layout)
+            if len(variable) == 1 and not source.names:
+                return source
+            source.close()
+        raise
 
 
 def _read_otherwise(source: Source, path: Path, variable: tuple[str, ...], shape: tuple[int, ...]) -> Source:

@@ -48,6 +48,9 @@ def same_data(run: Path, config: DataConfig, windows: Windows) -> bool | None:
     present = fingerprint(config)
     if present == known:
         return True
+    if config.tests_alone:
+        warn(f"{config.data} holds test data alone: whether they go with those trained on is not known")
+        return None
     if IN_MEMORY in (present, known):
         warn(f"the run was trained on {_named(known)}, not on {_named(present)}: whether they are equal is not known")
         return None

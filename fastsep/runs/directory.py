@@ -29,6 +29,7 @@ _IDENTITY, _SETTINGS, _DATA, _LOCK = "run.json", "config.json", "data.json", ".l
 _LEFT_BY_A_KILL = {_LOCK, ".run.part.json", ".config.part.json"}
 _CHECKPOINT = re.compile(r"step-[0-9]{8}")
 _OTHER_OUT = "choose another --out"
+_PROGRAM = "fastsep"
 
 
 @dataclass(frozen=True)
@@ -187,8 +188,13 @@ def checkpoint_folders(run: Path) -> list[Path]:
 
 
 def _is_ours(run: Path) -> bool:
-    if identity(run) is not None:
-        return True
+    """Whether its identity says so; where that is damaged or absent, whether its settings are."""
+    try:
+        values = json.loads((run / _IDENTITY).read_bytes())
+        if isinstance(values, dict):
+            return values.get("program") == _PROGRAM
+    except (OSError, ValueError, RecursionError):
+        pass
     try:
         load_config(run)
     except UserError:
@@ -197,5 +203,5 @@ def _is_ours(run: Path) -> bool:
 
 
 def _write_identity(run: Path, value: Identity) -> None:
-    text = json.dumps({"program": "fastsep", **asdict(value)}, indent=2)
+    text = json.dumps({"program": _PROGRAM, **asdict(value)}, indent=2)
     write_text(run / _IDENTITY, text + "\n")

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from fastsep.config import Config
+from fastsep.data import residency
 from fastsep.data.windows import Windows
 from fastsep.errors import UserError
 from fastsep.machine.precision import resolve_device, resolve_precision
@@ -65,7 +66,7 @@ def prepare(config: Config, world: World, say: Callable[[str], None], run: Path 
         profiling.require_steps(config.optim.steps)
     if not config.model.left_open:
         require_room(config.model, device, copies)
-    with world.one_first():
+    with residency.shared_by(world), world.one_first():
         windows, test_windows, config = open_data(config, device, say, run)
     same_data(world, config, windows)
     windows.share = world.rank, world.size
@@ -92,9 +93,13 @@ def _check_batch(config: Config, windows: Windows, model: SeparableModel, world:
     """Refuse batches that the data, the processes or batch norm do not allow."""
     optim = config.optim
     batch, rows = optim.batch_size, world.share(optim.batch_size, optim.accumulate)
+    has_norm = any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
+    if has_norm and len(windows) < 2:
+        raise UserError(
+            "batch norm cannot learn from one training window: give longer or more sequences, or lower --nt-pred"
+        )
     if len(windows) < batch:
         raise UserError(f"a batch of {batch} does not fit {len(windows)} training windows: lower --batch-size")
-    has_norm = any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
     if has_norm and (batch if optim.norm_over == "all" else rows) == optim.accumulate:
         raise UserError(
             "batch norm cannot learn from one sequence at a time: set --batch-size to 2 or more, and to twice "

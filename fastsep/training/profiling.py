@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 import torch
@@ -111,11 +112,16 @@ class Profiler:
             make_directory(self.folder)
             with whole_path(trace) as part:
                 self._profile.export_chrome_trace(str(part))
-            with gzip.open(trace) as file:
-                events = read_events(json.load(file)["traceEvents"], self.device.type == "cuda")
+                with gzip.open(part) as file:
+                    events = read_events(json.load(file)["traceEvents"], self.device.type == "cuda")
             write_text(self.folder / f"{name}.md", to_text(summarise(events, seconds, TRACED), self.device))
         except OSError as error:
             warn(f"{write_problem(trace, error)}; training goes on")
+            self._note = f"profile: {trace} was not written"
+            return
+        except (ValueError, KeyError, EOFError) as error:  # PyTorch writes into a temporary file, and says nothing
+            why = f"{type(error).__name__}; is {gettempdir()} full?"
+            warn(f"the trace for {trace} is not whole ({why}): training goes on")
             self._note = f"profile: {trace} was not written"
             return
         self._note = (

@@ -15,11 +15,14 @@ import pytest
 import torch
 
 from fastsep import signals
+from fastsep.data import residency
 from fastsep.data.wave import pipeline
 from fastsep.data.wave.files import WaveSettings, draw
 from fastsep.data.wave.generate import generate
+from fastsep.data.wave.shares import stream_shares
 from fastsep.data.wave.writers import write_hdf5, write_pt
 from fastsep.errors import UserError
+from fastsep.world import World
 from kernels.wave import simulate
 
 CPU = torch.device("cpu")
@@ -115,6 +118,22 @@ def test_a_signal_while_threads_write_waits_for_them_and_leaves_the_old_file(way
     asking.join()
     assert not at_work() and not too_late
     assert contents(tmp_path) == {"wave.h5": b"old"}
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_sequences_larger_than_the_memory_are_refused(processes, tmp_path, monkeypatch) -> None:
+    settings = WaveSettings(size=2, frames=20, grid=16)
+    monkeypatch.setattr(residency, "host_free_bytes", lambda: int(1.5 * settings.sequence_bytes))
+    if processes == 1:
+        path = generate(tmp_path / "one at a time", settings, CPU)
+        assert path.read_bytes() == generate(tmp_path / "again", settings, CPU).read_bytes()
+        monkeypatch.setattr(residency, "host_free_bytes", lambda: settings.sequence_bytes // 2)
+        with pytest.raises(UserError, match=r"a sequence of 20 frames takes .* are free: lower --grid or --frames"):
+            generate(tmp_path / "none", settings, CPU)
+        assert not (tmp_path / "none").exists()
+    else:
+        with pytest.raises(UserError, match=r"2 sequences of 20 frames takes .*: lower --grid or --frames"):
+            stream_shares(None, settings, *map(torch.from_numpy, draw(2, 0)), CPU, None, World(size=2))
 
 
 def test_memory_is_bounded_whatever_the_number_of_threads(threads, monkeypatch) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from fastsep.drawing import animation
 from fastsep.drawing.animation import _saved, animate_images, animate_points
 from fastsep.drawing.curves import error_figure, latent_figure, training_figure
 from fastsep.drawing.frames import forecast_figure, strips_figure, swap_figure
+from fastsep.drawing.mosaic import Mosaic
 from fastsep.drawing.points import heatmap_figure, series_figure
 from fastsep.drawing.strip import forecast_strip
 from fastsep.drawing.style import Appearance, chosen_horizons, new_figure, save, styled
@@ -118,6 +120,7 @@ def test_frames_of_any_size_find_their_place(height, width):
 def test_titles_may_hold_any_sign(tmp_path):
     priced = replace(replace(LOOK, title="cost_$1_to_$2", quantity="$ a $ ^{"), step="days")
     assert priced.title == r"cost_\$1_to_\$2"
+    assert replace(LOOK, title=os.fsdecode(b"caf\xe9")).title == "caf?"
     frames = torch.rand(4, 1, 8, 8)
     with styled():
         drawn(forecast_figure(frames, frames, priced), tmp_path / "forecast.png")
@@ -165,6 +168,21 @@ def test_missing_cells_are_grey_and_frames_keep_their_proportions(tmp_path, chan
     assert wide.size[1] < 0.7 * square.size[1]
     of_wide, of_square = ((np.asarray(image.convert("RGB")) == 0xB4).all(-1).mean() for image in (wide, square))
     assert 0.03 < of_wide < 0.2 and of_square < 0.01
+
+
+def test_large_frames_are_drawn_from_every_kth_pixel():
+    mosaic = Mosaic(2, 3, shape=(1, 901, 1300))
+    frame = np.zeros((901, 1300), np.float32)
+    frame[:, 650:] = 1.0
+    frame[:300] = np.nan
+    mosaic.put(1, 2, frame)
+    figure = new_figure(4, 3)
+    image = mosaic.draw(figure.subplots(), "viridis", 0.0, 1.0)
+    shown, overlay = image.get_array(), figure.axes[0].images[1].get_array()
+    assert max(shown.shape) < 3 * 400 + 100 and overlay.dtype == np.uint8
+    corner = shown[-901 // 4 :, -1300 // 4 :]
+    assert abs((corner == 1.0).filled(False).mean() - 1 / 3) < 0.02 and abs(corner.mask.mean() - 1 / 3) < 0.02
+    assert abs((overlay[..., 3] == 255).mean() * overlay[..., 3].size / corner.size - 1 / 3) < 0.02
 
 
 def test_strip_survives_constant_and_broken_frames():

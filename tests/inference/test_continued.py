@@ -8,6 +8,8 @@ import pytest
 from fastsep.data.frames.source import Coordinate, Source
 from fastsep.inference.continued import continue_source, continue_times
 
+NANOSECONDS = 1_700_000_000 * 10**9  # since 1970, more than a float64 tells apart
+
 
 def source(layout: str = "thw", frames: int = 4, **facts) -> Source:
     made = Source()
@@ -26,6 +28,8 @@ def source(layout: str = "thw", frames: int = 4, **facts) -> Source:
         (np.array([5, 4, 3], np.int16), 1, [2, 1, 0]),
         (1e6 + np.arange(4, dtype=np.float32) / 16, 1, 1e6 + np.arange(4, 7) / 16),  # rounded to a sixteenth
         (np.array([0.0, 0.1, 0.2, 0.3]), 1, [0.4, 0.5, 0.6]),
+        (NANOSECONDS + 100_000 * np.arange(4), 2, NANOSECONDS + 100_000 * np.arange(5, 11, 2)),
+        (np.array([2**64 - 4, 2**64 - 3], np.uint64), 1, None),  # nothing holds what comes
         (np.array([0, 31, 59, 90]), 1, None),  # months
         (np.array([0.0, np.nan, 2.0]), 1, None),
         (np.array([7, 7, 7]), 1, None),
@@ -38,7 +42,7 @@ def test_times_go_on_by_equal_steps_or_not_at_all(times, every, expected) -> Non
     if expected is None:
         assert found is None
     else:
-        np.testing.assert_allclose(found, expected, rtol=1e-7)
+        np.testing.assert_allclose(found - times[0], np.array(expected) - times[0], rtol=1e-7)
         assert found.dtype.kind == times.dtype.kind and found.dtype.isnative
 
 
@@ -77,6 +81,22 @@ def test_channels_keep_their_names_and_units(layout, names, units, written) -> N
     for name, unit in written.items():
         assert file.variables[name].attributes.get("units") == unit
         assert ("channel" in file.variables[name].dims) == ("c" in layout)
+
+
+def test_a_depth_of_length_one_stays_as_a_scalar() -> None:
+    coordinates = {
+        "depth": Coordinate(("depth",), np.array([0.5]), {"units": "m"}),
+        "lat": Coordinate(("lat",), np.arange(4.0), {}),
+    }
+    dims = {"t": "time", "c": "depth", "h": "lat", "w": "lon"}
+    given = source("tchw", dims=dims, coordinates=coordinates, names=("thetao", "so"))
+    file = continue_source(given, (1, 3, 2, 4, 6), ("thetao", "so"), ("degC", "psu"), 1)
+    assert file.written == ("thetao", "so") and file.sizes == {"time": 3, "lat": 4, "lon": 6}
+    assert file.variables["depth"].dims == () and file.variables["depth"].values == 0.5
+    assert file.variables["so"].attributes["coordinates"] == "depth"
+    given.names = ("thetao",)
+    one = continue_source(given, (1, 3, 1, 4, 6), ("thetao",), ("degC",), 1)
+    assert one.sizes["depth"] == 1 and one.variables["depth"].values.tolist() == [0.5]
 
 
 def test_only_coordinates_that_still_hold_are_kept() -> None:

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -20,11 +21,16 @@ from run_cases import HOLES, MODELS, WITH_HOLES, lively, lively_run
 
 import fastsep
 from fastsep.config import Config
+from fastsep.data.frames.gaps import fill_linear
 from fastsep.data.frames.opening import open_source
 from fastsep.data.frames.settings import Frames
 from fastsep.data.mnist.settings import MovingMNIST
+from fastsep.data.sst.settings import SST
 from fastsep.data.taxibj.settings import TaxiBJ
+from fastsep.errors import UserError
+from fastsep.inference.animate import animate_forecast
 from fastsep.inference.given import FrameFile
+from fastsep.inference.outputs import Plan
 from fastsep.runs.checkpoint import save_checkpoint
 from fastsep.runs.directory import create_run, load_config, update_config
 
@@ -224,6 +230,54 @@ def test_gaps_are_filled_as_in_training_or_refused(run, frames, command, tmp_pat
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), expected, rtol=1e-5)
 
 
+def test_long_gaps_are_filled_as_in_training_too(run, frames, command, tmp_path) -> None:
+    values = np.concatenate([frames] * 9, 1)[:1]  # (1, 63, 2, 4, 3)
+    values[0, :, 0] += np.arange(63)[:, None, None]
+    ended = values.copy()
+    values[0, 5:60, 0, 1, 1] = np.nan  # up to before the last frames
+    values[0, 62, 1, 2, 2] = np.nan
+    ended[0, 6:, 1, 0, 0] = np.nan
+    trained = own(run, tmp_path / "run", fill="linear")
+    for number, broken in enumerate((values, ended)):
+        np.save(tmp_path / f"{number}.npy", broken)
+        how = [tmp_path / f"{number}.npy", "--horizon", 2, "--out", tmp_path / f"out{number}.npy"]
+        assert command(trained, *how)[0] == 0
+        whole = broken[0].copy()
+        fill_linear(None, 0, whole, HOLES.present)
+        expected = fastsep.load(run, "cpu").forecast(whole[None], 2)
+        np.testing.assert_allclose(np.load(tmp_path / f"out{number}.npy"), expected, rtol=1e-5)
+    ended[0, :, 1, 0, 0] = np.nan
+    np.save(tmp_path / "0.npy", ended)
+    status, _, errors = command(trained, tmp_path / "0.npy", "--horizon", 2, "--out", tmp_path / "none.npy")
+    assert status == 2 and "0.npy: sequence 0, channel 1, row 0, column 0 has no value in the whole part" in errors
+
+
+def test_an_array_without_a_name_is_the_variable_that_was_trained_on(run, frames, command, tmp_path) -> None:
+    np.save(tmp_path / "frames.npy", frames)
+    how = [tmp_path / "frames.npy", "--horizon", 2, "--out", tmp_path / "out.npy"]
+    assert command(own(run, tmp_path / "run", variable=("u",)), *how)[0] == 0
+    expected = fastsep.load(run, "cpu").forecast(frames, 2)
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("data", "good", "raw", "words"),
+    [
+        (TaxiBJ(order="chronological"), (0.0, 1.0), (0.0, 1200.0), "trained on frames of 0 to 1"),
+        (SST(), (-1.7, 1.7), (8.0, 12.0), "trained on frames of mean 0 and deviation 1"),
+        (SST(), (-1.7, 1.7), (-20.0, 20.0), "trained on frames of mean 0 and deviation 1"),
+    ],
+)
+def test_frames_that_are_not_as_the_model_saw_them_are_refused(data, good, raw, words, command, tmp_path) -> None:
+    model = replace(WITH_HOLES, shape=(2, 4, 3))
+    run = lively_run(tmp_path / "run", model)
+    update_config(run, Config(data=data, model=model))
+    for (low, high), status in ((good, 0), (raw, 2)):
+        np.save(tmp_path / "frames.npy", np.random.RandomState(0).uniform(low, high, (3, 5, 2, 4, 3)))
+        found, _, errors = command(run, tmp_path / "frames.npy", "--horizon", 1, "--out", tmp_path / "out.npy")
+        assert found == status and (status == 0 or words in errors), errors
+
+
 def test_bytes_of_digits_are_frames_of_0_to_1(command, tmp_path) -> None:
     model = MODELS["dcgan"]
     run = lively_run(tmp_path / "run", model)
@@ -269,6 +323,14 @@ def test_animations(run, frames, command, tmp_path) -> None:
         assert status == 0 and f"{data}.gif" in said, errors
         with Image.open(tmp_path / f"{data}.gif") as drawn:
             assert drawn.n_frames == 2 + 3
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_what_cannot_be_drawn_is_one_line(channels: int, tmp_path) -> None:
+    cond, future = np.zeros((2, channels, 4, 4), np.float32), np.full((3, channels, 4, 4), np.nan, np.float32)
+    plan = Plan((1, *future.shape), (), (), {}, None, 1)
+    with pytest.raises(UserError, match=r"a.gif cannot be drawn \(.*\): leave out --animate"):
+        animate_forecast("frames", tmp_path / "x.npy", cond, future, plan, tmp_path / "a.gif")
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,16 @@ import pytest
 import torch
 
 from fastsep.config import Config, ModelConfig, ObjectiveConfig
+from fastsep.data.mnist.settings import MovingMNIST
 from fastsep.data.wave.files import WaveSettings
 from fastsep.data.wave.generate import generate
 from fastsep.data.wave.settings import Wave100
+from fastsep.data.windows import Windows
 from fastsep.errors import UserError
 from fastsep.evaluation import evaluate_run
 from fastsep.model import SeparableModel
 from fastsep.runs.checkpoint import save_checkpoint
-from fastsep.runs.data_record import record_data
+from fastsep.runs.data_record import record_data, same_data
 from fastsep.runs.directory import create_run
 
 CPU = torch.device("cpu")
@@ -69,6 +71,17 @@ def test_files_and_data_made_in_memory_cannot_be_compared(made, capsys, tmp_path
         assert errors.endswith("trained on data made in memory, not on files: whether they are equal is not known\n")
     finally:
         record.replace(made / "run" / "data.json")
+
+
+@pytest.mark.parametrize("digits", ["mnist", "sklearn"])
+def test_test_videos_alone_cannot_be_compared_with_digits_to_train_on(digits, tmp_path, capsys):
+    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(b"digits")
+    (tmp_path / "videos.h5").write_bytes(b"videos")
+    windows = Windows()
+    record_data(tmp_path, MovingMNIST(digits=digits, data=tmp_path), windows)
+    assert same_data(tmp_path, MovingMNIST(digits=digits, data=tmp_path), windows)
+    assert same_data(tmp_path, MovingMNIST(digits=digits, data=tmp_path / "videos.h5"), windows) is None
+    assert "videos.h5 holds test data alone: whether they go with those" in capsys.readouterr().err
 
 
 def test_a_run_keeps_its_first_record(made, capsys):

@@ -50,6 +50,15 @@ def test_a_directory_of_something_else_is_left_alone(tmp_path, foreign):
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == [path]
 
 
+def test_a_directory_with_a_run_json_of_another_program_is_left_alone(tmp_path):
+    texts = {"run.json": '{"id": "exp-17", "tool": "mine"}', "data.json": "{}", "config.json": "{}", "notes.txt": "x"}
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match=r"no run of fastsep wrote, such as config.json: choose another --out"):
+        create_run(tmp_path, CONFIG)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == texts
+
+
 @pytest.mark.parametrize("left", [[], [".run.part.json", ".lock"], ["run.json", ".config.part.json"], ["log.csv"]])
 def test_a_run_that_was_killed_before_its_first_checkpoint_starts_again(tmp_path, left):
     run = tmp_path / "run"

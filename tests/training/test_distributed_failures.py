@@ -10,6 +10,7 @@ import pytest
 import torch
 from rank_cases import (
     fail,
+    fits_while_others_hold,
     make_other_waves,
     start_differently,
     start_on_another_machine,
@@ -100,6 +101,11 @@ def test_a_signal_to_one_rank_stops_all_at_one_step(data, tmp_path):
 def test_more_processes_than_sequences_of_a_batch(data, tmp_path):
     one_speaks(run_ranks(4, fail, "", wave100(data, batch_size=3), tmp_path / "run"), "set --batch-size to 4, or start")
     assert not (tmp_path / "run").exists()
+
+
+def test_what_fits_one_rank_fits_all_though_the_first_ones_have_theirs_by_then():
+    assert run_ranks(2, fits_while_others_hold, 240, 1000) == [True, True]
+    assert run_ranks(2, fits_while_others_hold, 260, 1000) == [False, False]
 
 
 def test_what_can_be_known_is_refused_before_data_are_made(tmp_path):

@@ -5,6 +5,7 @@ import json
 import re
 import signal
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -89,6 +90,22 @@ def test_a_folder_that_cannot_be_written_costs_a_line_and_not_the_training(confi
     said = capsys.readouterr()
     assert len(re.findall(r"config\.json.*training goes on", said.err)) == 1
     assert "rank0.pt.trace.json.gz was not written" in said.out
+
+
+def test_a_trace_that_is_cut_off_costs_a_line_and_leaves_no_file(config, tmp_path, monkeypatch, capsys):
+    whole = torch.profiler.profile.export_chrome_trace
+
+    def cut_off(self, path):  # as where the temporary directory is full
+        whole(self, path)
+        Path(path).write_bytes(gzip.compress(gzip.decompress(Path(path).read_bytes())[:1000]))
+
+    monkeypatch.setattr(torch.profiler.profile, "export_chrome_trace", cut_off)
+    train(config, tmp_path / "run")
+    assert newest_checkpoint(tmp_path / "run").step == config.optim.steps
+    said = capsys.readouterr()
+    assert len(re.findall(r"rank0\.pt\.trace\.json\.gz is not whole .*full\?\): training goes on", said.err)) == 1
+    assert "rank0.pt.trace.json.gz was not written" in said.out
+    assert not any((tmp_path / "run" / "profile").iterdir())
 
 
 def test_shares_are_of_time_and_not_of_sums():

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fastsep.data.base import Split
+from fastsep.data.base import SHORTER, Split
 from fastsep.data.chairs.settings import Chairs
 from fastsep.data.chairs.views import SIZE, VIEWS, verify_views
 from fastsep.data.formats.reading import reading
@@ -32,7 +32,7 @@ def open_windows(config: Chairs, split: Split, cond: int, pred: int, device: tor
     """
     length = cond + pred
     if length > VIEWS:
-        raise UserError(f"a window of {length} views is longer than the {VIEWS} of a chair: take a shorter horizon")
+        raise UserError(f"a window of {length} views is longer than the {VIEWS} of a chair: {SHORTER}")
     views = load_views(config.path)
     rows = split_chairs(len(views), split)
     if len(rows) == 0:

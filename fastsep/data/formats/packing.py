@@ -57,8 +57,8 @@ class Packing:
         scale, offset = given["scale_factor"], given["add_offset"]
         unsigned = str(attributes.get("_Unsigned", "false")).lower() == "true" and dtype.kind == "i"
         marks = [*given["_FillValue"].tolist(), *given["missing_value"].tolist()]
-        if unsigned:
-            marks = [mark + (1 << 8 * dtype.itemsize) if mark < 0 else mark for mark in marks]
+        turns = 1 << 8 * dtype.itemsize if unsigned else 0
+        marks = [mark + turns if mark < 0 else mark for mark in marks]
         packed = bool(scale.size or offset.size)
         if not marks and packed and dtype.kind == "i" and not unsigned:
             least = int(np.iinfo(dtype).min)
@@ -72,7 +72,7 @@ class Packing:
                 # Of the packed type they bound raw numbers, of the unpacked one values.
                 raw = not (packed and dtype.kind in "iu" and bound.dtype.kind == "f")
                 for place, value in zip(places, bound.tolist(), strict=True):
-                    bounds[raw][place] = value
+                    bounds[raw][place] = value + turns if raw and value < 0 else value
         return cls(
             tuple(marks), tuple(bounds[True]), tuple(bounds[False]), _one("scale_factor", scale),
             _one("add_offset", offset), unsigned,

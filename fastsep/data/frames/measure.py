@@ -12,6 +12,8 @@ from fastsep.errors import UserError
 
 _LARGEST = 1e30
 """What float32 squares and sums without an overflow, once it is scaled."""
+_LEVELS = 256
+"""Steps of float32 that a standard deviation spans at least: they round away a millionth of the variance."""
 
 
 def scaling_from(
@@ -22,7 +24,7 @@ def scaling_from(
     A cell that is missing at all times in one of the channels is left out in all of them.
 
     Raises:
-        UserError: no cell has values, a channel is constant, or its values are too large for float32.
+        UserError: no cell has values, a channel is constant, or its values are too large for float32 or too far from 0.
     """
     present = statistics.present()
     if not present.any():
@@ -35,10 +37,19 @@ def scaling_from(
                 f"{config.data}: {name} has values from {low[channel]:.4g} to {high[channel]:.4g}, too large for "
                 "float32: give it in other units"
             )
-        if config.scale != "none" and not np.float32(high[channel] - low[channel]) > 0:
+        if config.scale == "none":
+            continue
+        step = np.spacing(np.float32(max(abs(low[channel]), abs(high[channel]))))
+        if not source.exact and low[channel] < high[channel] and deviation[channel] < _LEVELS * step:
+            raise UserError(
+                f"{config.data}: {name} varies by {deviation[channel]:.2g} around {mean[channel]:.6g}, which float32 "
+                f"holds in steps of {step:.2g}: subtract an offset from the data"
+            )
+        if not np.float32(high[channel] - low[channel]) > 0:
+            hint = ", subtract an offset from data that do vary" if not source.exact else ""
             raise UserError(
                 f"{config.data}: {name} is constant in the training part ({low[channel]:.6g}), so it cannot be scaled: "
-                "leave it out with --variable, or set --scale none"
+                f"leave it out with --variable, or set --scale none{hint}"
             )
     shift, factor = {
         "minmax": (low, high - low),

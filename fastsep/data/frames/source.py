@@ -39,6 +39,8 @@ class Source:
     """Of the channels: their variables, where they have names."""
     units: tuple[str, ...] = ()
     """Of the channels, where the data say; "" for one that does not."""
+    exact: bool = True
+    """float32 holds the numbers of the file as they are."""
     chunk: tuple[int, int] = (1, 1)
     """Sequences and frames that are cheap to read together, as the file is laid out; (1, 1) where all are."""
     files: tuple[Path, ...] = ()

@@ -11,6 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
+from fastsep.data.formats.packing import Packing
 from fastsep.data.formats.reading import reading
 from fastsep.data.frames.array import REMEDY, Array, Contents
 from fastsep.data.frames.coordinates import read_coordinates
@@ -45,6 +46,7 @@ class StackedSource(Source):
         self.names = self._names()
         if any(array.units for array in arrays):
             self.units = sum(((array.units,) * count for array, count in zip(arrays, self._channels, strict=True)), ())
+        self.exact = all(map(_is_exact, arrays, self._packings))
         chunks = [_chunk(array) for array in arrays]
         self.chunk = max(n for n, _ in chunks), max(t for _, t in chunks)
         self.files = (contents.path,)
@@ -86,6 +88,12 @@ class StackedSource(Source):
             for array, count in zip(self._arrays, self._channels, strict=True)
         ]
         return sum(names, ()) if all(array.name for array in self._arrays) else ()
+
+
+def _is_exact(array: Array, packing: Packing) -> bool:
+    """Whether float32 holds its values as they are."""
+    packed = packing.scale is not None or packing.offset is not None
+    return not packed and np.can_cast(array.dtype, np.float32)
 
 
 def _chunk(array: Array) -> tuple[int, int]:

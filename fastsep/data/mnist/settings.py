@@ -54,7 +54,13 @@ class MovingMNIST(DataConfig):
     def path(self) -> Path | None:
         return None if self.digits == "sklearn" else self.data or self.default_path
 
+    @property
+    def tests_alone(self) -> bool:
+        return self.data is not None and self.data.is_file()  # of videos, whatever their digits
+
     def files(self) -> list[Path]:
-        if self.path is None or self.path.is_file():
-            return super().files()
+        if self.tests_alone:
+            return [self.data]
+        if self.path is None:
+            return []
         return [file for name in ("train-images", "t10k-images") for file in sorted(self.path.glob(f"{name}*"))]

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fastsep.data.base import SHORTER
 from fastsep.data.disk_space import require_space
 from fastsep.data.formats.hdf5 import find_dataset, open_hdf5, read_attribute, read_dataset
 from fastsep.data.formats.hdf5_stream import Rows, hdf5_stream
@@ -115,7 +116,7 @@ class SceneWindows(Windows):
         if length > scene.frames:
             raise UserError(
                 f"a window of {length} frames is longer than the {scene.frames} frames of Moving MNIST's test videos: "
-                "take a shorter horizon"
+                f"{SHORTER}, or raise --test-frames"
             )
         self.scene = scene.to(device)
         self.length = length

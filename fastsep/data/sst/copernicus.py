@@ -18,7 +18,7 @@ from fastsep.data.residency import host_array
 from fastsep.data.sst.climatology import climatology, climatology_keys
 from fastsep.data.sst.copernicus_files import POSSIBLE, Region, Source, find_files, open_sources
 from fastsep.data.sst.files import MADE_BY, SIDE, write_zone
-from fastsep.data.sst.zones import replace_zones
+from fastsep.data.sst.zones import COLUMNS, MANIFEST, replace_zones
 from fastsep.errors import UserError
 from fastsep.files import write_text
 
@@ -88,7 +88,7 @@ def prepare_zones(
                 },
             )
             rows.append([zone, row, column, latitude[0], latitude[-1], longitude[0], longitude[-1]])
-        _write_manifest(folder / "manifest.csv", rows)
+        _write_manifest(folder / MANIFEST, rows)
     return Prepared(len(rows), notes + [note] * bool(note))
 
 
@@ -165,6 +165,6 @@ def _write_manifest(path: Path, rows: Iterable[Sequence[float]]) -> None:
     """Where the zones lie, a line each."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)
-    writer.writerow(["zone", "row", "column", "south", "north", "west", "east"])
+    writer.writerow(COLUMNS)
     writer.writerows(rows)
     write_text(path, text.getvalue())

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fastsep.data.base import Split
+from fastsep.data.base import SHORTER, Split
 from fastsep.data.residency import host_array, place
 from fastsep.data.sst.files import SIDE, read_zone
 from fastsep.data.sst.settings import SST
@@ -54,7 +54,7 @@ def open_windows(config: SST, split: Split, cond: int, pred: int, device: torch.
     if windows < 1:
         raise UserError(
             f"a window of {cond + pred} frames does not fit the {record.frames.shape[1]} {split} frames of a zone "
-            f"in {directory} (the first {_SKIPPED} are left out): take a shorter horizon"
+            f"in {directory} (the first {_SKIPPED} are left out): {SHORTER}"
         )
     return SSTWindows(record, zones, windows, cond, cond + pred, device)
 

@@ -18,6 +18,9 @@ from fastsep.errors import UserError
 from fastsep.files import make_directory, sync_directory, write_problem
 from fastsep.locks import lock
 
+MANIFEST = "manifest.csv"
+COLUMNS = ("zone", "row", "column", "south", "north", "west", "east")
+"""Of the manifest."""
 _ZONE = re.compile(r"data_\d+\.nc")
 _MARKS_BEFORE = {"zone", "depth_m", "source"}  # of files that earlier versions made
 
@@ -46,7 +49,7 @@ def replace_zones(out: Path) -> Iterator[Path]:
             finally:
                 shutil.rmtree(part, ignore_errors=True)
     except OSError as error:
-        raise write_problem(out / "manifest.csv", error, "choose another --out") from None
+        raise write_problem(out / MANIFEST, error, "choose another --out") from None
     finally:
         if made and out.exists() and not any(out.iterdir()):
             out.rmdir()
@@ -73,6 +76,17 @@ def _refuse_foreign(out: Path) -> None:
             f"{out} holds {len(foreign)} zones that prepare_sst did not make ({foreign[0].name} first): "
             "choose another --out"
         )
+    listing = out / MANIFEST
+    if listing.exists() and not _begins_with(listing, ",".join(COLUMNS)):
+        raise UserError(f"{listing} is no list of zones that prepare_sst made: move it, or choose another --out")
+
+
+def _begins_with(path: Path, text: str) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(text)) == text.encode()
+    except OSError:
+        return False
 
 
 def _is_ours(path: Path) -> bool:

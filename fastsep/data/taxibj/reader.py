@@ -2,7 +2,7 @@
 
 Comes from: the files that the authors of DeepST and ST-ResNet released for research (linked from their repository
 TolicWang/DeepST, data/TaxiBJ), without a stated licence; fetch them by hand. Reproduces: the authors' windows, the
-last 1,344 of them (four weeks) to test on.
+last 1,344 of them (four weeks) to test on. As theirs overlap, the last training windows hold frames of the first tests.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fastsep.data.base import Split
+from fastsep.data.base import SHORTER, Split
 from fastsep.data.formats.hdf5 import open_hdf5, read_dataset
 from fastsep.data.residency import place
 from fastsep.data.taxibj.settings import TaxiBJ
@@ -55,7 +55,7 @@ def open_windows(config: TaxiBJ, split: Split, cond: int, pred: int, device: tor
     if len(starts) <= TEST_SLOTS:
         raise UserError(
             f"only {len(starts)} windows of {length} frames lie within complete days, {TEST_SLOTS} of them to test "
-            "on: take a shorter horizon"
+            f"on: {SHORTER}"
         )
     starts = starts[:-TEST_SLOTS] if split == "train" else starts[-TEST_SLOTS:]
     return TaxiBJWindows(frames, starts, length, config.order == "published", (low, high), device)

@@ -44,11 +44,12 @@ def check(settings: WaveSettings) -> None:
 def generate(folder: Path, settings: WaveSettings, device: torch.device, format: Format = "hdf5") -> Path:
     """Simulate the sequences and write them to ``folder``; returns the file (hdf5) or the folder of files (pt).
 
-    Needs less than 1 GB of memory whatever the size.
+    Needs less than 1 GB of memory whatever the size, or two sequences where these are larger.
 
     Raises:
-        UserError: settings out of range, a folder that cannot be written or a disk that is full. Whenever this ends
-            early, by an interrupt too, what lay in ``folder`` before is left as it was.
+        UserError: settings out of range, sequences larger than the memory, a folder that cannot be written or a disk
+            that is full. Whenever this ends early, by an interrupt too, what lay in ``folder`` before is left as it
+            was.
     """
     check(settings)
     distributed.current().same(

@@ -17,10 +17,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from fastsep import signals
+from fastsep.data.residency import free_bytes, require_memory
 from fastsep.data.wave.files import WaveSettings
 from fastsep.data.wave.writers import Writer
 from kernels.wave import simulate
 
+SMALLER = "lower --grid or --frames"
 BUFFERS = 256 << 20
 """Bytes of all buffers together, unless two sequences are larger."""
 _WRITERS = 4  # checksums are added up side by side; a file takes bytes from one thread at a time
@@ -41,7 +43,10 @@ def stream(writer: Writer, settings: WaveSettings, f0: Tensor, c: Tensor, device
 
 
 def _on_cpu(writer: Writer, s: WaveSettings, f0: Tensor, c: Tensor, device: torch.device, bar: tqdm) -> None:
-    count = max(2, min(torch.get_num_threads() + 1, BUFFERS // s.sequence_bytes))  # one may be waiting for the disk
+    # One may be waiting for the disk.
+    count = max(2, min(torch.get_num_threads() + 1, BUFFERS // s.sequence_bytes))
+    count = max(1, min(count, s.size, free_bytes(device) // s.sequence_bytes))
+    require_memory(count * s.sequence_bytes, f"a sequence of {s.frames:,} frames", SMALLER)
     numbers = iter(range(s.size))  # shared: the interpreter gives each number to one thread
     ended = threading.Event()
 
@@ -53,8 +58,8 @@ def _on_cpu(writer: Writer, s: WaveSettings, f0: Tensor, c: Tensor, device: torc
             if ended.is_set():
                 return
 
-    with _team(min(count, s.size), ended) as pool:
-        tasks = {pool.submit(work) for _ in range(min(count, s.size))}
+    with _team(count, ended) as pool:
+        tasks = {pool.submit(work) for _ in range(count)}
         with signals.released():
             while tasks:
                 done, tasks = wait(tasks, _BLINK, FIRST_EXCEPTION)
@@ -66,6 +71,7 @@ def _on_cpu(writer: Writer, s: WaveSettings, f0: Tensor, c: Tensor, device: torc
 def _from_gpu(writer: Writer, s: WaveSettings, f0: Tensor, c: Tensor, device: torch.device, bar: tqdm) -> None:
     count = min(s.size, max(1, BUFFERS // 2 // s.sequence_bytes))
     shape = (count, s.frames, s.grid, s.grid)
+    require_memory(2 * count * s.sequence_bytes, f"{2 * count} sequences of {s.frames:,} frames", SMALLER)
     buffers = [torch.empty(shape, pin_memory=device.type == "cuda") for _ in range(2)]
     writing: list[list[Future]] = [[], []]
     with _team(_WRITERS, threading.Event()) as pool:

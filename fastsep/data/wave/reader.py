@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fastsep.data.base import Split
+from fastsep.data.base import SHORTER, Split
 from fastsep.data.residency import require_memory
 from fastsep.data.wave.files import Hdf5Frames, PtFrames, WaveSettings, draw, open_frames, pixels
 from fastsep.data.wave.generate import check
@@ -37,13 +37,14 @@ def open_windows(config: Wave, split: Split, cond: int, pred: int, device: torch
         torch.device(device),
     )
     length = cond + pred
-    train = round(len(view.frames) * _TRAIN_SHARE)
+    train = min(round(len(view.frames) * _TRAIN_SHARE), len(view.frames) - 1)
     frames = view.frames[:train] if split == "train" else view.frames[train:]  # (N, T, *shape)
     starts = all_starts(len(frames), frames.shape[1], length)
     if len(starts) == 0:
+        more = "a larger file" if config.data else "more sequences (--size) or frames (--frames)"
         raise UserError(
             f"no {split} window of {length} frames fits into {len(frames)} sequences of {frames.shape[1]} frames: "
-            "give more sequences (--size) or frames (--frames)"
+            f"{SHORTER}, or train on {more}"
         )
     if split == "train" and config.windows == "published":
         # the authors' loader took the height of a frame for the length of a sequence when it counted windows

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from fastsep.data.residency import require_memory
 from fastsep.data.wave.files import WaveSettings
+from fastsep.data.wave.pipeline import SMALLER
 from fastsep.data.wave.writers import Writer
 from fastsep.world import World
 from kernels.wave import simulate
@@ -27,6 +29,8 @@ def stream_shares(
     """
     s = settings
     count = max(1, min(-(-s.size // world.size), _PIECE // s.sequence_bytes))
+    # Those that were simulated last, and those that are next.
+    require_memory(2 * count * s.sequence_bytes, f"{2 * count} sequences of {s.frames:,} frames", SMALLER)
     buffer = torch.empty(count, s.frames, s.grid, s.grid)
     for turn, first in enumerate(range(0, s.size, count)):
         part, owner = slice(first, first + count), turn % world.size

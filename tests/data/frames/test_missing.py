@@ -152,6 +152,12 @@ def test_plain_numbers_stay_as_they_are(tmp_path):
         (np.array([1, -32768, -32767], "i2"), {"add_offset": 1.0}, [2, np.nan, np.nan]),
         (np.array([1, -1, -2], "i1"), {"_Unsigned": "true"}, [1, 255, 254]),
         (np.array([1, -1, -2], "i1"), {"_Unsigned": "true", "_FillValue": np.int8(-1)}, [1, np.nan, 254]),
+        (
+            np.array([0, 1, -6, -5, -1], "i2"),
+            {"_Unsigned": "true", "_FillValue": np.int16(-1), "valid_range": np.array([1, -6], "i2")},
+            [np.nan, 1, 65530, np.nan, np.nan],
+        ),
+        (np.array([1, -1, -2], "i1"), {"_Unsigned": "true", "valid_max": np.int8(-2)}, [1, np.nan, 254]),
         (np.array([1, 300], "u2"), {"_FillValue": np.int16(-1)}, [1, 300]),
         (np.array([1, 300], "u2"), {"_FillValue": -999.5}, [1, 300]),
         (np.array([np.nan, 2]), {"_FillValue": np.nan}, [np.nan, 2]),

@@ -101,6 +101,28 @@ def test_what_cannot_be_trained_on_is_refused(tmp_path, frames, settings, words)
         opened(saved(tmp_path, frames.astype(np.float32)), **settings)
 
 
+@pytest.mark.parametrize(
+    ("frames", "words"),
+    [
+        (
+            1e6 + 0.1 * waves().astype(np.float64),
+            r"channel 0 varies by 0\.\d+ around 1e\+06, which float32 holds in steps of 0\.062: subtract",
+        ),
+        (1e9 + waves().astype(np.float64), "channel 0 is constant in the training part .*, subtract an offset from"),
+    ],
+    ids=["coarse", "constant"],
+)
+def test_what_float32_cannot_tell_apart_is_refused(tmp_path, frames, words):
+    path = saved(tmp_path, frames)
+    assert np.load(path).dtype == np.float64
+    with pytest.raises(UserError, match=words):
+        opened(path)
+    assert opened(path, scale="none").shape == (1, 6, 8)
+    assert opened(saved(tmp_path, 1e4 + waves().astype(np.float64))).shape == (1, 6, 8)
+    coarse = (1e6 + waves()).astype(np.float32)  # whoever wrote it had no more digits
+    assert opened(saved(tmp_path, coarse)).shape == (1, 6, 8)
+
+
 def test_a_constant_channel_may_stay_unscaled(tmp_path):
     windows = opened(saved(tmp_path, np.ones((5, 12, 6, 8), np.float32)), scale="none")
     assert (everything(windows) == 1).all()
