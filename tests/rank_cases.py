@@ -141,7 +141,7 @@ def fail(how: str, config: Config, run: Path) -> None:
             elif how == "raises":
                 raise UserError("rank 1 has had enough")
             elif how == "hangs":
-                time.sleep(10)  # twice as long as the others have patience
+                time.sleep(15)  # three times as long as the others have patience
             elif how == "is asked to stop":
                 signal.raise_signal(signal.SIGTERM)
         original(self, index, lr)
@@ -159,7 +159,7 @@ def fail(how: str, config: Config, run: Path) -> None:
 def wait_for_the_later_of_two() -> None:
     """Rank 1 takes no part in two exchanges, of which the one begun first is the first to time out."""
     if distributed.current().rank == 1:
-        time.sleep(8)
+        time.sleep(12)
         return
     begun = []
     for _ in range(2):

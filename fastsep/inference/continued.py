@@ -42,7 +42,7 @@ def continue_source(
 ) -> Continued:
     """The variables for forecasts (N, h, C, *space) = ``shape`` of every ``every``-th frame after those of ``source``.
 
-    A channel is a variable of its own, unless the channels of ``source`` lie along an axis of one array.
+    A channel is a variable of its own, unless the channels of ``source`` lie along an axis and share one name or none.
     """
     sequences, horizon, channels, *space = shape
     has_sequences = "n" in source.layout or sequences > 1

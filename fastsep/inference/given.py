@@ -100,7 +100,7 @@ def open_given(
     every = every or 1
     source = open_source(path, variable, layout) if named else _open_as_trained(path, variable, layout)
     if source.shape != model.shape and not layout:
-        source = _read_otherwise(source, path, variable, model.shape)
+        source = _read_otherwise(source, path, variable if source.names else (), model.shape)
     needed = (model.nt_cond - 1) * every + 1
     if source.shape != model.shape:
         has, wants = ("x".join(map(str, shape)) for shape in (source.shape, model.shape))

@@ -255,9 +255,32 @@ def test_long_gaps_are_filled_as_in_training_too(run, frames, command, tmp_path)
 def test_an_array_without_a_name_is_the_variable_that_was_trained_on(run, frames, command, tmp_path) -> None:
     np.save(tmp_path / "frames.npy", frames)
     how = [tmp_path / "frames.npy", "--horizon", 2, "--out", tmp_path / "out.npy"]
-    assert command(own(run, tmp_path / "run", variable=("u",)), *how)[0] == 0
-    expected = fastsep.load(run, "cpu").forecast(frames, 2)
-    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), expected, rtol=1e-5)
+    trained = own(run, tmp_path / "run", variable=("u",))
+    for given in (frames, frames[0]):  # sizes alone would make sequences of the one record's channels
+        np.save(tmp_path / "frames.npy", given)
+        status, _, errors = command(trained, *how)
+        assert status == 0, errors
+        expected = fastsep.load(run, "cpu").forecast(given, 2)
+        np.testing.assert_allclose(np.load(tmp_path / "out.npy").reshape(expected.shape), expected, rtol=1e-5)
+
+
+def test_a_forecast_of_fields_at_one_depth_is_itself_a_file_to_forecast_from(run, frames, command, tmp_path) -> None:
+    dims = ("time", "depth", "lat", "lon")
+    fields = {
+        name: (dims, frames[0, :, k, None], {"units": unit})
+        for k, (name, unit) in enumerate((("t", "degC"), ("s", "psu")))
+    }
+    coordinates = {"time": np.arange(7.0), "depth": ("depth", [0.5], {"units": "m"})}
+    xarray.Dataset(fields, coordinates).to_netcdf(tmp_path / "0.nc", engine="h5netcdf")
+    trained = own(run, tmp_path / "run", variable=("t", "s"))
+    for number in range(2):
+        how = ["--horizon", 3, "--out", tmp_path / f"{number + 1}.nc"]
+        status, _, errors = command(trained, tmp_path / f"{number}.nc", *how)
+        assert status == 0, errors
+        with xarray.open_dataset(tmp_path / f"{number + 1}.nc", engine="h5netcdf") as future:
+            assert future.t.units == "degC" and future.s.units == "psu" and future.s.dims == ("time", "lat", "lon")
+            assert future.depth.values == 0.5 and future.depth.units == "m"
+            assert future.time.values.tolist() == [7 + 3 * number, 8 + 3 * number, 9 + 3 * number]
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def test_a_rank_that_hangs_ends_all_in_time(data, tmp_path):
 
 
 def test_an_exchange_that_ends_with_another_that_times_out_has_lost_a_rank():
-    results = run_ranks(2, wait_for_the_later_of_two, patience=3.0)
+    results = run_ranks(2, wait_for_the_later_of_two, patience=5.0)
     one_speaks(results, "rank 0 lost another one, which died or hangs (Timed out): start it again;", LostError)
 
 

@@ -71,8 +71,10 @@ class Packing:
             if bound.size == len(places):
                 # Of the packed type they bound raw numbers, of the unpacked one values.
                 raw = not (packed and dtype.kind in "iu" and bound.dtype.kind == "f")
+                # One of the packed type has the bits of an unsigned number, as the raw ones have.
+                turned = turns if bound.dtype.newbyteorder("=") == dtype.newbyteorder("=") else 0
                 for place, value in zip(places, bound.tolist(), strict=True):
-                    bounds[raw][place] = value + turns if raw and value < 0 else value
+                    bounds[raw][place] = value + turned if raw and value < 0 else value
         return cls(
             tuple(marks), tuple(bounds[True]), tuple(bounds[False]), _one("scale_factor", scale),
             _one("add_offset", offset), unsigned,

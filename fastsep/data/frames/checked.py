@@ -45,7 +45,7 @@ class Checked:
             if self._checked is None:
                 self._sums = self._read_sums()
                 if self._sums is not None and not self._sums.ndim:
-                    self._compare(range(self._shape[0]), self._sums, "its values do")
+                    self._compare(range(self._shape[0] if self._shape else 1), self._sums, "its values do")
                     self._sums = None
                 self._checked = np.zeros(self._shape[:1], bool)
             for row in range(index[0].start, index[0].stop) if self._sums is not None else ():

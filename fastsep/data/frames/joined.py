@@ -39,10 +39,14 @@ class JoinedSource(Source):
         self.sequences, self.frames, self.shape = self._stops[-1], first.frames, first.shape
         self.names, self.units, self.layout = first.names, first.units, first.layout
         self.dims = first.dims
-        self.exact = all(part.exact for part in parts)
         self.chunk = first.chunk
         self.files = tuple(file for part in parts for file in part.files)
         self.description = f"{path.name}: {len(parts)} files such as {first.description}"
+
+    @property
+    def exact(self) -> bool:
+        """Of all parts."""
+        return all(part.exact for part in self._parts)
 
     @property
     def coordinates(self) -> Mapping[str, Coordinate]:

@@ -40,7 +40,7 @@ class Source:
     units: tuple[str, ...] = ()
     """Of the channels, where the data say; "" for one that does not."""
     exact: bool = True
-    """float32 holds the numbers of the file as they are."""
+    """float32 holds the numbers that were read as they are in the file."""
     chunk: tuple[int, int] = (1, 1)
     """Sequences and frames that are cheap to read together, as the file is laid out; (1, 1) where all are."""
     files: tuple[Path, ...] = ()

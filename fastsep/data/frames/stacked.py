@@ -11,7 +11,6 @@ from functools import cached_property
 
 import numpy as np
 
-from fastsep.data.formats.packing import Packing
 from fastsep.data.formats.reading import reading
 from fastsep.data.frames.array import REMEDY, Array, Contents
 from fastsep.data.frames.coordinates import read_coordinates
@@ -46,7 +45,7 @@ class StackedSource(Source):
         self.names = self._names()
         if any(array.units for array in arrays):
             self.units = sum(((array.units,) * count for array, count in zip(arrays, self._channels, strict=True)), ())
-        self.exact = all(map(_is_exact, arrays, self._packings))
+        self.exact = not any(packing.offset for packing in self._packings)
         chunks = [_chunk(array) for array in arrays]
         self.chunk = max(n for n, _ in chunks), max(t for _, t in chunks)
         self.files = (contents.path,)
@@ -66,6 +65,8 @@ class StackedSource(Source):
                 out = values[:, at : at + channels]
                 with np.errstate(over="ignore"):  # beyond float32 is infinite, and refused as such
                     out[...] = part.reshape(out.shape)
+                if self.exact and not np.can_cast(part.dtype, np.float32):
+                    self.exact = np.array_equal(out, part.reshape(out.shape), equal_nan=True)
                 at += channels
         return values
 
@@ -88,12 +89,6 @@ class StackedSource(Source):
             for array, count in zip(self._arrays, self._channels, strict=True)
         ]
         return sum(names, ()) if all(array.name for array in self._arrays) else ()
-
-
-def _is_exact(array: Array, packing: Packing) -> bool:
-    """Whether float32 holds its values as they are."""
-    packed = packing.scale is not None or packing.offset is not None
-    return not packed and np.can_cast(array.dtype, np.float32)
 
 
 def _chunk(array: Array) -> tuple[int, int]:

@@ -158,6 +158,8 @@ def test_plain_numbers_stay_as_they_are(tmp_path):
             [np.nan, 1, 65530, np.nan, np.nan],
         ),
         (np.array([1, -1, -2], "i1"), {"_Unsigned": "true", "valid_max": np.int8(-2)}, [1, np.nan, 254]),
+        (np.array([0, -1, -2], "i1"), {"_Unsigned": "true", "valid_min": np.int16(-1)}, [0, 255, 254]),
+        (np.array([0, -1, -2], "i1"), {"_Unsigned": "true", "valid_range": np.array([-1.0, 254])}, [0, np.nan, 254]),
         (np.array([1, 300], "u2"), {"_FillValue": np.int16(-1)}, [1, 300]),
         (np.array([1, 300], "u2"), {"_FillValue": -999.5}, [1, 300]),
         (np.array([np.nan, 2]), {"_FillValue": np.nan}, [np.nan, 2]),
