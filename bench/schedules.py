@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from bench.environment import RESULTS, commit, describe, slug
+from bench.environment import RESULTS, describe, slug
 from bench.recorder import append
 from bench.reproduce import miniature, training_seconds
 from bench.rows import read_lines
@@ -152,7 +152,7 @@ class Search:
         config = replace(config, run=replace(config.run, out=run))
         row: dict[str, Any] = {
             "preset": self.preset, "steps": self.steps, "seed": self.seed, "choice": choice,
-            "date": describe(self.device)["date"], "commit": commit(), "threads": torch.get_num_threads(),
+            "environment": describe(self.device), "threads": torch.get_num_threads(),
         }  # fmt: skip
         try:
             trainer = self._fit(config, run)

@@ -76,6 +76,8 @@ def read_device(folder: Path) -> Device:
         device.environment = device.environment or device.runs[-1]["environment"]
     for path in sorted((folder / "schedules").glob("*.jsonl")):
         device.schedules += read_lines(path)
+    found = next((row["environment"] for row in device.schedules if "environment" in row), {})
+    device.environment = device.environment or found
     return device
 
 
@@ -107,4 +109,6 @@ def _read_suite(device: Device, path: Path) -> None:
 def read_results(folder: Path) -> list[Device]:
     """All devices, GPUs first."""
     devices = [read_device(path) for path in sorted(folder.iterdir()) if path.is_dir()] if folder.exists() else []
-    return sorted((d for d in devices if d.groups or d.runs or d.notes), key=lambda d: (not d.is_gpu, d.slug))
+    return sorted(
+        (d for d in devices if d.groups or d.runs or d.notes or d.schedules), key=lambda d: (not d.is_gpu, d.slug)
+    )

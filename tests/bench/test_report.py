@@ -200,3 +200,18 @@ def test_notes_alone_do_not_date_the_rows_of_other_runs(results: Path) -> None:
     (results / "some-cpu" / "suite.jsonl").write_text("".join(json.dumps(line) + "\n" for line in (later, note)))
     (device,) = read_results(results)
     assert device.environment["commit"] == ENVIRONMENT["commit"] and "steps" in device.notes
+
+
+def test_a_machine_that_only_searched_for_schedules_is_reported(tmp_path: Path) -> None:
+    row = {
+        "preset": "wave_onecycle", "steps": 9, "seed": 0, "choice": {"nt_decoded": 8}, "environment": ENVIRONMENT,
+        "threads": 2, "seconds": 7.0, "mse": 2e-5, "curve": [2e-5] * 40,
+    }  # fmt: skip
+    folder = tmp_path / "some-cpu" / "schedules"
+    folder.mkdir(parents=True)
+    (folder / "wave_onecycle.jsonl").write_text(json.dumps(row) + "\n")
+    devices = read_results(tmp_path)
+    name = devices[0].name
+    assert name.startswith("Some CPU, 2 threads")
+    assert f"| {name} | wave_onecycle | `--nt-decoded 8` | 1 | 9 | 7 s (2) | 2.00e-05 |" in tables.readme_block(devices)
+    assert f"## {name}" in tables.results_page(devices)
