@@ -26,9 +26,9 @@ class Drawn:
         self._seed = seed
         self._ends = window_ends(model, objective)
         self._frames = forecast_frames(model, objective)
-        spread = frame_spread(model, objective)
-        self._spread = None if spread is None else spread.to(device)
-        self.end = torch.zeros((), dtype=torch.int64, device=device)
+        with device:
+            self._spread = frame_spread(model, objective)
+            self.end = torch.zeros((), dtype=torch.int64)
         self.chosen = None if self._spread is None else self._spread.clone()
 
     def draw(self, step: int) -> None:

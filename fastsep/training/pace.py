@@ -99,7 +99,6 @@ def _kept_bytes(config: Config, device: torch.device, batch: int) -> int:
         with device:
             model = SeparableModel(config.model)
             video = torch.empty(batch, config.window, *config.model.shape)
-        chosen = frame_spread(config.model, config.objective)
-        chosen = None if chosen is None else chosen.to(device)
+            chosen = frame_spread(config.model, config.objective)
         objective(model, video, torch.tensor(config.model.nt_cond, device=device), config.objective, chosen)
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
