@@ -28,6 +28,11 @@ class ObjectiveConfig(Settings):
 
     nt_pred: Frames = 10
     """Future frames m that training predicts."""
+    nt_pred_start: Frames | None = None
+    """Fewer future frames, which the first steps predict: cheaper steps, while a forecast is poor anyway; none
+    predicts nt_pred from the first step on, as published."""
+    start_share: Annotated[float, Range(0, 1)] = 0.75
+    """Share of the steps that predict nt_pred_start frames."""
     nt_decoded: Frames | None = None
     """Frames of a forecast (of nt_pred + offset) that a step decodes and compares, drawn anew each step and evenly
     spread: cheaper steps, and on average the same gradient; none takes all, as published."""
@@ -39,6 +44,14 @@ class ObjectiveConfig(Settings):
     """Weight of the regularisation of T."""
     lamb_pred: Weight = 45.0
     """Weight of the prediction term."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.nt_pred_start is not None and self.nt_pred_start > self.nt_pred:
+            raise UserError(
+                f"the first steps cannot predict more frames ({self.nt_pred_start}) than the windows hold "
+                f"({self.nt_pred}): lower --nt-pred-start, or raise --nt-pred"
+            )
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from fastsep.training.batches import batches
 from fastsep.training.log import Log, Silence
 from fastsep.training.pace import Pace
 from fastsep.training.preparation import prepare
-from fastsep.training.schedule import learning_rate
+from fastsep.training.schedule import horizon, learning_rate
 from fastsep.training.step import TrainStep
 from fastsep.training.tuning import tune
 from fastsep.training.validation import validate
@@ -179,7 +179,7 @@ class Trainer:
             for index in batches(self.windows, pace, self.config, self.world, self.done):
                 lr = learning_rate(self.done, *pace, self.config.optim)
                 asked = self.world.vote(request)
-                self.take_step(index, lr)
+                self.take_step(index, lr, horizon(self.done, self.total_steps, self.config.objective))
                 stops = asked()
                 self.done += 1
                 log.advance()

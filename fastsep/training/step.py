@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ from fastsep.training.average import Average
 from fastsep.training.buckets import Buckets
 from fastsep.training.drawn import Drawn
 from fastsep.training.forward import Forward
+from fastsep.training.schedule import horizons
 from fastsep.training.ways import Ways, cudnn_benchmark, keeps_halves
 from fastsep.world import ALONE, World
 from kernels.choose import Case, asked_for
@@ -82,7 +84,6 @@ class TrainStep:
         self.average = None if config.optim.ema is None else Average(model, config.optim.ema)
         self.done = 0
         self._seed = config.run.seed
-        self._drawn = Drawn(model.config, config.objective, self._seed, self.device)
         limit = config.optim.clip_norm
         self._clip_norm = None if limit is None else torch.tensor(limit, device=self.device)
         self.world = world
@@ -106,11 +107,21 @@ class TrainStep:
         # Outside of a graph the host is the slower one: it launches one kernel after the other. Processes that share a
         # batch talk to each other from within both passes, in an order that must be the same for all.
         pays = self._captures and not world.joined and model.encoder_s is not None
+        self._objective = config.objective
         self._forward = Forward(model, config.objective, dtype, Cells.of(windows.mask), ways.compile)
         self._run_beside(torch.cuda.Stream(self.device) if pays else None)
+        self._predict(config.objective.nt_pred)
 
-    def __call__(self, index: Tensor, lr: float) -> None:
-        """Train on the windows ``index``, this rank's (B,) of the batch, with rate ``lr``."""
+    def __call__(self, index: Tensor, lr: float, nt_pred: int | None = None) -> None:
+        """Train on the windows ``index``, this rank's (B,) of the batch, with rate ``lr``.
+
+        Args:
+            nt_pred: future frames to predict, at most those that the windows hold; by default all. A number other than
+                that of the step before costs the time to compile and record for it.
+        """
+        nt_pred = nt_pred or self._objective.nt_pred
+        if nt_pred != self._forward.config.nt_pred:
+            self._predict(nt_pred)
         if not self._rounded:
             self.optimizer.round_halves()
             self._rounded = True
@@ -188,12 +199,24 @@ class TrainStep:
         fake = FakeTensorMode(allow_non_fake_inputs=True)
         state = {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
         stand_ins = {name: fake.from_tensor(tensor) for name, tensor in state.items()}
-        with fake, _reparametrize_module(self.model, stand_ins), asked_for() as cases:
-            sequences = len(self._index) // self._micro_batches
-            video = torch.empty(sequences, self.windows.length, *self.model.config.shape, device=self.device)
-            self._forward.plain(video, self._drawn.end, self._drawn.chosen)
+        sequences, now = len(self._index) // self._micro_batches, self._forward.config.nt_pred
+        with asked_for() as cases:
+            for nt_pred in horizons(self._objective):
+                self._predict(nt_pred)
+                with fake, _reparametrize_module(self.model, stand_ins):
+                    video = torch.empty(sequences, self._frames, *self.model.config.shape, device=self.device)
+                    self._forward.plain(video, self._drawn.end, self._drawn.chosen)
+        self._predict(now)
         self._calls.forget()
         return list(cases)
+
+    def _predict(self, nt_pred: int) -> None:
+        """Predict so many future frames from now on. Graphs are recorded anew."""
+        objective = replace(self._objective, nt_pred=nt_pred)
+        self._frames = self.model.config.nt_cond + nt_pred
+        self._drawn = Drawn(self.model.config, objective, self._seed, self.device)
+        self._forward.config = objective
+        self._run_beside(self._forward.beside)
 
     def _run_beside(self, stream: torch.cuda.Stream | None) -> None:
         """Compute S, and what follows from its gradients, on ``stream``; without one, in turn with all else."""
@@ -215,6 +238,7 @@ class TrainStep:
 
     def _run(self) -> None:
         video = self.windows.batch(self._index) if self.windows.resident else self._video
+        video = video[:, : self._frames]
         self.optimizer.zero_grad(set_to_none=True)
         share = 1 / self._micro_batches  # all are of one size: the mean of their losses is that of the batch
         for number in range(self._micro_batches):
