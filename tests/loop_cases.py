@@ -61,12 +61,12 @@ def stop_at(monkeypatch, step, *signums):
     """Send the signals while a step runs, as a user or a batch system does."""
     original = TrainStep.__call__
 
-    def interrupted(self, index, lr):
+    def interrupted(self, *args):
         interrupted.taken += 1
         if interrupted.taken == step:
             for signum in signums:
                 signal.raise_signal(signum)
-        original(self, index, lr)
+        original(self, *args)
 
     interrupted.taken = 0
     monkeypatch.setattr(TrainStep, "__call__", interrupted)

@@ -33,9 +33,9 @@ def horizon(step: int, total_steps: int, config: ObjectiveConfig) -> int:
     return config.nt_pred_start if starts else config.nt_pred
 
 
-def horizons(config: ObjectiveConfig) -> set[int]:
-    """Those that a training has."""
-    return {config.nt_pred, config.nt_pred_start or config.nt_pred}
+def horizons(config: ObjectiveConfig) -> list[int]:
+    """Those that a training may have, the first one first."""
+    return sorted({config.nt_pred_start or config.nt_pred, config.nt_pred})
 
 
 def _half_cosine(start: float, end: float, fraction: float) -> float:

@@ -110,6 +110,7 @@ class TrainStep:
         self._objective = config.objective
         self._forward = Forward(model, config.objective, dtype, Cells.of(windows.mask), ways.compile)
         self._run_beside(torch.cuda.Stream(self.device) if pays else None)
+        self._nt_pred = 0
         self._predict(config.objective.nt_pred)
 
     def __call__(self, index: Tensor, lr: float, nt_pred: int | None = None) -> None:
@@ -119,9 +120,7 @@ class TrainStep:
             nt_pred: future frames to predict, at most those that the windows hold; by default all. A number other than
                 that of the step before costs the time to compile and record for it.
         """
-        nt_pred = nt_pred or self._objective.nt_pred
-        if nt_pred != self._forward.config.nt_pred:
-            self._predict(nt_pred)
+        self._predict(nt_pred or self._objective.nt_pred)
         if not self._rounded:
             self.optimizer.round_halves()
             self._rounded = True
@@ -199,21 +198,24 @@ class TrainStep:
         fake = FakeTensorMode(allow_non_fake_inputs=True)
         state = {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
         stand_ins = {name: fake.from_tensor(tensor) for name, tensor in state.items()}
-        sequences, now = len(self._index) // self._micro_batches, self._forward.config.nt_pred
+        sequences, now = len(self._index) // self._micro_batches, self._nt_pred
         with asked_for() as cases:
             for nt_pred in horizons(self._objective):
                 self._predict(nt_pred)
                 with fake, _reparametrize_module(self.model, stand_ins):
-                    video = torch.empty(sequences, self._frames, *self.model.config.shape, device=self.device)
+                    shape = (sequences, self._frames, *self.model.config.shape)
+                    video = torch.empty(shape, device=self.device)
                     self._forward.plain(video, self._drawn.end, self._drawn.chosen)
         self._predict(now)
         self._calls.forget()
         return list(cases)
 
     def _predict(self, nt_pred: int) -> None:
-        """Predict so many future frames from now on. Graphs are recorded anew."""
+        """Predict so many future frames from now on. Where that is a change, graphs are recorded anew."""
+        if nt_pred == self._nt_pred:
+            return
+        self._nt_pred, self._frames = nt_pred, self.model.config.nt_cond + nt_pred
         objective = replace(self._objective, nt_pred=nt_pred)
-        self._frames = self.model.config.nt_cond + nt_pred
         self._drawn = Drawn(self.model.config, objective, self._seed, self.device)
         self._forward.config = objective
         self._run_beside(self._forward.beside)

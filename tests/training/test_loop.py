@@ -53,6 +53,29 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(config, tmp_path, monkeyp
     assert [row["step"] for row in read_log(broken)] == [10, 20, 30, 40]
 
 
+@pytest.mark.parametrize("stop", [7, 20, 29])
+def test_a_resumed_run_predicts_what_an_unbroken_one_does(config, tmp_path, monkeypatch, stop):
+    """Stopped before, at and after the step from which on it predicts more."""
+    config = replace(config, objective=replace(config.objective, nt_pred_start=2, start_share=0.5))
+    predicted = []
+    original = TrainStep.__call__
+
+    def watched(self, index, lr, nt_pred):
+        predicted.append(nt_pred)
+        original(self, index, lr, nt_pred)
+
+    monkeypatch.setattr(TrainStep, "__call__", watched)
+    train(config, tmp_path / "whole", False)
+    assert predicted == 20 * [2] + 20 * [4]
+    stop_at(monkeypatch, stop, signal.SIGTERM)
+    with pytest.raises(signals.Stopped, match=f"step {stop} is saved"):
+        train(config, tmp_path / "broken", False)
+    resume(tmp_path / "broken", False)
+    assert predicted[40:] == predicted[:40]
+    ours, theirs = (weights_of(tmp_path / name).values() for name in ("broken", "whole"))
+    assert all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True))
+
+
 def test_asked_again_later_it_stops_at_once(config, tmp_path, monkeypatch):
     monkeypatch.setattr(signals, "_SAME_REQUEST", 0.0)
     stop_at(monkeypatch, 27, signal.SIGTERM, signal.SIGTERM)
@@ -151,7 +174,7 @@ def test_frames_of_another_shape_are_refused_before_anything_is_written(config, 
     ],
 )
 def test_what_a_machine_cannot_do_is_one_line_with_a_remedy(config, tmp_path, monkeypatch, error, words):
-    def fail(self, index, lr):
+    def fail(self, *args):
         raise error
 
     with monkeypatch.context() as patch:
@@ -162,7 +185,7 @@ def test_what_a_machine_cannot_do_is_one_line_with_a_remedy(config, tmp_path, mo
 
 
 def test_a_mistake_of_the_program_keeps_its_traceback(config, tmp_path, monkeypatch):
-    def fail(self, index, lr):
+    def fail(self, *args):
         raise RuntimeError("shapes do not match")
 
     monkeypatch.setattr(TrainStep, "__call__", fail)

@@ -22,16 +22,26 @@ def clipped(norm):
     return replace(CONFIG, optim=replace(CONFIG.optim, clip_norm=norm))
 
 
-def decoding(frames):
-    return replace(CONFIG, objective=replace(CONFIG.objective, nt_decoded=frames))
+def decoding(frames, **others):
+    return replace(CONFIG, objective=replace(CONFIG.objective, nt_decoded=frames, **others))
+
+
+def growing(start):
+    return replace(CONFIG, objective=replace(CONFIG.objective, nt_pred_start=start))
 
 
 @pytest.mark.parametrize(
-    ("config", "tolerance"),
-    [(CONFIG, 1e-6), (clipped(0.2), 1e-4), (decoding(2), 1e-6)],
-    ids=["published", "clipped", "some frames"],
+    ("config", "tolerance", "predicted"),
+    [
+        (CONFIG, 1e-6, (None, None, None)),
+        (clipped(0.2), 1e-4, (None, None, None)),
+        (decoding(2), 1e-6, (None, None, None)),
+        (growing(2), 1e-6, (2, 2, 3)),
+        (decoding(2, nt_pred_start=1), 1e-6, (1, 3, None)),
+    ],
+    ids=["published", "clipped", "some frames", "fewer at first", "some of fewer at first"],
 )
-def test_a_step_is_adam_on_the_objective(config, tolerance):
+def test_a_step_is_adam_on_the_objective(config, tolerance, predicted):
     norm = config.optim.clip_norm
     step = make_step(config=config)
     oracle = SeparableModel(CONFIG.model)
@@ -39,21 +49,23 @@ def test_a_step_is_adam_on_the_objective(config, tolerance):
     optimizer = torch.optim.Adam(oracle.parameters(), lr=1e-2, betas=(0.9, 0.99))
     index = torch.tensor([0, 5, 9, 11])
     totals = []
-    for number in range(3):
-        end = torch.tensor(draws.integer(0, number, "window", *window_ends(CONFIG.model, CONFIG.objective)))
-        chosen = frame_spread(config.model, config.objective)
+    for number, nt_pred in enumerate(predicted):
+        settings = replace(config.objective, nt_pred=nt_pred or config.objective.nt_pred)
+        end = torch.tensor(draws.integer(0, number, "window", *window_ends(config.model, settings)))
+        chosen = frame_spread(config.model, settings)
         if chosen is not None:
-            frames = forecast_frames(config.model, config.objective)
+            frames = forecast_frames(config.model, settings)
             chosen = (chosen + draws.integer(0, number, "frames", 0, frames - 1)) % frames
-        terms = objective(oracle, step.windows.batch(index), end, config.objective, chosen)
+        video = step.windows.batch(index)[:, : config.model.nt_cond + settings.nt_pred]
+        terms = objective(oracle, video, end, settings, chosen)
         optimizer.zero_grad()
         terms.total.backward()
         if norm is not None:
             assert torch.nn.utils.clip_grad_norm_(oracle.parameters(), norm) > 2 * norm
         optimizer.step()
         totals.append(terms.total.item())
-    for _ in range(3):
-        step(index, 1e-2)
+    for nt_pred in predicted:
+        step(index, 1e-2, nt_pred)
     assert step.read_losses().total == pytest.approx(sum(totals) / 3, rel=1e-5)
     for ours, theirs in zip(step.model.parameters(), oracle.parameters(), strict=True):
         # Not clipped, weights end 1e-2 away; what rounding leaves of a gradient near 0 is divided differently, too.
@@ -277,8 +289,8 @@ def test_messages_of_gloo_are_not_captured(monkeypatch):
 def test_compiled_equals_eager(masked):
     eager, compiled = make_step(masked=masked), make_step(ways=Ways(True, False), masked=masked)
     for step in (eager, compiled):
-        for _ in range(3):
-            step(torch.arange(4), 1e-3)
+        for nt_pred in (2, 2, 3, 3):
+            step(torch.arange(4), 1e-3, nt_pred)
     assert compiled.read_losses().total == pytest.approx(eager.read_losses().total, rel=1e-5)
 
 
@@ -315,11 +327,14 @@ def test_a_captured_step_leaves_out_the_same(settings, compile):
 
 
 @pytest.mark.gpu
-def test_a_graph_takes_windows_that_are_not_resident():
-    eager, captured = make_step(device="cuda"), on_host(make_step(device="cuda"), Ways(False, True))
+@pytest.mark.parametrize("predicted", [12 * [3], 7 * [2] + 7 * [3]], ids=["all", "fewer at first"])
+@pytest.mark.parametrize("resident", [True, False])
+def test_a_graph_takes_windows_from_the_host_and_more_frames_of_them_later(resident, predicted):
+    eager, captured = make_step(device="cuda"), make_step(device="cuda", ways=Ways(False, True))
+    captured = captured if resident else on_host(captured, Ways(False, True))
     for step in (eager, captured):
-        for i in range(12):
-            step(torch.arange(4) + i % 5, 1e-3)
+        for i, nt_pred in enumerate(predicted):
+            step(torch.arange(4) + i % 5, 1e-3, nt_pred)
     assert captured._graph is not None
     assert captured.read_losses().total == pytest.approx(eager.read_losses().total, rel=1e-2)
     for ours, theirs in zip(captured.model.parameters(), eager.model.parameters(), strict=True):
