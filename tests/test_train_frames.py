@@ -120,6 +120,19 @@ def test_evaluation_takes_the_scaling_of_the_run(tmp_path, command, capsys):
     assert results[0] == results[1]
 
 
+def test_evaluation_takes_frames_without_a_name_for_the_only_variable(tmp_path, command, capsys):
+    run, named = tmp_path / "run", tmp_path / "named.npz"
+    np.savez(named, heat=waves(), other=waves(seed=1))
+    train(command, named, run, "--variable", "heat")
+    scores = metrics(run)["scores"]
+    nameless = saved(tmp_path, waves())
+    status, _, err = run_command("evaluate", run, "--data", nameless, capsys=capsys)
+    assert status == 0 and "these are not the data" in err and metrics(run)["scores"] == scores
+    np.savez(named, cold=waves())
+    status, _, err = run_command("evaluate", run, capsys=capsys)
+    assert status == 2 and err.count("\n") == 1 and "holds no array 'heat': it has cold" in err
+
+
 def test_a_run_that_lost_its_scaling_is_refused(tmp_path, command, capsys):
     run = tmp_path / "run"
     train(command, saved(tmp_path, waves()), run, "--no-score")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from fastsep.settings import AT_RESUME, Settings
 
@@ -47,6 +47,10 @@ class DataConfig(Settings):
     def files(self) -> list[Path]:
         """The files that the data consist of, in a fixed order; those that are absent may be among them."""
         return [self.path] if self.path else []
+
+    def at(self, path: Path) -> Self:
+        """The settings for such data that lie elsewhere."""
+        return replace(self, data=path)
 
     @property
     def tests_alone(self) -> bool:

@@ -13,7 +13,6 @@ import torch
 
 from fastsep import __version__, distributed
 from fastsep.config import Config, EvaluateConfig
-from fastsep.data.base import DataConfig
 from fastsep.data.fingerprint import fingerprint
 from fastsep.data.scaling import Scaling
 from fastsep.data.windows import Windows
@@ -76,6 +75,8 @@ def evaluate_run(
     if target.type == "cpu":
         keep_freed_memory()
     config, checkpoint = load_config(run), newest_checkpoint(run, state=False)
+    if data is not None:
+        config = dataclasses.replace(config, data=config.data.at(data))
     require_room(config.model, target)
     model = SeparableModel(config.model)
     load_weights(model, checkpoint)
@@ -86,9 +87,9 @@ def evaluate_run(
     wanted = [horizon] if horizon else [*sorted(kind.horizons, reverse=True), config.objective.nt_pred]
     scaling = kept_scaling(run, config)
     with distributed.current().one_first():
-        horizon, windows = _open_longest(config, wanted, target, data, scaling)
+        horizon, windows = _open_longest(config, wanted, target, scaling)
     distributed.current().same(
-        (checkpoint.step, horizon, swap, batch_size, len(windows), fingerprint(_settings(config, data))),
+        (checkpoint.step, horizon, swap, batch_size, len(windows), fingerprint(config.data)),
         lambda rank, first, other: (
             f"rank {rank} does not score what rank 0 scores (step {other[0]}, horizon {other[1]}, {other[4]:,} "
             f"windows; step {first[0]}, horizon {first[1]}, {first[4]:,} windows there): give all ranks the same "
@@ -97,8 +98,8 @@ def evaluate_run(
     )
     with exact_float32():
         result = _describe(checkpoint, config, windows, target, horizon)
-        result["trained_on_these_data"] = same_data(run, _settings(config, data), windows)
-        protocol = kind(_settings(config, data), windows)
+        result["trained_on_these_data"] = same_data(run, config.data, windows)
+        protocol = kind(config.data, windows)
         result |= _score(model, windows, protocol, horizon, swap, batch_size, progress)
         if not distributed.current().is_first:  # who writes and speaks
             return result
@@ -106,8 +107,7 @@ def evaluate_run(
             report(result)
         _write(run, result)  # before anything is drawn, which is not what took so long
         if figures:
-            shown = dataclasses.replace(config, data=_settings(config, data))
-            paths = draw_figures(run, model, shown, windows, protocol.labels(), result["curves"], read_log(run))
+            paths = draw_figures(run, model, config, windows, protocol.labels(), result["curves"], read_log(run))
             result["figures"] = [str(path.relative_to(run)) for path in paths]
             _write(run, result)
     if not all(math.isfinite(value) for curve in result["curves"]["model"].values() for value in curve):
@@ -133,24 +133,20 @@ def _strict(value: Any) -> Any:
 
 
 def _open_longest(
-    config: Config, horizons: list[int], device: torch.device, data: Path | None, scaling: Scaling | None
+    config: Config, horizons: list[int], device: torch.device, scaling: Scaling | None
 ) -> tuple[int, Windows]:
     """The first horizon that the data allow; the first one's error where they allow none."""
     errors = []
     for horizon in horizons:
         try:
-            return horizon, _open(config, horizon, device, data, scaling)
+            return horizon, _open(config, horizon, device, scaling)
         except UserError as error:
             errors.append(error)
     raise errors[0]
 
 
-def _settings(config: Config, data: Path | None) -> DataConfig:
-    return config.data if data is None else dataclasses.replace(config.data, data=data)
-
-
-def _open(config: Config, horizon: int, device: torch.device, data: Path | None, scaling: Scaling | None) -> Windows:
-    windows = _settings(config, data).open("test", config.model.nt_cond, horizon, device, scaling)
+def _open(config: Config, horizon: int, device: torch.device, scaling: Scaling | None) -> Windows:
+    windows = config.data.open("test", config.model.nt_cond, horizon, device, scaling)
     if len(windows) == 0 or windows.length < config.model.nt_cond + horizon:
         raise UserError(f"the test sequences are too short for --horizon {horizon}: give a shorter one")
     require_shape(config.model, windows.shape)

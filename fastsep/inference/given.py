@@ -13,7 +13,7 @@ import numpy as np
 
 from fastsep.data.frames.gaps import fill_linear
 from fastsep.data.frames.kept import Kept
-from fastsep.data.frames.opening import open_source
+from fastsep.data.frames.opening import open_as_trained, open_source
 from fastsep.data.frames.settings import Frames
 from fastsep.data.frames.source import Source
 from fastsep.errors import UserError
@@ -98,7 +98,7 @@ def open_given(
     if isinstance(trained, Frames):
         variable, layout, every = variable or trained.variable, layout or trained.layout, every or trained.every
     every = every or 1
-    source = open_source(path, variable, layout) if named else _open_as_trained(path, variable, layout)
+    source = open_source(path, variable, layout) if named else open_as_trained(path, variable, layout)
     if source.shape != model.shape and not layout:
         source = _read_otherwise(source, path, variable if source.names else (), model.shape)
     needed = (model.nt_cond - 1) * every + 1
@@ -114,19 +114,6 @@ def open_given(
         return FrameFile(path, source, model.nt_cond, every, model.scaling.present, fills, trained.name in _BYTES)
     source.close()
     raise UserError(problem)
-
-
-def _open_as_trained(path: Path, variable: tuple[str, ...], layout: str | None) -> Source:
-    """The variable that the run was trained on; of a file whose only array has no name, that one."""
-    try:
-        return open_source(path, variable, layout)
-    except UserError:
-        with suppress(UserError):
-            source = open_source(path, (), layout)
-            if len(variable) == 1 and not source.names:
-                return source
-            source.close()
-        raise
 
 
 def _read_otherwise(source: Source, path: Path, variable: tuple[str, ...], shape: tuple[int, ...]) -> Source:

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from fastsep.config import Config
 from fastsep.config_file import from_json, to_json
@@ -133,14 +134,14 @@ def training_lock(run: Path, make: bool = False) -> Iterator[None]:
 
 def identity(run: Path) -> Identity | None:
     """Which run this is; None where ``run.json`` is absent (runs from before there was one) or damaged."""
-    try:
-        values = json.loads((run / _IDENTITY).read_bytes())
-        if not isinstance(values["id"], str):
-            return None
-        adopted, launchers = (tuple(map(str, values.get(name, ()))) for name in ("adopted", "launchers"))
-        return Identity(values["id"], adopted, launchers)
-    except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError):
+    values = _identity_file(run)
+    if values is None or not isinstance(values.get("id"), str):
         return None
+    try:
+        adopted, launchers = (tuple(map(str, values.get(name, ()))) for name in ("adopted", "launchers"))
+    except TypeError:
+        return None
+    return Identity(values["id"], adopted, launchers)
 
 
 def own_identity(run: Path) -> Identity:
@@ -189,17 +190,23 @@ def checkpoint_folders(run: Path) -> list[Path]:
 
 def _is_ours(run: Path) -> bool:
     """Whether its identity says so; where that is damaged or absent, whether its settings are."""
-    try:
-        values = json.loads((run / _IDENTITY).read_bytes())
-        if isinstance(values, dict):
-            return values.get("program") == _PROGRAM
-    except (OSError, ValueError, RecursionError):
-        pass
+    values = _identity_file(run)
+    if values is not None:
+        return values.get("program") == _PROGRAM
     try:
         load_config(run)
     except UserError:
         return False
     return True
+
+
+def _identity_file(run: Path) -> dict[str, Any] | None:
+    """What ``run.json`` holds; None where it is absent or no object of JSON."""
+    try:
+        values = json.loads((run / _IDENTITY).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return values if isinstance(values, dict) else None
 
 
 def _write_identity(run: Path, value: Identity) -> None:

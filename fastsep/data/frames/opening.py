@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from fastsep.data.formats.reading import reading
@@ -53,6 +54,23 @@ def open_source(path: Path, variables: Sequence[str] = (), layout: str | None = 
         return StackedSource(contents, choose(contents, tuple(variables), layout))
     except BaseException:
         contents.close()
+        raise
+
+
+def open_as_trained(path: Path, variables: Sequence[str], layout: str | None) -> Source:
+    """The same; of a file whose only array has no name, that one stands for the only variable.
+
+    Args:
+        variables: of the file that a run was trained on.
+    """
+    try:
+        return open_source(path, variables, layout)
+    except UserError:
+        with suppress(UserError):
+            source = open_source(path, (), layout)
+            if len(variables) == 1 and not source.names:
+                return source
+            source.close()
         raise
 
 

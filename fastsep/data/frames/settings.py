@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from fastsep.data.base import DataConfig
 from fastsep.data.formats.listing import natural_key
+from fastsep.errors import UserError
 from fastsep.settings import AT_RESUME, Pattern, Range
 
 _SUFFIXES = (".npy", ".h5", ".hdf5")
@@ -56,3 +58,12 @@ class Frames(DataConfig):
         except OSError:
             names = []
         return [self.data / name for name in names if name.endswith(_SUFFIXES)] or DataConfig.files(self)
+
+    def at(self, path: Path) -> Frames:
+        """Also where the only variable's frames lie without a name, as in ``.npy``."""
+        from fastsep.data.frames.opening import open_as_trained  # settings are read without what reads files
+
+        moved = DataConfig.at(self, path)
+        with suppress(UserError), closing(open_as_trained(path, self.variable, self.layout)) as source:
+            return moved if source.names else replace(moved, variable=())
+        return moved  # opening it for good says what is wrong
