@@ -27,15 +27,16 @@ class ObjectiveConfig(Settings):
     """The four loss terms (paper, section 3)."""
 
     nt_pred: Frames = 10
-    """Future frames m that training predicts."""
-    nt_pred_start: Frames | None = None
+    """Future frames m that training predicts and its windows hold."""
+    nt_pred_start: Annotated[int | None, Range(2, 10_000)] = None
     """Fewer future frames, which the first steps predict: cheaper steps, while a forecast is poor anyway; none
     predicts nt_pred from the first step on, as published."""
     start_share: Annotated[float, Range(0, 1)] = 0.75
-    """Share of the steps that predict nt_pred_start frames."""
+    """Share of the steps that predict nt_pred_start frames, where that is given; the last step always predicts nt_pred.
+    Of all steps: a run that is extended may go back to fewer frames."""
     nt_decoded: Frames | None = None
-    """Frames of a forecast (of nt_pred + offset) that a step decodes and compares, drawn anew each step and evenly
-    spread: cheaper steps, and on average the same gradient; none takes all, as published."""
+    """Frames of a forecast (of those that the step predicts, and offset) that a step decodes and compares, drawn anew
+    each step and evenly spread: cheaper steps, and on average the same gradient; none takes all, as published."""
     lamb_ae: Weight = 10.0
     """Weight of the auto-encoding term."""
     lamb_s: Weight = 45.0
@@ -127,7 +128,8 @@ class RunConfig(Settings):
     checkpoint_every: Annotated[Count, AT_RESUME] = 1000
     """Steps between checkpoints."""
     profile: Annotated[bool, AT_RESUME] = False
-    """Trace some steps after the first ones into the run's profile/: largest operations, communication, idle time."""
+    """Trace some steps, the eleventh to the fifteenth, into the run's profile/: largest operations, communication, idle
+    time."""
     timeout: Annotated[Count, AT_RESUME] = 600
     """Seconds that one of several processes waits for another, even one that fetches data, before it gives up."""
     score: Annotated[bool, AT_RESUME] = True

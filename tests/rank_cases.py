@@ -27,6 +27,7 @@ from fastsep.machine import room
 from fastsep.model import SeparableModel
 from fastsep.training import agreement
 from fastsep.training.loop import resume, train
+from fastsep.training.schedule import horizon
 from fastsep.training.step import TrainStep
 from fastsep.training.ways import Ways
 
@@ -72,9 +73,9 @@ def losses_of_steps(
     step = TrainStep(model, windows, config, torch.float64, ways, world)
     batch, terms = config.optim.batch_size, []
     generator = torch.Generator().manual_seed(5)
-    for _ in range(steps):
+    for number in range(steps):
         index = torch.randint(len(windows), (batch,), generator=generator).to(device)
-        step(world.rows(index, batch), config.optim.lr)
+        step(world.rows(index, batch), config.optim.lr, horizon(number, steps, config.objective))
         terms.append(list(step.read_losses()))
     assert (step._graph is not None) == (ways.capture and steps > 3)
     return terms, [parameter.detach().clone() for parameter in model.parameters()]
@@ -134,7 +135,7 @@ def fail(how: str, config: Config, run: Path) -> None:
     config = replace(config, run=replace(config.run, out=run))
     original = TrainStep.__call__
 
-    def befallen(self, index, lr):
+    def befallen(self, *args):
         if self.done == 4 and rank == 1:
             if how == "dies":
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -144,7 +145,7 @@ def fail(how: str, config: Config, run: Path) -> None:
                 time.sleep(15)  # three times as long as the others have patience
             elif how == "is asked to stop":
                 signal.raise_signal(signal.SIGTERM)
-        original(self, index, lr)
+        original(self, *args)
 
     TrainStep.__call__ = befallen
     if rank == 1 and how == "has other settings":

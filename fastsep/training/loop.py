@@ -179,14 +179,15 @@ class Trainer:
             for index in batches(self.windows, pace, self.config, self.world, self.done):
                 lr = learning_rate(self.done, *pace, self.config.optim)
                 asked = self.world.vote(request)
-                self.take_step(index, lr, horizon(self.done, self.total_steps, self.config.objective))
+                self.take_step(index, lr, self._horizon())
                 stops = asked()
                 self.done += 1
                 log.advance()
                 if profiler:
                     profiler.advance()
                 last = self.done == self.total_steps
-                saves = last or self.done % run.checkpoint_every == 0
+                # More frames than before may need more memory than there is: what was learned so far is safe by then.
+                saves = last or self.done % run.checkpoint_every == 0 or self._horizon() != self._horizon(-1)
                 if stops and not saves:  # without a row or a forecast: who asks may not wait long
                     self._check_finite(self.take_step.read_losses().total)
                     self._save(must=True)
@@ -210,6 +211,10 @@ class Trainer:
             log.close()
             if profiler:
                 self._say(profiler.close())
+
+    def _horizon(self, later: int = 0) -> int:
+        """Frames that the next step predicts, or one so many steps ``later``."""
+        return horizon(self.done + later, self.total_steps, self.config.objective)
 
     def _explain(self, error: Exception) -> UserError | None:
         """What the user can do about an error of PyTorch in a step; None where it is a mistake of this program."""

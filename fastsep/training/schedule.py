@@ -29,8 +29,10 @@ def learning_rate(step: int, total_steps: int, steps_per_epoch: int, config: Opt
 
 def horizon(step: int, total_steps: int, config: ObjectiveConfig) -> int:
     """Future frames that optimiser step ``step`` (from 0) predicts."""
-    starts = config.nt_pred_start is not None and step < round(config.start_share * total_steps)
-    return config.nt_pred_start if starts else config.nt_pred
+    if config.nt_pred_start is None:
+        return config.nt_pred
+    change = min(round(config.start_share * total_steps), total_steps - 1)
+    return config.nt_pred_start if step < change else config.nt_pred
 
 
 def horizons(config: ObjectiveConfig) -> list[int]:

@@ -56,7 +56,11 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(config, tmp_path, monkeyp
 @pytest.mark.parametrize("stop", [7, 20, 29])
 def test_a_resumed_run_predicts_what_an_unbroken_one_does(config, tmp_path, monkeypatch, stop):
     """Stopped before, at and after the step from which on it predicts more."""
-    config = replace(config, objective=replace(config.objective, nt_pred_start=2, start_share=0.5))
+    run, objective = (
+        replace(config.run, checkpoint_every=40),
+        replace(config.objective, nt_pred_start=2, start_share=0.5),
+    )
+    config = replace(config, run=run, objective=objective)
     predicted = []
     original = TrainStep.__call__
 
@@ -67,6 +71,7 @@ def test_a_resumed_run_predicts_what_an_unbroken_one_does(config, tmp_path, monk
     monkeypatch.setattr(TrainStep, "__call__", watched)
     train(config, tmp_path / "whole", False)
     assert predicted == 20 * [2] + 20 * [4]
+    assert (tmp_path / "whole" / "checkpoints" / "step-00000020").is_dir()  # more frames may not fit memory
     stop_at(monkeypatch, stop, signal.SIGTERM)
     with pytest.raises(signals.Stopped, match=f"step {stop} is saved"):
         train(config, tmp_path / "broken", False)

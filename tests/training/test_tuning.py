@@ -81,10 +81,10 @@ def test_cases_are_those_of_a_real_step_and_finding_them_changes_nothing(dtype: 
 
 
 def test_cases_are_those_of_all_frames_that_a_training_predicts() -> None:
-    settings = ObjectiveConfig(nt_pred=3, nt_pred_start=1)
+    settings = ObjectiveConfig(nt_pred=3, nt_pred_start=2)
     step = make_step(config=replace(CONFIG, objective=settings))
     apart = [
-        make_step(config=replace(CONFIG, objective=ObjectiveConfig(nt_pred=nt_pred))).cases() for nt_pred in (1, 3)
+        make_step(config=replace(CONFIG, objective=ObjectiveConfig(nt_pred=nt_pred))).cases() for nt_pred in (2, 3)
     ]
     assert set(apart[0]) != set(apart[1])
     assert set(step.cases()) == {*apart[0], *apart[1]}
