@@ -7,6 +7,8 @@ training has written a checkpoint to go on from.
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Callable
 
@@ -14,6 +16,9 @@ import kernels
 from fastsep import launch, signals
 from fastsep.errors import ToldElsewhere, UserError, first_line, is_memory_problem, leave_word, speak, tell
 from fastsep.output import lenient_output
+
+_UNREACHABLE = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.EIO, errno.ESTALE)
+_LONGEST_NAME = 200
 
 
 def run(main: Callable[[], None], several: bool = False) -> None:
@@ -28,7 +33,7 @@ def run(main: Callable[[], None], several: bool = False) -> None:
     with lenient_output():
         try:
             with signals.heeded():
-                _tell_once(main) if several else _alone(main)
+                _tell_once(lambda: _reach(main)) if several else _alone(lambda: _reach(main))
         except UserError as error:
             line = "\\n".join(str(error).splitlines())  # a name may hold a newline
             tell(f"error: {line}", error.seconds_after_cause)
@@ -79,6 +84,19 @@ def _alone(main: Callable[[], None]) -> None:
         )
     _check_environment()
     main()
+
+
+def _reach(main: Callable[[], None]) -> None:
+    """A path that the system does not let us come to is bad input, whoever was the first to ask for it."""
+    try:
+        main()
+    except OSError as error:
+        if error.errno not in _UNREACHABLE or error.filename is None:
+            raise
+        name = f"{error.filename}"
+        name = name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}..."
+        reason = os.strerror(error.errno)
+        raise UserError(f"{name} cannot be reached ({reason}): mend the rights, or give another path") from None
 
 
 def _check_environment() -> None:

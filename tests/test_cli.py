@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -156,3 +157,40 @@ def test_one_process_of_several_speaks_before_they_have_met(monkeypatch) -> None
     assert launch.is_first_here()
     monkeypatch.setenv("WORLD_SIZE", "1")
     assert not launch.is_one_of_several()
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        ("evaluate", ["RUN", "--data", "LONG"]),
+        ("import_official", ["LONG", "--preset", "wave", "--out", "r"]),
+        ("prepare_chairs", ["LONG", "--out", "chairs.npy"]),
+        ("forecast", ["RUN", "LONG", "--horizon", "1", "--out", "o.npy"]),
+        ("train", ["mnist", "--data", "LONG", "--out", "r"]),
+        ("train", ["wave100", "--data", "LONG", "--out", "r"]),
+        ("gen_wave", ["--out", "LONG"]),
+        ("gen_wave", ["--out", "LONG", "--format", "pt"]),
+    ],
+)
+def test_a_path_that_cannot_be_reached_is_one_line(command: str, arguments: list[str], tmp_path, capsys, monkeypatch):
+    """As one within a directory that is closed to the user; these tests may run as root, to whom none is."""
+    monkeypatch.chdir(tmp_path)
+    places = {"LONG": "x" * 300, "RUN": ROOT / "tests" / "fixtures" / "run_0.1.0"}
+    status, _, errors = run_command(command, *(places.get(word, word) for word in arguments), capsys=capsys)
+    assert status == 2 and errors.startswith("error: ") and errors.count("\n") == 1, errors
+    assert "File name too long" in errors and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("number", "status"), [(errno.EACCES, 2), (errno.ESTALE, 2), (errno.EBADF, None)])
+def test_a_system_that_lets_nobody_come_to_a_path_is_no_mistake_of_this_program(number, status, capsys) -> None:
+    def main() -> None:
+        raise OSError(number, os.strerror(number), "/locked/data")
+
+    with pytest.raises(SystemExit if status else OSError) as stop:
+        entry.run(main)
+    if status:
+        reason = os.strerror(number)
+        assert stop.value.code == status
+        assert capsys.readouterr().err == (
+            f"error: /locked/data cannot be reached ({reason}): mend the rights, or give another path\n"
+        )

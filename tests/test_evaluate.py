@@ -78,6 +78,11 @@ def test_scores_say_of_which_weights_they_are(tmp_path, wave_run, capsys):
     assert [json.loads((path / "metrics.json").read_text())["ema"] for path in (run, wave_run)] == [0.999, None]
 
 
+def test_numbers_of_numpy_are_numbers(wave_run):
+    found = evaluate_run(wave_run, np.int64(7), device="cpu", batch_size=np.int32(5), figures=False, progress=False)
+    assert found["horizon"] == json.loads((wave_run / "metrics.json").read_text())["horizon"] == 7
+
+
 def test_horizon_and_no_figures(mnist_run):
     result = evaluate_run(mnist_run, horizon=3, figures=False, progress=False)
     assert list(result["scores"]["model"]["mse"]) == ["3"] and "figures" not in result and "swap" not in result

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import signal
 import subprocess
@@ -67,6 +69,42 @@ def test_sequences_of_another_program_are_left_alone(tmp_path: Path, monkeypatch
     for size in ("3", "2"):  # an older set of ours goes
         assert call(monkeypatch, "--out", str(tmp_path), *SMALL, "--size", size, "--format", "pt") == 0
     assert len(list((tmp_path / "data").glob("homogenous_wave*.pt"))) == 2
+
+
+def test_a_set_whose_folder_lies_elsewhere_is_replaced_there(tmp_path: Path, monkeypatch) -> None:
+    """``os.replace`` moves within one disk alone."""
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "data").symlink_to(tmp_path / "disk" / "data")
+    (tmp_path / "disk" / "data").mkdir()
+    replace = os.replace
+
+    def within_a_disk(source, target):
+        if (tmp_path / "disk" in Path(source).resolve().parents) != (
+            tmp_path / "disk" in Path(target).resolve().parents
+        ):
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", within_a_disk)
+    for size in (3, 2):
+        arguments = "--out", str(tmp_path / "out"), *SMALL, "--size", str(size), "--format", "pt"
+        assert call(monkeypatch, *arguments) == 0
+        assert len(list((tmp_path / "disk" / "data").iterdir())) == size + 2
+    assert (tmp_path / "out" / "data").is_symlink() and os.listdir(tmp_path / "out") == ["data"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("wave.h5", "would be read in place of a new set"), ("data/rand_w.pt", "was not made by this")]
+)
+def test_files_that_a_new_set_would_collide_with_are_left_alone(
+    name, words, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / name).write_text("theirs")
+    assert call(monkeypatch, "--out", str(tmp_path), *SMALL, "--format", "pt") == 2
+    assert words in capsys.readouterr().err and (tmp_path / name).read_text() == "theirs"
+    assert not list(tmp_path.rglob("homogenous*"))
 
 
 @pytest.mark.parametrize(

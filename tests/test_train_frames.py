@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -120,17 +121,36 @@ def test_evaluation_takes_the_scaling_of_the_run(tmp_path, command, capsys):
     assert results[0] == results[1]
 
 
-def test_evaluation_takes_frames_without_a_name_for_the_only_variable(tmp_path, command, capsys):
+@pytest.mark.parametrize("variables", [["heat"], ["heat", "other"]])
+def test_evaluation_takes_frames_without_names_for_the_variables(tmp_path, command, capsys, variables):
     run, named = tmp_path / "run", tmp_path / "named.npz"
-    np.savez(named, heat=waves(), other=waves(seed=1))
-    train(command, named, run, "--variable", "heat")
+    fields = {"heat": waves(), "other": waves(seed=1)}
+    np.savez(named, **fields)
+    train(command, named, run, "--variable", *variables)
     scores = metrics(run)["scores"]
-    nameless = saved(tmp_path, waves())
+    nameless = saved(tmp_path, np.stack([fields[name] for name in variables], 2))
     status, _, err = run_command("evaluate", run, "--data", nameless, capsys=capsys)
     assert status == 0 and "these are not the data" in err and metrics(run)["scores"] == scores
     np.savez(named, cold=waves())
     status, _, err = run_command("evaluate", run, capsys=capsys)
     assert status == 2 and err.count("\n") == 1 and "holds no array 'heat': it has cold" in err
+
+
+def test_evaluation_says_that_units_are_others(tmp_path, command, capsys):
+    run = tmp_path / "run"
+    for name, unit in (("celsius", "degC"), ("kelvin", "K"), ("bare", None)):
+        with h5py.File(tmp_path / f"{name}.h5", "w") as file:
+            file["t"] = waves()
+            if unit:
+                file["t"].attrs["units"] = unit
+    train(command, tmp_path / "celsius.h5", run, "--no-score")
+    said = {}
+    for name in ("celsius", "kelvin", "bare"):
+        how = "--data", tmp_path / f"{name}.h5", "--no-figures"
+        status, _, said[name] = run_command("evaluate", run, *how, capsys=capsys)
+        assert status == 0
+    assert "kelvin.h5 is in K, the run was trained in degC" in said["kelvin"]
+    assert not any("trained in" in said[name] for name in ("celsius", "bare"))
 
 
 def test_a_run_that_lost_its_scaling_is_refused(tmp_path, command, capsys):

@@ -6,6 +6,7 @@ Letters: S sequences, n conditioning frames, h forecast horizon; ``*shape`` one 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from fastsep.config import Config
+from fastsep.data.base import DataConfig
+from fastsep.data.wave.settings import Wave
 from fastsep.data.windows import Windows
 from fastsep.drawing.animation import animate_images, animate_points
 from fastsep.drawing.curves import error_figure, latent_figure, training_figure
@@ -65,7 +68,7 @@ def draw_figures(
     Raises:
         UserError: a figure cannot be written.
     """
-    appearance = APPEARANCES.get(config.data.name) or own_appearance(config.data, windows)
+    appearance = _appearance(config.data, windows)
     folder = run / "figures"
     batch = _examples(model, windows, config.model.nt_cond)
     horizon = batch.truth.shape[1]
@@ -91,7 +94,9 @@ def draw_figures(
                 draw("swap", lambda: _swap(model, batch, view, appearance))
         else:
             draw("forecast", lambda: heatmap_figure(cond[0], truth[0], forecast[0], appearance))
-            draw("series", lambda: series_figure(cond[0], truth[0], forecast[0], appearance))
+            present = None if windows.scaling is None else windows.scaling.present
+            numbers = None if present is None else present.nonzero()[0].tolist()
+            draw("series", lambda: series_figure(cond[0], truth[0], forecast[0], appearance, numbers))
         draw("error", lambda: error_figure(curves, labels, len(windows), appearance))
         trajectory = model.trajectory(batch.cond, horizon + config.model.offset)
         draw("latent", lambda: latent_figure(trajectory, config.model.offset, appearance))
@@ -101,6 +106,13 @@ def draw_figures(
         gif = folder / "forecast.gif"
         drawn("forecast.gif", lambda: animate(cond[0], truth[0], forecast[0], appearance, gif))
     return paths
+
+
+def _appearance(settings: DataConfig, windows: Windows) -> Appearance:
+    known = APPEARANCES.get(settings.name)
+    if known and isinstance(settings, Wave) and settings.data is not None:
+        return replace(known, step="frames")  # a file may have been made with another time step
+    return known or own_appearance(settings, windows)
 
 
 def _examples(model: SeparableModel, windows: Windows, n: int) -> _Examples:

@@ -5,6 +5,8 @@ Letters: P points, n conditioning frames, h forecast horizon.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from matplotlib.figure import Figure
@@ -56,12 +58,18 @@ def heatmap_figure(cond: Tensor, truth: Tensor, forecast: Tensor, appearance: Ap
     return figure
 
 
-def series_figure(cond: Tensor, truth: Tensor, forecast: Tensor, appearance: Appearance) -> Figure:
-    """A handful of points of one sequence as curves: (n, 1, P), then (h, 1, P) twice."""
+def series_figure(
+    cond: Tensor, truth: Tensor, forecast: Tensor, appearance: Appearance, numbers: Sequence[int] | None = None
+) -> Figure:
+    """A handful of points of one sequence as curves: (n, 1, P), then (h, 1, P) twice.
+
+    Args:
+        numbers: of the points, where these are not all that a frame has.
+    """
     before, true, predicted = (x[:, 0].float().cpu() for x in (cond, truth, forecast))  # (time, P)
     n, horizon = len(before), len(true)
     # Points from the quietest to the liveliest.
-    liveliness = true.std(0).argsort()
+    liveliness = true.std(0, unbiased=False).argsort()
     chosen = liveliness[torch.linspace(0.15 * len(liveliness), len(liveliness) - 1, _SERIES).long()].tolist()
     figure = new_figure(8.4, 4.4)
     axes = figure.subplots(2, 3, sharex=True, sharey=True)
@@ -70,7 +78,7 @@ def series_figure(cond: Tensor, truth: Tensor, forecast: Tensor, appearance: App
         axis.axvspan(0.5 - n, 0.5, color="#eeeeee", linewidth=0)
         axis.plot([*past, *future], torch.cat([before[:, point], true[:, point]]), color=TRUTH, label="truth")
         axis.plot(future, predicted[:, point], color=FORECAST, linestyle=(0, (4, 1.5)), label="forecast")
-        axis.set_title(f"point {point}")
+        axis.set_title(f"point {point if numbers is None else numbers[point]}")
         axis.set_xlim(0.5 - n, horizon + 0.5)
     for axis in axes[1]:
         axis.set_xlabel(f"time [{appearance.step}]")

@@ -70,7 +70,8 @@ def evaluate_run(
             data set, an unwritable run directory.
     """
     run = Path(run)
-    data = EvaluateConfig(horizon, swap, device, batch_size, data, figures).data
+    given = EvaluateConfig(horizon, swap, device, batch_size, data, figures)
+    horizon, batch_size, data = given.horizon, given.batch_size, given.data
     target = resolve_device(device)
     if target.type == "cpu":
         keep_freed_memory()

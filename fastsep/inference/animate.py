@@ -20,7 +20,7 @@ from fastsep.inference.outputs import Plan
 def animate_forecast(dataset: str, data: Path, cond: np.ndarray, future: np.ndarray, plan: Plan, path: Path) -> Path:
     """Draw frames (n, C, *space) and how they go on, (h, C, *space), in the data's units; missing cells are grey.
 
-    Three channels without names are colours; of others the first is drawn.
+    Three channels of one variable are colours; of others the first is drawn.
 
     Args:
         dataset: that the model was trained on.
@@ -35,7 +35,8 @@ def animate_forecast(dataset: str, data: Path, cond: np.ndarray, future: np.ndar
     appearance = APPEARANCES.get(dataset) or Appearance(data.stem, quantity, step=step)
     cond, future = torch.from_numpy(np.where(np.isfinite(future[0]), cond, np.nan)), torch.from_numpy(future)
     try:
-        if cond.ndim == 4 and cond.shape[1] == 3 and len(set(plan.names)) <= 1:
+        variables = {name.split("[")[0] for name in plan.names}
+        if cond.ndim == 4 and cond.shape[1] == 3 and len(variables) <= 1:
             values = cond[cond.isfinite()]
             low, span = values.min(), (values.max() - values.min()).clamp_min(1e-30)
             cond, future = (cond - low) / span, (future - low) / span

@@ -33,14 +33,15 @@ class Given(Generic[Array]):
         self.name = name
         self.is_torch = isinstance(values, Tensor)
         self.wanted = f"({', '.join(map(str, ('sequences', *axes)))})"
-        if isinstance(values, np.ma.MaskedArray):
-            values = values.filled(np.nan)
         if not isinstance(values, np.ndarray | Tensor):
             raise ValueError(f"{name} is of {type(values).__name__}: a NumPy array or a tensor {self.wanted} is needed")
         if not (values.dtype.is_floating_point if self.is_torch else values.dtype.kind == "f"):
             raise ValueError(f"{name} holds {values.dtype}: floating-point numbers in the data's units are needed")
+        if isinstance(values, np.ma.MaskedArray):
+            values = values.filled(np.nan)
         self.single = values.ndim == len(axes)
         self.values = values[None] if self.single else values
+        self.left_out = 0  # entries of the second axis before those that count
         lengths = self.values.shape[1:]
         if len(lengths) != len(axes) or any(isinstance(a, int) and a != n for a, n in zip(axes, lengths, strict=True)):
             raise ValueError(
@@ -50,6 +51,11 @@ class Given(Generic[Array]):
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def keep_last(self, count: int) -> None:
+        """Let the last ``count`` entries of the second axis alone count."""
+        self.left_out += self.values.shape[1] - count
+        self.values = self.values[:, self.left_out :]
 
     def batch(self, first: int, last: int, device: torch.device) -> Tensor:
         """Some of them, float32 on ``device``."""
@@ -65,6 +71,7 @@ class Given(Generic[Array]):
         if broken.any():
             place = broken.nonzero()[0].tolist()
             place[0] += first
+            place[1] += self.left_out
             raise ValueError(
                 f"{self.name} holds {batch[broken][0].item()} in float32 at {tuple(place[self.single :])}: finite "
                 "numbers are needed"

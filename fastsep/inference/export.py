@@ -11,10 +11,11 @@ import torch
 from torch.export import ExportedProgram
 
 from fastsep.data.formats.optional import optional
-from fastsep.errors import UserError
+from fastsep.errors import UserError, warn
 from fastsep.files import make_directory, write_bytes, write_problem
+from fastsep.inference.arrays import whole_number
 from fastsep.inference.forecaster import Forecaster, load
-from fastsep.inference.program import INPUT, OUTPUT, as_texts, describe, example, quiet, trace
+from fastsep.inference.program import BACKWARDS, INPUT, OUTPUT, as_texts, describe, example, quiet, trace
 from fastsep.machine.compiler import has_compiler, is_compiler_problem
 
 Format = Literal["auto", "pt2", "onnx", "aoti"]
@@ -43,8 +44,10 @@ def export_run(run: Path, out: Path, horizon: int | None = None, format: Format 
     """
     format = _settle(out, format)
     forecaster = load(run, "cpu")
-    horizon = horizon or forecaster.config.objective.nt_pred
+    horizon = whole_number(horizon or forecaster.config.objective.nt_pred, "horizon")
     facts = describe(forecaster, horizon)
+    if facts["frames"] == BACKWARDS:
+        warn(f"{run} goes back in time, as published: the program takes and gives frames newest first")
     program = trace(forecaster, horizon)
     _check(program, forecaster, horizon)
     pack = {"pt2": _pack_pt2, "onnx": _pack_onnx, "aoti": _pack_aoti}[format]
@@ -78,6 +81,7 @@ def _check(program: ExportedProgram, forecaster: Forecaster, horizon: int) -> No
     with torch.no_grad():
         found = program.module()(frames)
     expected = forecaster.forecast(frames, horizon)
+    found, expected = (forecaster.scaling.scale(values) for values in (found, expected))  # units differ by channel
     if not torch.allclose(found, expected, 0, _TOLERANCE * float(expected.nan_to_num().abs().max()), equal_nan=True):
         raise UserError(
             f"PyTorch {torch.__version__} exports this run to a program with other forecasts: use another version"

@@ -18,7 +18,6 @@ from fastsep.data.disk_space import require_space
 from fastsep.data.frames.source import Source
 from fastsep.data.residency import require_memory
 from fastsep.data.scaling import Scaling
-from fastsep.data.taxibj.settings import TaxiBJ
 from fastsep.errors import UserError, warn
 from fastsep.files import make_directory, write_problem
 from fastsep.inference.forecaster import Forecaster, load
@@ -67,7 +66,7 @@ def forecast_file(
     output = output_of(out)
     _check_places(out, animate, [data, *([motion] if motion else [])])
     model = load(run, device)
-    if isinstance(model.config.data, TaxiBJ) and model.config.data.order == "published":
+    if model.backwards:
         raise UserError(f"{run} goes back in time, as published: train with --order chronological to forecast a file")
     if model.device.type == "cpu":
         keep_freed_memory()
@@ -75,6 +74,7 @@ def forecast_file(
         how = variable, layout, every
         content = _open(stack, data, model, *how)
         other = None if motion is None else _open(stack, motion, model, *how)
+        _check_places(out, animate, [file for one in (content, other) if one for file in one.source.files])
         if other is not None and other.source.sequences not in (1, content.source.sequences):
             raise UserError(
                 f"{motion} holds {other.source.sequences} sequences, {data} {content.source.sequences}: --motion takes "
@@ -166,6 +166,7 @@ def _forecasts(
             try:
                 future = model.swap(frames, moving, horizon)
             except ValueError as error:
-                raise UserError(f"{content.path}: {error}") from None
+                blamed = motion.path if motion is not None and str(error).startswith("motion") else content.path
+                raise UserError(f"{blamed}: {error}") from None
             yield first, frames, future
             bar.update(len(rows))

@@ -76,6 +76,11 @@ class Forecaster:
         return f"Forecaster({self.config.data.name}, {self.nt_cond} frames of {shape}, {self.device})"
 
     @property
+    def backwards(self) -> bool:
+        """The run takes and forecasts frames newest first, as TaxiBJ's published ones do."""
+        return isinstance(self.config.data, TaxiBJ) and self.config.data.order == "published"
+
+    @property
     def nt_cond(self) -> int:
         """n, the frames that a forecast needs; of more it uses the last."""
         return self.config.model.nt_cond
@@ -216,7 +221,7 @@ class Forecaster:
             raise ValueError(
                 f"{name} has {given.values.shape[1]} frames a sequence: at least {self.nt_cond} are needed"
             )
-        given.values = given.values[:, -self.nt_cond :]
+        given.keep_last(self.nt_cond)
         return given
 
     def _scaled(self, given: Given, rows: slice) -> Tensor:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from fastsep.data.frames.gaps import fill_linear
-from fastsep.data.frames.kept import Kept
+from fastsep.data.frames.kept import Kept, read_every
 from fastsep.data.frames.opening import open_as_trained, open_source
 from fastsep.data.frames.settings import Frames
 from fastsep.data.frames.source import Source
@@ -81,8 +81,8 @@ class FrameFile:
         return frames[-self.count :]
 
     def _last(self, sequence: int, count: int) -> np.ndarray:
-        span = (count - 1) * self.every + 1
-        return np.ascontiguousarray(self.source.read(sequence, self.source.frames - span, span)[:: self.every])
+        first = self.source.frames - 1 - (count - 1) * self.every
+        return np.ascontiguousarray(read_every(self.source, self.every, sequence, first, count))
 
 
 def open_given(

@@ -21,6 +21,8 @@ from fastsep.inference.forecaster import Forecaster
 
 INPUT, OUTPUT = "frames", "forecast"
 """Names of what goes in and what comes out."""
+BACKWARDS = "newest first"
+"""What is said of the frames of a run that goes back in time."""
 _BATCH = 2  # of the sequences that are traced; any number runs
 
 
@@ -72,6 +74,7 @@ def describe(forecaster: Forecaster, horizon: int) -> dict[str, Any]:
         "version": __version__,
         "dataset": config.data.name,
         "step": forecaster.step,
+        "frames": BACKWARDS if forecaster.backwards else "oldest first",
         "input": ["sequences", config.model.nt_cond, *forecaster.shape],
         "output": ["sequences", horizon, *forecaster.shape],
         "nt_cond": config.model.nt_cond,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -57,6 +58,15 @@ def test_figures_of_points(tmp_path):
         drawn(series_figure(cond, truth, truth + 0.1, LOOK), tmp_path / "series.png")
         path = animate_points(cond, truth, truth, LOOK, tmp_path / "forecast.gif")
     assert Image.open(path).n_frames == 17
+
+
+def test_points_have_the_numbers_of_the_file_and_one_frame_is_enough():
+    cond, truth = torch.rand(5, 1, 20), torch.rand(1, 1, 20)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure = series_figure(cond, truth, truth, LOOK, range(100, 140, 2))
+    titles = [axis.get_title() for axis in figure.axes]
+    assert len(set(titles)) == 6 and {*titles} <= {f"point {number}" for number in range(100, 140, 2)}
 
 
 def test_errors_name_scores_with_units_and_every_predictor():

@@ -22,8 +22,14 @@ from run_cases import HOLES, MODELS, WITH_HOLES, apart, lively_run
 from torch.export.passes import move_to_device_pass
 
 import fastsep
+from fastsep.config import Config
+from fastsep.data.scaling import Scaling
+from fastsep.data.taxibj.settings import TaxiBJ
+from fastsep.errors import UserError
 from fastsep.inference import Forecaster
+from fastsep.inference.export import export_run
 from fastsep.inference.program import example, trace
+from fastsep.runs.directory import update_config
 
 OLD_RUN = Path(__file__).parents[1] / "fixtures" / "run_0.1.0"
 BATCHES = (1, 3)
@@ -87,7 +93,7 @@ def test_other_processes_forecast_the_same(tmp_path: Path, capsys) -> None:
     points, units = forecast_elsewhere(tmp_path, programs)
     assert points["output"] == ["sequences", 4, 1, 100] and points["horizon"] == 4  # as many as training predicted
     assert units | {"version": ""} == {
-        "program": "fastsep", "version": "", "dataset": "wave100", "step": 7, "input": ["sequences", 2, 2, 4, 3],
+        "program": "fastsep", "version": "", "dataset": "wave100", "step": 7, "frames": "oldest first", "input": ["sequences", 2, 2, 4, 3],
         "output": ["sequences", 3, 2, 4, 3], "nt_cond": 2, "horizon": 3, "channels": ["t", "s"],
         "units": ["degC", "psu"],
     }  # fmt: skip
@@ -213,3 +219,32 @@ def test_a_program_that_forecasts_something_else_is_not_written(tmp_path: Path, 
     status, _, errors = run_command("export", OLD_RUN, "--out", tmp_path / "m.pt2", capsys=capsys)
     assert status == 2 and "exports this run to a program with other forecasts" in errors
     assert not list(tmp_path.iterdir())
+
+
+def test_a_small_channel_counts_as_much_as_a_large_one(tmp_path: Path, monkeypatch) -> None:
+    """A channel of pressures in pascals hides nothing of one of velocities."""
+    units = Scaling((4, 3), np.array([1e5, 0], np.float32), np.array([500, 1], np.float32), padding=(0, 2))
+    run = lively_run(tmp_path / "run", WITH_HOLES, units)
+
+    def as_if_still(model: Forecaster, horizon: int) -> SimpleNamespace:
+        def still(frames: torch.Tensor) -> torch.Tensor:
+            future = model.forecast(frames, horizon)
+            future[:, :, 1] = 0
+            return future
+
+        return SimpleNamespace(module=lambda: still)
+
+    monkeypatch.setattr("fastsep.inference.export.trace", as_if_still)
+    with pytest.raises(UserError, match="to a program with other forecasts"):
+        export_run(run, tmp_path / "m.pt2", 2)
+
+
+def test_programs_say_which_way_time_goes_and_take_numbers_of_numpy(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr("fastsep.inference.export.trace", lambda model, horizon: as_if(model, horizon, 0.0))
+    monkeypatch.setattr("fastsep.inference.export._pack_pt2", lambda program, facts: json.dumps(facts).encode())
+    run = lively_run(tmp_path / "run", WITH_HOLES)
+    for order, frames in (("published", "newest first"), ("chronological", "oldest first")):
+        update_config(run, Config(data=TaxiBJ(order=order), model=WITH_HOLES))
+        facts = export_run(run, tmp_path / "m.pt2", np.int64(2))
+        assert facts["frames"] == frames and json.loads((tmp_path / "m.pt2").read_text())["horizon"] == 2
+        assert ("goes back in time" in capsys.readouterr().err) == (order == "published")

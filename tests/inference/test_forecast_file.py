@@ -24,6 +24,7 @@ from fastsep.config import Config
 from fastsep.data.frames.gaps import fill_linear
 from fastsep.data.frames.opening import open_source
 from fastsep.data.frames.settings import Frames
+from fastsep.data.frames.stacked import StackedSource
 from fastsep.data.mnist.settings import MovingMNIST
 from fastsep.data.sst.settings import SST
 from fastsep.data.taxibj.settings import TaxiBJ
@@ -187,6 +188,44 @@ def test_every_kth_frame_counts_from_the_last(run, frames, command, tmp_path) ->
         assert [str(day)[:10] for day in read.time.values] == ["2001-03-01", "2001-03-04"]
 
 
+def test_frames_far_apart_are_read_one_by_one(run, frames, command, tmp_path, monkeypatch) -> None:
+    np.save(tmp_path / "frames.npy", frames)
+    read, counts = StackedSource.read, []
+    monkeypatch.setattr(StackedSource, "read", lambda self, *how: counts.append(how[-1]) or read(self, *how))
+    how = ["--horizon", 2, "--out", tmp_path / "out.npy", "--every", 6]
+    assert command(run, tmp_path / "frames.npy", *how)[0] == 0
+    assert set(counts) == {1}
+    expected = fastsep.load(run, "cpu").forecast(frames[:, [0, 6]], 2)
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("out", ["--out", "--animate"])
+def test_no_output_takes_the_place_of_a_file_that_a_folder_links_to(out, run, frames, command, tmp_path) -> None:
+    (tmp_path / "folder").mkdir()
+    for number in range(2):
+        np.save(tmp_path / f"{number}.npy", frames[number])
+        (tmp_path / f"{number}.npy").rename(tmp_path / f"{number}.gif")
+        (tmp_path / "folder" / f"{number}.npy").symlink_to(tmp_path / f"{number}.gif")
+    (tmp_path / "link.npy").symlink_to(tmp_path / "1.gif")
+    given = {"--out": tmp_path / "out.npy", out: tmp_path / ("1.gif" if out == "--animate" else "link.npy")}
+    before = (tmp_path / "1.gif").read_bytes()
+    how = [word for pair in given.items() for word in pair]
+    status, _, errors = command(run, tmp_path / "folder", "--horizon", 2, *how)
+    assert status == 2 and "is what the forecast is made from: write it elsewhere" in errors
+    assert (tmp_path / "1.gif").read_bytes() == before and not (tmp_path / "out.npy").exists()
+
+
+def test_what_is_wrong_with_the_motion_is_said_of_its_file(command, tmp_path) -> None:
+    run = lively_run(tmp_path / "run", MODELS["no_s"])
+    good, bad = np.random.RandomState(0).rand(2, 5, 10), 255 * np.random.RandomState(0).rand(2, 5, 10)
+    for name, content, motion in (("bad", good, bad), ("good", bad, good)):
+        np.save(tmp_path / "good.npy", content)
+        np.save(tmp_path / "bad.npy", motion)
+        how = ["--horizon", 2, "--motion", tmp_path / "bad.npy", "--out", tmp_path / "out.npy"]
+        status, _, errors = command(run, tmp_path / "good.npy", *how)
+        assert status == 2 and f"{name}.npy: " in errors and "the run was trained on frames of 0 to 1" in errors
+
+
 @pytest.mark.parametrize("count", [5, 1])
 def test_motion_of_other_frames(count: int, run, frames, command, tmp_path) -> None:
     other = frames[::-1][:count] * np.float32(0.9)
@@ -252,10 +291,11 @@ def test_long_gaps_are_filled_as_in_training_too(run, frames, command, tmp_path)
     assert status == 2 and "0.npy: sequence 0, channel 1, row 0, column 0 has no value in the whole part" in errors
 
 
-def test_an_array_without_a_name_is_the_variable_that_was_trained_on(run, frames, command, tmp_path) -> None:
+@pytest.mark.parametrize("variables", [("u",), ("t", "s")])
+def test_an_array_without_a_name_is_what_was_trained_on(variables, run, frames, command, tmp_path) -> None:
     np.save(tmp_path / "frames.npy", frames)
     how = [tmp_path / "frames.npy", "--horizon", 2, "--out", tmp_path / "out.npy"]
-    trained = own(run, tmp_path / "run", variable=("u",))
+    trained = own(run, tmp_path / "run", variable=variables)
     for given in (frames, frames[0]):  # sizes alone would make sequences of the one record's channels
         np.save(tmp_path / "frames.npy", given)
         status, _, errors = command(trained, *how)
@@ -346,6 +386,18 @@ def test_animations(run, frames, command, tmp_path) -> None:
         assert status == 0 and f"{data}.gif" in said, errors
         with Image.open(tmp_path / f"{data}.gif") as drawn:
             assert drawn.n_frames == 2 + 3
+
+
+@pytest.mark.parametrize(
+    ("names", "channels"), [((), 3), (("v[0]", "v[1]", "v[2]"), 3), (("u", "v", "w"), 1)], ids=["none", "one", "three"]
+)
+def test_three_channels_of_one_variable_are_colours(names, channels, tmp_path, monkeypatch) -> None:
+    drawn = []
+    monkeypatch.setattr("fastsep.inference.animate.animate_future", lambda *given: drawn.append(given[1].shape[1]))
+    future = np.random.RandomState(0).rand(3, 3, 4, 4).astype(np.float32)
+    plan = Plan((1, *future.shape), names, (), {}, None, 1)
+    animate_forecast("frames", tmp_path / "x.npy", future[:2], future, plan, tmp_path / "a.gif")
+    assert drawn == [channels]
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -99,9 +99,21 @@ def test_masked_cells_are_missing_ones(holes: Forecaster) -> None:
     frames = frames_of(holes)
     masked = np.ma.masked_array(frames, np.broadcast_to(~HOLES.present, frames.shape).copy())
     assert apart(holes.forecast(masked, 2), holes.forecast(frames, 2)) == 0
+    with pytest.raises(ValueError, match="frames holds int16: floating-point numbers"):
+        holes.forecast(np.ma.masked_equal(np.zeros(frames.shape, np.int16), 0), 2)
     masked[1, 0, 1, 0, 0] = np.ma.masked
     with pytest.raises(ValueError, match=r"frames holds nan in float32 at \(1, 0, 1, 0, 0\): finite"):
         holes.forecast(masked, 2)
+
+
+def test_places_are_counted_from_the_first_frame_given(holes: Forecaster) -> None:
+    frames = frames_of(holes, more=4)
+    frames[2, 3] = np.nan  # not among the last two
+    frames[1, 5, 1, 0, 0] = np.nan
+    with pytest.raises(ValueError, match=r"frames holds nan in float32 at \(1, 5, 1, 0, 0\): finite"):
+        holes.forecast(frames, 2)
+    with pytest.raises(ValueError, match=r"frames holds nan in float32 at \(5, 1, 0, 0\): finite"):
+        holes.forecast(frames[1], 2)
 
 
 @pytest.mark.parametrize("name", ["mlp", "vgg32_skip", *SLOW])

@@ -37,12 +37,7 @@ class Kept:
 
     def read(self, sequence: int, first: int, count: int) -> np.ndarray:
         """Frames ``first`` to ``first + count`` of a sequence: (count, C, *space) float32, missing values NaN."""
-        every = self.every
-        if every == 1:
-            return self.source.read(sequence, first, count)
-        if every < self.source.chunk[1]:  # what lies between is decompressed anyway
-            return self.source.read(sequence, first * every, (count - 1) * every + 1)[::every]
-        return np.concatenate([self.source.read(sequence, (first + i) * every, 1) for i in range(count)])
+        return read_every(self.source, self.every, sequence, first * self.every, count)
 
     def pieces(self, part: Part, label: str, in_order: bool = False) -> Iterator[Piece]:
         """All frames of ``part``, in the order of the file's chunks, or of sequence and time; a progress bar where it
@@ -68,3 +63,12 @@ class Kept:
             stop = min(first - first % size + size, frames.stop)
             yield first, stop - first
             first = stop
+
+
+def read_every(source: Source, every: int, sequence: int, first: int, count: int) -> np.ndarray:
+    """Frames ``first``, ``first + every``, ... of a sequence, as the source counts them: (count, C, *space)."""
+    if every == 1:
+        return source.read(sequence, first, count)
+    if every < source.chunk[1]:  # what lies between is decompressed anyway
+        return source.read(sequence, first, (count - 1) * every + 1)[::every]
+    return np.concatenate([source.read(sequence, first + i * every, 1) for i in range(count)])

@@ -58,7 +58,7 @@ def open_source(path: Path, variables: Sequence[str] = (), layout: str | None = 
 
 
 def open_as_trained(path: Path, variables: Sequence[str], layout: str | None) -> Source:
-    """The same; of a file whose only array has no name, that one stands for the only variable.
+    """The same; of a file whose only array has no name, that one stands for the variables.
 
     Args:
         variables: of the file that a run was trained on.
@@ -68,7 +68,7 @@ def open_as_trained(path: Path, variables: Sequence[str], layout: str | None) ->
     except UserError:
         with suppress(UserError):
             source = open_source(path, (), layout)
-            if len(variables) == 1 and not source.names:
+            if not source.names:
                 return source
             source.close()
         raise

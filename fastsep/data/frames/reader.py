@@ -14,7 +14,7 @@ from fastsep.data.frames.splits import kind_of, part_of, windows_in
 from fastsep.data.residency import place
 from fastsep.data.scaling import Scaling
 from fastsep.data.windows import TensorWindows, Windows
-from fastsep.errors import UserError
+from fastsep.errors import UserError, warn
 
 
 def open_windows(
@@ -107,6 +107,9 @@ def _check_same(config: Frames, kept: Kept, scaling: Scaling) -> None:
     if scaling.names and kept.source.names and scaling.names != tuple(kept.source.names):
         before, now = (", ".join(names) for names in (scaling.names, kept.source.names))
         raise UserError(f"{config.data} has the channels {now}, the run was trained on {before}: give such data")
+    if any(a and b and a != b for a, b in zip(kept.source.units, scaling.units, strict=False)):
+        before, now = (", ".join(units) for units in (scaling.units, kept.source.units))
+        warn(f"{config.data} is in {now}, the run was trained in {before}: its numbers are taken as if they were that")
 
 
 def _notes(config: Frames, kept: Kept, scaling: Scaling, windows: str) -> tuple[str, ...]:

@@ -60,7 +60,7 @@ class Frames(DataConfig):
         return [self.data / name for name in names if name.endswith(_SUFFIXES)] or DataConfig.files(self)
 
     def at(self, path: Path) -> Frames:
-        """Also where the only variable's frames lie without a name, as in ``.npy``."""
+        """Also where the variables' frames lie without names, as in ``.npy``."""
         from fastsep.data.frames.opening import open_as_trained  # settings are read without what reads files
 
         moved = DataConfig.at(self, path)

@@ -27,6 +27,7 @@ from fastsep.locks import lock
 from fastsep.streams import stream_inside, sync_inside
 
 _FLUSHES = 16  # at a time
+_PIXELS = ("rand_w.pt", "rand_h.pt")
 
 
 class Writer(Protocol):
@@ -62,22 +63,28 @@ def write_pt(folder: Path, settings: WaveSettings, f0: np.ndarray, c: np.ndarray
 
     Raises:
         OSError: they cannot be written.
-        UserError: there are sequences that another program made.
+        UserError: there are files that another program made, or that would be read in their place.
     """
-    _require_own(folder / PT_FOLDER)
-    part = folder / f".{PT_FOLDER}.part"
-    with lock(folder / f".{PT_FOLDER}.lock"):
+    if os.path.lexists(folder / HDF5_NAME):
+        raise UserError(
+            f"{folder / HDF5_NAME} is there and would be read in place of a new set of .pt files: choose another "
+            "--out, or move it away"
+        )
+    target = Path(os.path.realpath(folder / PT_FOLDER))  # files are moved within one disk alone
+    _require_own(target)
+    part = target.with_name(f".{target.name}.part")
+    with lock(target.with_name(f".{target.name}.lock")):
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir()
         try:
-            for name, index in zip(("rand_w", "rand_h"), pixels(settings.grid), strict=True):
-                _save(torch.from_numpy(index), part / f"{name}.pt")
+            for name, index in zip(_PIXELS, pixels(settings.grid), strict=True):
+                _save(torch.from_numpy(index), part / name)
             yield _PtWriter(part, f0, c)
             with ThreadPoolExecutor(_FLUSHES) as pool:  # one after the other, each would wait for the disk's own cache
                 for _ in pool.map(sync_inside, part.iterdir()):
                     pass
             with signals.held():
-                _replace_set(folder / PT_FOLDER, part)
+                _replace_set(target, part)
         finally:
             shutil.rmtree(part, ignore_errors=True)
 
@@ -124,8 +131,10 @@ class _Sink:
 
 
 def _require_own(folder: Path) -> None:
-    for path in sorted(folder.glob("*.pt")):
-        if PT_PATTERN.fullmatch(path.name) and not _is_own(path):
+    sequences = [path for path in sorted(folder.glob("*.pt")) if PT_PATTERN.fullmatch(path.name)]
+    pixels_alone = [] if sequences else [path for path in map(folder.joinpath, _PIXELS) if path.exists()]
+    for path in sequences + pixels_alone:
+        if path in pixels_alone or not _is_own(path):
             raise UserError(
                 f"{path} was not made by this program, and a new set would replace all such files: choose another "
                 "--out, or move them away"
@@ -142,11 +151,11 @@ def _is_own(path: Path) -> bool:
 def _replace_set(folder: Path, part: Path) -> None:
     make_directory(folder)
     new = {path.name for path in part.iterdir()}
+    for name in sorted(new):
+        os.replace(part / name, folder / name)
     for old in folder.iterdir():
         if PT_PATTERN.fullmatch(old.name) and old.name not in new:
             old.unlink()
-    for name in sorted(new):
-        os.replace(part / name, folder / name)
     sync_directory(folder)
 
 
