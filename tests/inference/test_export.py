@@ -93,7 +93,8 @@ def test_other_processes_forecast_the_same(tmp_path: Path, capsys) -> None:
     points, units = forecast_elsewhere(tmp_path, programs)
     assert points["output"] == ["sequences", 4, 1, 100] and points["horizon"] == 4  # as many as training predicted
     assert units | {"version": ""} == {
-        "program": "fastsep", "version": "", "dataset": "wave100", "step": 7, "frames": "oldest first", "input": ["sequences", 2, 2, 4, 3],
+        "program": "fastsep", "version": "", "dataset": "wave100", "step": 7, "frames": "oldest first",
+        "input": ["sequences", 2, 2, 4, 3],
         "output": ["sequences", 3, 2, 4, 3], "nt_cond": 2, "horizon": 3, "channels": ["t", "s"],
         "units": ["degC", "psu"],
     }  # fmt: skip
