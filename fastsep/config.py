@@ -126,7 +126,7 @@ class RunConfig(Settings):
     log_every: Annotated[Count, AT_RESUME] = 50
     """Steps between rows of the log."""
     checkpoint_every: Annotated[Count, AT_RESUME] = 1000
-    """Steps between checkpoints."""
+    """Steps between checkpoints; there is one more before the steps begin to predict more frames (nt_pred_start)."""
     profile: Annotated[bool, AT_RESUME] = False
     """Trace some steps, the eleventh to the fifteenth, into the run's profile/: largest operations, communication, idle
     time."""

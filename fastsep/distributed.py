@@ -26,7 +26,7 @@ import torch
 import torch.distributed as dist
 
 from fastsep import launch
-from fastsep.errors import ToldElsewhere, UserError, first_line, speak
+from fastsep.errors import ToldElsewhere, UserError, first_line, paths_in_reach, speak
 from fastsep.signals import SIGNALS, Stopped
 from fastsep.world import ALONE, World
 
@@ -91,7 +91,8 @@ def joined(patience: float = 600.0, remedy: str = "start it again") -> Iterator[
     try:
         agents, restarts = zip(*world.gather((_agent(), _number("TORCHELASTIC_RESTART_COUNT"))), strict=True)
         _world = replace(world, agents=frozenset(filter(None, agents)), restarts=max(restarts))
-        yield _world
+        with paths_in_reach():
+            yield _world
         _world.barrier()  # whoever keeps the store must not be the first to go
         dist.destroy_process_group()
     except Exception as error:

@@ -7,18 +7,23 @@ training has written a checkpoint to go on from.
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from collections.abc import Callable
 
 import kernels
 from fastsep import launch, signals
-from fastsep.errors import ToldElsewhere, UserError, first_line, is_memory_problem, leave_word, speak, tell
+from fastsep.errors import (
+    ToldElsewhere,
+    UserError,
+    first_line,
+    is_memory_problem,
+    leave_word,
+    paths_in_reach,
+    speak,
+    tell,
+)
 from fastsep.output import lenient_output
-
-_UNREACHABLE = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.EIO, errno.ESTALE)
-_LONGEST_NAME = 200
 
 
 def run(main: Callable[[], None], several: bool = False) -> None:
@@ -33,7 +38,7 @@ def run(main: Callable[[], None], several: bool = False) -> None:
     with lenient_output():
         try:
             with signals.heeded():
-                _tell_once(lambda: _reach(main)) if several else _alone(lambda: _reach(main))
+                _tell_once(main) if several else _alone(main)
         except UserError as error:
             line = "\\n".join(str(error).splitlines())  # a name may hold a newline
             tell(f"error: {line}", error.seconds_after_cause)
@@ -61,7 +66,8 @@ def _tell_once(main: Callable[[], None]) -> None:
     """What is wrong before the processes have met is told by one of them, too, and none waits for another in vain."""
     try:
         _check_environment()
-        main()
+        with paths_in_reach():
+            main()
     except UserError as problem:
         if not launch.is_one_of_several():
             raise
@@ -83,23 +89,13 @@ def _alone(main: Callable[[], None]) -> None:
             "this command works in one process: start it without torchrun, or unset WORLD_SIZE to run it in each"
         )
     _check_environment()
-    main()
-
-
-def _reach(main: Callable[[], None]) -> None:
-    """A path that the system does not let us come to is bad input, whoever was the first to ask for it."""
-    try:
+    with paths_in_reach():
         main()
-    except OSError as error:
-        if error.errno not in _UNREACHABLE or error.filename is None:
-            raise
-        name = f"{error.filename}"
-        name = name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}..."
-        reason = os.strerror(error.errno)
-        raise UserError(f"{name} cannot be reached ({reason}): mend the rights, or give another path") from None
 
 
 def _check_environment() -> None:
+    if os.name != "posix":  # locks, signals and flushed directories are those of POSIX
+        raise UserError("this program runs on Linux and macOS: on Windows, use it within WSL")
     try:
         kernels.setting()
     except ValueError as error:

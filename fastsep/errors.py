@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from fastsep import launch
 
@@ -26,6 +28,26 @@ class ToldElsewhere(Exception):  # noqa: N818 - no error of this process
         self.status = status
 
 
+@contextmanager
+def paths_in_reach() -> Iterator[None]:
+    """Within, a path that the system does not let us come to is bad input, whoever is the first to ask for it.
+
+    Raises:
+        UserError: there is one.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _OUT_OF_REACH or not isinstance(error.filename, str | bytes | os.PathLike):
+            raise
+        path = os.fsdecode(error.filename)
+        path = path if len(path) <= 200 else f"{path[:100]}...{path[-60:]}"
+        remedy = "mend the rights, or give another path" if error.errno in _DENIED else "give another path"
+        raise UserError(f"{path} cannot be reached ({os.strerror(error.errno)}): {remedy}") from None
+
+
+_DENIED = (errno.EACCES, errno.EPERM)
+_OUT_OF_REACH = (*_DENIED, errno.ENAMETOOLONG, errno.ELOOP)
 _speaks = _warns = launch.is_first_here()
 
 

@@ -179,7 +179,7 @@ def _convert(kind: Any, value: Any) -> Any:
     if get_origin(kind) is Literal:
         return value if isinstance(value, str) and value in get_args(kind) else None
     if kind is Path:
-        return _path(value)
+        return as_path(value)
     if kind in (bool, str):
         return value if isinstance(value, kind) else None
     if isinstance(value, bool):
@@ -193,7 +193,8 @@ def _convert(kind: Any, value: Any) -> Any:
     return number if math.isfinite(number) else None
 
 
-def _path(value: Any) -> Path | None:
+def as_path(value: Any) -> Path | None:
+    """A path, with ~ for a home directory; None for what is none."""
     text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
     if not isinstance(text, str) or "\0" in text:
         return None

@@ -14,6 +14,7 @@ from fastsep import cli, entry, signals
 from fastsep.config import Config, at_resume, check_resumable
 from fastsep.errors import UserError
 from fastsep.presets import all_presets
+from fastsep.settings import as_path
 
 if TYPE_CHECKING:  # PyTorch is imported when it is needed
     from fastsep.world import World
@@ -75,7 +76,10 @@ def _split_resume(arguments: list[str]) -> tuple[Path | None, list[str]]:
         value, after = arguments[after], after + 1
     if not value or len(places) > 1:
         raise UserError("--resume takes one run directory: python -m fastsep.train --resume RUN")
-    return Path(value).expanduser(), arguments[:first] + arguments[after:]
+    run = as_path(value)
+    if run is None:
+        raise UserError(f"'{value}' is no path, or in the home directory of nobody here: give --resume a run directory")
+    return run, arguments[:first] + arguments[after:]
 
 
 def _check_length(arguments: list[str]) -> None:

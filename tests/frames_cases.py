@@ -33,7 +33,7 @@ def opened(path: Path, part: str = "train", cond: int = 2, pred: int = 3, **sett
 
 def without_memory(patch) -> None:
     """Frames do not fit memory: they are streamed."""
-    patch.setattr("fastsep.data.frames.loading.fits", lambda size, device: False)
+    patch.setattr("fastsep.data.frames.loading.may_keep", lambda size: False)
 
 
 def everything(windows: Windows) -> torch.Tensor:

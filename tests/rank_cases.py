@@ -141,6 +141,8 @@ def fail(how: str, config: Config, run: Path) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
             elif how == "raises":
                 raise UserError("rank 1 has had enough")
+            elif how == "cannot reach a path":
+                (Path("/") / ("x" * 300)).stat()
             elif how == "hangs":
                 time.sleep(15)  # three times as long as the others have patience
             elif how == "is asked to stop":

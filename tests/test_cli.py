@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from command_line import run_command
 
+import fastsep
 from fastsep import cli, entry, launch
 from fastsep.errors import UserError
 
@@ -181,7 +182,7 @@ def test_a_path_that_cannot_be_reached_is_one_line(command: str, arguments: list
     assert "File name too long" in errors and not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("number", "status"), [(errno.EACCES, 2), (errno.ESTALE, 2), (errno.EBADF, None)])
+@pytest.mark.parametrize(("number", "status"), [(errno.EACCES, 2), (errno.EPERM, 2), (errno.EBADF, None)])
 def test_a_system_that_lets_nobody_come_to_a_path_is_no_mistake_of_this_program(number, status, capsys) -> None:
     def main() -> None:
         raise OSError(number, os.strerror(number), "/locked/data")
@@ -194,3 +195,17 @@ def test_a_system_that_lets_nobody_come_to_a_path_is_no_mistake_of_this_program(
         assert capsys.readouterr().err == (
             f"error: /locked/data cannot be reached ({reason}): mend the rights, or give another path\n"
         )
+
+
+def test_homes_of_nobody_are_one_line(capsys) -> None:
+    status, _, errors = run_command("train", "--resume", "~nosuchuser/run", capsys=capsys)
+    assert status == 2 and "home directory of nobody here" in errors and errors.count("\n") == 1
+    with pytest.raises(UserError, match="home directory of nobody here"):
+        fastsep.load("~nosuchuser/run")
+
+
+def test_other_systems_are_told_what_helps(capsys, monkeypatch) -> None:
+    monkeypatch.setattr(entry.os, "name", "nt")
+    with pytest.raises(SystemExit) as stop:
+        entry.run(lambda: None)
+    assert stop.value.code == 2 and capsys.readouterr().err.endswith("on Windows, use it within WSL\n")

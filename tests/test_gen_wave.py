@@ -73,29 +73,31 @@ def test_sequences_of_another_program_are_left_alone(tmp_path: Path, monkeypatch
 
 def test_a_set_whose_folder_lies_elsewhere_is_replaced_there(tmp_path: Path, monkeypatch) -> None:
     """``os.replace`` moves within one disk alone."""
-    (tmp_path / "disk").mkdir()
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "data").symlink_to(tmp_path / "disk" / "data")
-    (tmp_path / "disk" / "data").mkdir()
-    replace = os.replace
+    disk, out, replace = tmp_path / "disk", tmp_path / "out", os.replace
+    out.mkdir()
+    (out / "data").symlink_to(disk)  # a mount point itself
 
     def within_a_disk(source, target):
-        if (tmp_path / "disk" in Path(source).resolve().parents) != (
-            tmp_path / "disk" in Path(target).resolve().parents
-        ):
+        if len({disk in Path(path).resolve().parents for path in (source, target)}) > 1:
             raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", within_a_disk)
+    asked = []
+    monkeypatch.setattr("fastsep.data.wave.generate.require_space", lambda place, size: asked.append(place))
     for size in (3, 2):
-        arguments = "--out", str(tmp_path / "out"), *SMALL, "--size", str(size), "--format", "pt"
-        assert call(monkeypatch, *arguments) == 0
-        assert len(list((tmp_path / "disk" / "data").iterdir())) == size + 2
-    assert (tmp_path / "out" / "data").is_symlink() and os.listdir(tmp_path / "out") == ["data"]
+        assert call(monkeypatch, "--out", str(out), *SMALL, "--size", str(size), "--format", "pt") == 0
+        assert len(os.listdir(disk)) == size + 2
+    assert (out / "data").is_symlink() and os.listdir(out) == ["data"] and set(asked) == {disk}
 
 
 @pytest.mark.parametrize(
-    ("name", "words"), [("wave.h5", "would be read in place of a new set"), ("data/rand_w.pt", "was not made by this")]
+    ("name", "words"),
+    [
+        ("wave.h5", "would be read in place of a new set"),
+        ("homogenous_wave3.pt", "would be read in place of a new set"),
+        ("data/rand_w.pt", "lies there without its sequences"),
+    ],
 )
 def test_files_that_a_new_set_would_collide_with_are_left_alone(
     name, words, tmp_path: Path, monkeypatch, capsys
@@ -104,7 +106,7 @@ def test_files_that_a_new_set_would_collide_with_are_left_alone(
     (tmp_path / name).write_text("theirs")
     assert call(monkeypatch, "--out", str(tmp_path), *SMALL, "--format", "pt") == 2
     assert words in capsys.readouterr().err and (tmp_path / name).read_text() == "theirs"
-    assert not list(tmp_path.rglob("homogenous*"))
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 1
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from command_line import run_command
-from frames_cases import saved, waves
+from frames_cases import saved, waves, without_memory
 from PIL import Image
 
 from fastsep.data.scaling import NAME, Scaling
@@ -107,6 +107,33 @@ def test_a_run_goes_on_with_its_own_scaling_and_as_if_unbroken(tmp_path, command
     assert (broken / NAME).read_text() == kept
 
 
+@pytest.mark.parametrize("had_room", [False, True])
+def test_a_run_goes_on_in_its_own_order_whatever_memory_is_free_then(had_room, tmp_path, command, capsys, monkeypatch):
+    path = saved(tmp_path, waves(40, 20))
+    how = ["--schedule", "constant", "--no-score", "--steps"]
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    with monkeypatch.context() as patch:
+        if not had_room:
+            without_memory(patch)
+        train(command, path, whole, *how, "6")
+        train(command, path, broken, *how, "2")
+    if had_room:
+        without_memory(monkeypatch)
+    status, _, err = run_command("train", "--resume", broken, "--steps", "6", capsys=capsys)
+    assert status == 0 and ("windows in another order" in err) == had_room
+    ours, theirs = (load_model(run)[0].state_dict() for run in (broken, whole))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours) != had_room
+
+
+def test_a_run_keeps_the_length_that_was_settled_when_it_went_on(tmp_path, command, capsys, monkeypatch):
+    run = tmp_path / "run"
+    train(command, saved(tmp_path, waves()), run, "--no-score")
+    monkeypatch.setattr("fastsep.training.pace._MOST_STEPS", 6)
+    status, _, err = run_command("train", "--resume", run, "--steps", "none", capsys=capsys)
+    assert status == 0, err
+    assert load_config(run).optim.steps == newest_checkpoint(run).step == 6
+
+
 def test_evaluation_takes_the_scaling_of_the_run(tmp_path, command, capsys):
     run = tmp_path / "run"
     train(command, saved(tmp_path, waves()), run, "--no-score")
@@ -121,12 +148,14 @@ def test_evaluation_takes_the_scaling_of_the_run(tmp_path, command, capsys):
     assert results[0] == results[1]
 
 
-@pytest.mark.parametrize("variables", [["heat"], ["heat", "other"]])
-def test_evaluation_takes_frames_without_names_for_the_variables(tmp_path, command, capsys, variables):
+@pytest.mark.parametrize(
+    ("variables", "layout"), [(["heat"], []), (["heat", "other"], []), (["heat", "other"], ["--layout", "nthw"])]
+)
+def test_evaluation_takes_frames_without_names_for_the_variables(tmp_path, command, capsys, variables, layout):
     run, named = tmp_path / "run", tmp_path / "named.npz"
     fields = {"heat": waves(), "other": waves(seed=1)}
     np.savez(named, **fields)
-    train(command, named, run, "--variable", *variables)
+    train(command, named, run, "--variable", *variables, *layout)
     scores = metrics(run)["scores"]
     nameless = saved(tmp_path, np.stack([fields[name] for name in variables], 2))
     status, _, err = run_command("evaluate", run, "--data", nameless, capsys=capsys)
@@ -149,7 +178,7 @@ def test_evaluation_says_that_units_are_others(tmp_path, command, capsys):
         how = "--data", tmp_path / f"{name}.h5", "--no-figures"
         status, _, said[name] = run_command("evaluate", run, *how, capsys=capsys)
         assert status == 0
-    assert "kelvin.h5 is in K, the run was trained in degC" in said["kelvin"]
+    assert said["kelvin"].count("kelvin.h5 is in K, the run was trained in degC") == 1
     assert not any("trained in" in said[name] for name in ("celsius", "bare"))
 
 

@@ -23,6 +23,7 @@ _SHARE = 0.5  # of the free memory; networks, activations and the optimiser want
 _NOT_SUPPORTED = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 
 
+_kept_out = False
 _settled: int | None = None
 """Bytes of the host's memory that each of several processes may take, while they take it one after the other."""
 
@@ -46,6 +47,22 @@ def shared_by(world: World) -> Iterator[None]:
         yield
     finally:
         _settled = None
+
+
+@contextmanager
+def kept_out(on: bool = True) -> Iterator[None]:
+    """Within, frames that can be read while a model trains are, whatever memory is free: as a run did before."""
+    global _kept_out
+    before, _kept_out = _kept_out, on
+    try:
+        yield
+    finally:
+        _kept_out = before
+
+
+def may_keep(size: int) -> bool:
+    """Whether ``size`` bytes of frames that can also be read while a model trains may lie in host memory."""
+    return not _kept_out and fits(size, torch.device("cpu"))
 
 
 def fits(size: int, device: torch.device) -> bool:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from fastsep.config import Config
 from fastsep.data.base import DataConfig
+from fastsep.data.wave.files import time_step
 from fastsep.data.wave.settings import Wave
 from fastsep.data.windows import Windows
 from fastsep.drawing.animation import animate_images, animate_points
@@ -111,7 +112,8 @@ def draw_figures(
 def _appearance(settings: DataConfig, windows: Windows) -> Appearance:
     known = APPEARANCES.get(settings.name)
     if known and isinstance(settings, Wave) and settings.data is not None:
-        return replace(known, step="frames")  # a file may have been made with another time step
+        seconds = time_step(settings.data)
+        return replace(known, step="frames" if seconds is None else f"frames of {2e3 * seconds:g} ms")  # every second
     return known or own_appearance(settings, windows)
 
 

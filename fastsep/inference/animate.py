@@ -5,6 +5,7 @@ Letters: n conditioning frames, h forecast horizon, C channels; ``*space`` the o
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from fastsep.inference.outputs import Plan
 def animate_forecast(dataset: str, data: Path, cond: np.ndarray, future: np.ndarray, plan: Plan, path: Path) -> Path:
     """Draw frames (n, C, *space) and how they go on, (h, C, *space), in the data's units; missing cells are grey.
 
-    Three channels of one variable are colours; of others the first is drawn.
+    Three channels of one variable without a unit are colours; of others the first is drawn.
 
     Args:
         dataset: that the model was trained on.
@@ -32,11 +33,13 @@ def animate_forecast(dataset: str, data: Path, cond: np.ndarray, future: np.ndar
     name, unit = (values[0] if values else "" for values in (plan.names, plan.units))
     quantity = f"{name or 'value'} [{unit}]" if unit else name or "value"
     step = "frames" if plan.every == 1 else f"steps of {plan.every} frames"
-    appearance = APPEARANCES.get(dataset) or Appearance(data.stem, quantity, step=step)
+    known = APPEARANCES.get(dataset)
+    # A file has the time step that it has, whatever the run was trained on.
+    appearance = replace(known, step=step) if known else Appearance(data.stem, quantity, step=step)
     cond, future = torch.from_numpy(np.where(np.isfinite(future[0]), cond, np.nan)), torch.from_numpy(future)
     try:
         variables = {name.split("[")[0] for name in plan.names}
-        if cond.ndim == 4 and cond.shape[1] == 3 and len(variables) <= 1:
+        if cond.ndim == 4 and cond.shape[1] == 3 and len(variables) <= 1 and not any(plan.units):
             values = cond[cond.isfinite()]
             low, span = values.min(), (values.max() - values.min()).clamp_min(1e-30)
             cond, future = (cond - low) / span, (future - low) / span

@@ -18,6 +18,7 @@ from fastsep.config import Config
 from fastsep.data.scaling import Scaling
 from fastsep.data.sst.settings import SST
 from fastsep.data.taxibj.settings import TaxiBJ
+from fastsep.errors import UserError
 from fastsep.inference.arrays import Array, Given, require_alike, whole_number
 from fastsep.machine.exact import exact_products
 from fastsep.machine.precision import resolve_device
@@ -26,6 +27,7 @@ from fastsep.model import SeparableModel, Static
 from fastsep.networks import fold_norms
 from fastsep.runs.checkpoint import load_weights, newest_checkpoint
 from fastsep.runs.directory import kept_scaling, load_config
+from fastsep.settings import as_path
 
 
 def load(run: str | Path, device: str | torch.device = "auto") -> Forecaster:
@@ -38,7 +40,10 @@ def load(run: str | Path, device: str | torch.device = "auto") -> Forecaster:
     Raises:
         UserError: there is no run, none of its checkpoints is whole, or the device is not to be had.
     """
-    run, target = Path(run).expanduser(), resolve_device(str(device))
+    path, target = as_path(run), resolve_device(str(device))
+    if path is None:
+        raise UserError(f"{run!r:.100} is no path, or in the home directory of nobody here: give a run directory")
+    run = path
     config, checkpoint = load_config(run), newest_checkpoint(run, state=False)
     require_room(config.model, target)
     with torch.random.fork_rng(devices=[]):  # the weights that a new model draws are not the caller's numbers

@@ -23,11 +23,23 @@ def record_data(run: Path, config: DataConfig, windows: Windows) -> None:
     if _read(run) is not None:
         same_data(run, config, windows)
         return
-    value = {"fingerprint": fingerprint(config), "layout": windows.layout, "description": windows.description}
+    value = {
+        "fingerprint": fingerprint(config), "layout": windows.layout, "description": windows.description,
+        "streamed": windows.streamed,
+    }  # fmt: skip
     try:
         write_text(run / NAME, json.dumps(value, indent=2) + "\n")
     except OSError as error:
         raise write_problem(run / NAME, error, "choose another --out") from None
+
+
+def was_streamed(run: Path) -> bool | None:
+    """Whether the run read its frames while it trained, which has an order of its own; None where that is not known."""
+    try:
+        value = json.loads((run / NAME).read_text())["streamed"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return value if isinstance(value, bool) else None
 
 
 def same_data(run: Path, config: DataConfig, windows: Windows) -> bool | None:

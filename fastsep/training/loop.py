@@ -88,8 +88,8 @@ def resume(run: Path, show_progress: bool = True, config: Config | None = None) 
                 f"{run} is complete ({trainer.done} steps): evaluate it with python -m fastsep.evaluate "
                 f"{shlex.quote(str(run))}, or extend it with --steps N, more than {trainer.done}"
             )
-        if config != before and world.is_first:
-            update_config(run, config)
+        if trainer.config != before and world.is_first:
+            update_config(run, trainer.config)
         trainer.fit()
 
 
@@ -179,7 +179,8 @@ class Trainer:
             for index in batches(self.windows, pace, self.config, self.world, self.done):
                 lr = learning_rate(self.done, *pace, self.config.optim)
                 asked = self.world.vote(request)
-                self.take_step(index, lr, self._horizon())
+                nt_pred = horizon(self.done, self.total_steps, self.config.objective)
+                self.take_step(index, lr, nt_pred)
                 stops = asked()
                 self.done += 1
                 log.advance()
@@ -187,7 +188,8 @@ class Trainer:
                     profiler.advance()
                 last = self.done == self.total_steps
                 # More frames than before may need more memory than there is: what was learned so far is safe by then.
-                saves = last or self.done % run.checkpoint_every == 0 or self._horizon() != self._horizon(-1)
+                changes = nt_pred != horizon(self.done, self.total_steps, self.config.objective)
+                saves = last or changes or self.done % run.checkpoint_every == 0
                 if stops and not saves:  # without a row or a forecast: who asks may not wait long
                     self._check_finite(self.take_step.read_losses().total)
                     self._save(must=True)
@@ -211,10 +213,6 @@ class Trainer:
             log.close()
             if profiler:
                 self._say(profiler.close())
-
-    def _horizon(self, later: int = 0) -> int:
-        """Frames that the next step predicts, or one so many steps ``later``."""
-        return horizon(self.done + later, self.total_steps, self.config.objective)
 
     def _explain(self, error: Exception) -> UserError | None:
         """What the user can do about an error of PyTorch in a step; None where it is a mistake of this program."""
@@ -258,7 +256,8 @@ class Trainer:
                 self._unsaved += 1
                 if must or self._unsaved == _UNSAVED:
                     raise
-                again = min(self.done + self.config.run.checkpoint_every, self.total_steps)
+                every = self.config.run.checkpoint_every
+                again = min((self.done // every + 1) * every, self.total_steps)
                 warn(f"{error.problem}; training goes on and tries again at step {again}")
         self.world.barrier()  # it is there for all
 

@@ -10,11 +10,13 @@ from pathlib import Path
 import torch
 
 from fastsep.config import Config, ModelConfig
+from fastsep.data import residency
 from fastsep.data.base import Padding
 from fastsep.data.windows import Windows
-from fastsep.errors import UserError
+from fastsep.errors import UserError, warn
 from fastsep.networks.fit import fit, networks_for, padding_for, require_shape
 from fastsep.networks.sizes import written
+from fastsep.runs.data_record import was_streamed
 from fastsep.runs.directory import kept_scaling
 
 _ROUNDING = 1e-5
@@ -36,7 +38,14 @@ def open_data(
     """
     spans = config.model.nt_cond, config.objective.nt_pred
     scaling = kept_scaling(run, config) if run else None
-    windows = config.data.open("train", *spans, device, scaling, _padding(config.model))
+    streamed = was_streamed(run) if run else None
+    with residency.kept_out(streamed is True):
+        windows = config.data.open("train", *spans, device, scaling, _padding(config.model))
+    if streamed is False and windows.streamed:
+        warn(
+            "the frames do not fit memory any more and are read while the model trains: the run goes on, with its "
+            "windows in another order; free some for that of an unbroken run"
+        )
     test_windows = config.data.open("test", *spans, device, windows.scaling)
     if tuple(windows.shape) != tuple(test_windows.shape):
         raise UserError(

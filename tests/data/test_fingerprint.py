@@ -5,6 +5,7 @@ import pytest
 
 from fastsep.data.chairs.settings import Chairs
 from fastsep.data.fingerprint import IN_MEMORY, fingerprint
+from fastsep.data.frames.settings import Frames
 from fastsep.data.mnist.settings import MovingMNIST
 from fastsep.data.wave.settings import Wave
 
@@ -59,6 +60,16 @@ def test_files_of_a_folder_count_in_natural_order(tmp_path):
         write(tmp_path / "c" / f"x{11 - number}.npy", 100, number)
     a, b, c = (fingerprint(Chairs(data=tmp_path / name)) for name in "abc")
     assert a == b != c
+
+
+def test_hidden_files_are_no_frames(tmp_path):
+    """What macOS leaves beside files, or a file that is being written."""
+    for name in ("b", "a"):
+        write(tmp_path / f"{name}.npy", 100, 0)
+    before = fingerprint(Frames(data=tmp_path))
+    for name in ("._a.npy", ".b.part.npy"):
+        write(tmp_path / name, 10, 1)
+    assert fingerprint(Frames(data=tmp_path)) == before and len(Frames(data=tmp_path).files()) == 2
 
 
 @pytest.mark.parametrize("number", [0, 998, 999])

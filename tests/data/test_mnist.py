@@ -184,6 +184,8 @@ def test_bad_files_and_settings_are_refused(tmp_path):
         MovingMNIST(data=junk).open("test", 5, 10, CPU)
     with pytest.raises(UserError, match="directory of MNIST"):
         MovingMNIST(data=junk).open("train", 5, 10, CPU)
+    with pytest.raises(UserError, match=r"bundled digits are read from no place .*: leave out --data"):
+        MovingMNIST(digits="sklearn", data=tmp_path).open("train", 5, 10, CPU)
     short = tmp_path / "short.h5"
     write_videos(draw_test_scene(SKLEARN, 1), short, lambda chunks, total: chunks)
     with h5py.File(short, "r+") as file:

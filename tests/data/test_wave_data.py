@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -73,6 +74,14 @@ def test_files_give_what_memory_gives(folder: Path, tmp_path: Path) -> None:
     generate(tmp_path, SMALL, CPU, "pt")
     for data in (folder, folder / "wave.h5", tmp_path, tmp_path / "data"):
         assert torch.equal(Wave(data=data).open("train", 5, 5, CPU).frames, expected)
+
+
+def test_a_file_made_anew_is_read_anew(tmp_path: Path) -> None:
+    frames = []
+    for seed in (1, 2, 2):
+        generate(tmp_path, replace(SMALL, seed=seed), CPU)
+        frames.append(Wave(data=tmp_path).open("train", 5, 5, CPU).frames.clone())
+    assert not torch.equal(frames[0], frames[1]) and torch.equal(frames[1], frames[2])
 
 
 def refused(data: Path, match: str) -> None:

@@ -10,10 +10,15 @@ import torch
 from matplotlib.animation import PillowWriter
 from PIL import Image
 
+from fastsep.data.wave.files import WaveSettings
+from fastsep.data.wave.generate import generate
+from fastsep.data.wave.settings import Wave
+from fastsep.data.windows import TensorWindows, all_starts
 from fastsep.drawing import animation
 from fastsep.drawing.animation import _saved, animate_images, animate_points
 from fastsep.drawing.curves import error_figure, latent_figure, training_figure
 from fastsep.drawing.frames import forecast_figure, strips_figure, swap_figure
+from fastsep.drawing.gallery import _appearance
 from fastsep.drawing.mosaic import Mosaic
 from fastsep.drawing.points import heatmap_figure, series_figure
 from fastsep.drawing.strip import forecast_strip
@@ -67,6 +72,14 @@ def test_points_have_the_numbers_of_the_file_and_one_frame_is_enough():
         figure = series_figure(cond, truth, truth, LOOK, range(100, 140, 2))
     titles = [axis.get_title() for axis in figure.axes]
     assert len(set(titles)) == 6 and {*titles} <= {f"point {number}" for number in range(100, 140, 2)}
+
+
+@pytest.mark.parametrize(("format", "step"), [("hdf5", "frames of 1 ms"), ("pt", "frames"), (None, "frames of 2 ms")])
+def test_waves_are_shown_with_the_time_step_that_they_were_made_with(format, step, tmp_path):
+    windows = TensorWindows(torch.zeros(1, 3, 1, 64, 64), all_starts(1, 3, 2), 2)
+    if format:
+        generate(tmp_path, WaveSettings(1, 2, dt=5e-4), torch.device("cpu"), format)
+    assert _appearance(Wave(data=tmp_path if format else None), windows).step == step
 
 
 def test_errors_name_scores_with_units_and_every_predictor():

@@ -240,6 +240,30 @@ def test_a_small_channel_counts_as_much_as_a_large_one(tmp_path: Path, monkeypat
         export_run(run, tmp_path / "m.pt2", 2)
 
 
+@pytest.mark.parametrize("missing", [False, True])
+def test_rounding_of_an_offset_is_no_difference_and_a_missing_cell_is_no_number(missing, tmp_path, monkeypatch) -> None:
+    """Pressures about 101325 that vary by 10 have no more than three digits of that in float32."""
+    present = np.arange(12).reshape(4, 3) != 5
+    units = Scaling((4, 3), np.array([101325, 0], np.float32), np.array([10, 1], np.float32), present, (0, 2))
+    run = lively_run(tmp_path / "run", WITH_HOLES, units)
+
+    def as_if_rounded(model: Forecaster, horizon: int) -> SimpleNamespace:
+        def rounded(frames: torch.Tensor) -> torch.Tensor:
+            future = model.forecast(frames, horizon)
+            future[:, :, 0] = torch.nextafter(future[:, :, 0], torch.tensor(torch.inf))
+            return future if missing else future.nan_to_num()
+
+        return SimpleNamespace(module=lambda: rounded)
+
+    monkeypatch.setattr("fastsep.inference.export.trace", as_if_rounded)
+    monkeypatch.setattr("fastsep.inference.export._pack_pt2", lambda *_: b"program")
+    if missing:
+        export_run(run, tmp_path / "m.pt2", 2)
+    else:
+        with pytest.raises(UserError, match="to a program with other forecasts"):
+            export_run(run, tmp_path / "m.pt2", 2)
+
+
 def test_programs_say_which_way_time_goes_and_take_numbers_of_numpy(tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.setattr("fastsep.inference.export.trace", lambda model, horizon: as_if(model, horizon, 0.0))
     monkeypatch.setattr("fastsep.inference.export._pack_pt2", lambda program, facts: json.dumps(facts).encode())

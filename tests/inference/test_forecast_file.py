@@ -389,13 +389,20 @@ def test_animations(run, frames, command, tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "channels"), [((), 3), (("v[0]", "v[1]", "v[2]"), 3), (("u", "v", "w"), 1)], ids=["none", "one", "three"]
+    ("names", "units", "channels"),
+    [
+        ((), (), 3),
+        (("v[0]", "v[1]", "v[2]"), (), 3),
+        (("v[0]", "v[1]", "v[2]"), ("m s-1",) * 3, 1),
+        (("u", "v", "w"), (), 1),
+    ],
+    ids=["none", "one", "one of velocities", "three"],
 )
-def test_three_channels_of_one_variable_are_colours(names, channels, tmp_path, monkeypatch) -> None:
+def test_three_channels_of_one_variable_are_colours(names, units, channels, tmp_path, monkeypatch) -> None:
     drawn = []
     monkeypatch.setattr("fastsep.inference.animate.animate_future", lambda *given: drawn.append(given[1].shape[1]))
     future = np.random.RandomState(0).rand(3, 3, 4, 4).astype(np.float32)
-    plan = Plan((1, *future.shape), names, (), {}, None, 1)
+    plan = Plan((1, *future.shape), names, units, {}, None, 1)
     animate_forecast("frames", tmp_path / "x.npy", future[:2], future, plan, tmp_path / "a.gif")
     assert drawn == [channels]
 

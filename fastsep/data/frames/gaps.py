@@ -10,8 +10,9 @@ import numpy as np
 from fastsep.data.frames.kept import Kept, Piece
 from fastsep.errors import UserError
 
-_BLOCK = 4096
-"""Cells filled at once."""
+_BLOCK_BYTES = 32 << 20
+_VALUE_BYTES = 80
+"""Of a value while it is filled: itself, and where those around it lie, in float64 and int64."""
 
 
 def refuse(kept: Kept, piece: Piece, present: np.ndarray, count: int) -> UserError:
@@ -43,7 +44,8 @@ def fill_linear(kept: Kept, sequence: int, frames: np.ndarray, present: np.ndarr
     gaps = ~np.isfinite(flat).all(0) & np.broadcast_to(present, frames.shape[1:]).ravel()
     columns = np.flatnonzero(gaps)
     steps = np.arange(len(flat))[:, None]
-    for block in np.split(columns, range(_BLOCK, len(columns), _BLOCK)):
+    at_once = max(1, _BLOCK_BYTES // (_VALUE_BYTES * len(flat)))
+    for block in np.split(columns, range(at_once, len(columns), at_once)):
         values = flat[:, block].astype(np.float64)  # (T, cells)
         good = np.isfinite(values)
         empty = np.flatnonzero(~good.any(0))

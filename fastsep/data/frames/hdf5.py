@@ -24,6 +24,8 @@ from fastsep.data.frames.hdf5_list import list_file
 from fastsep.data.frames.npy import mark
 
 _CACHE = 4 << 20  # bytes of unpacked chunks that HDF5 keeps for each array of each open file
+_PATIENCE, _MOST_PATIENCE = 10.0, 120.0  # seconds; a list takes milliseconds, of many thousands of arrays more
+_SLOWLY = 10 << 20  # bytes a second of a file that is listed slowly
 
 
 def open_hdf5(path: Path) -> Contents:
@@ -36,7 +38,8 @@ def open_hdf5(path: Path) -> Contents:
     with reading(path, what, REMEDY):
         handle = _Handle(path)
         try:
-            listed = guarded(lambda: list_file(handle.file()))
+            patience = min(_PATIENCE + path.stat().st_size / _SLOWLY, _MOST_PATIENCE)
+            listed = guarded(lambda: list_file(handle.file()), patience)
             arrays = tuple(_array(handle, one, listed["netcdf"]) for one in listed["arrays"])
         except BaseException:
             handle.close()

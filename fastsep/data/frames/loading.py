@@ -10,7 +10,6 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from fastsep.data.base import Padding, Split
 from fastsep.data.frames.gaps import count_gaps, fill_linear, refuse
@@ -19,7 +18,7 @@ from fastsep.data.frames.measure import scaling_from
 from fastsep.data.frames.settings import Frames
 from fastsep.data.frames.splits import Part
 from fastsep.data.frames.statistics import Statistics
-from fastsep.data.residency import fits, host_array
+from fastsep.data.residency import host_array, may_keep
 from fastsep.data.scaling import Scaling
 from fastsep.errors import UserError
 
@@ -62,7 +61,7 @@ def load(
     padded = [size + more for size, more in zip(space, extra or (0,) * len(space), strict=True)]
     inner = (..., *(slice(size) for size in space))
     shape = len(part.sequences), len(part.frames), kept.shape[0], *padded
-    has_room = keep and fits(4 * math.prod(shape), torch.device("cpu"))
+    has_room = keep and may_keep(4 * math.prod(shape))
     frames = host_array(shape, np.float32) if has_room else None
     statistics = Statistics(kept.shape) if scaling is None else None
     gaps = 0

@@ -44,6 +44,8 @@ def open_windows(
         kept = Kept(source, config.every)
         if scaling is not None:
             _check_same(config, kept, scaling)
+            if split == "test":  # a training opens both
+                _compare_units(config, kept, scaling)
         windows = _open(config, kept, split, cond, pred, device, scaling, padding)
     finally:
         if windows is None or isinstance(windows, TensorWindows):  # others go on reading
@@ -107,8 +109,11 @@ def _check_same(config: Frames, kept: Kept, scaling: Scaling) -> None:
     if scaling.names and kept.source.names and scaling.names != tuple(kept.source.names):
         before, now = (", ".join(names) for names in (scaling.names, kept.source.names))
         raise UserError(f"{config.data} has the channels {now}, the run was trained on {before}: give such data")
+
+
+def _compare_units(config: Frames, kept: Kept, scaling: Scaling) -> None:
     if any(a and b and a != b for a, b in zip(kept.source.units, scaling.units, strict=False)):
-        before, now = (", ".join(units) for units in (scaling.units, kept.source.units))
+        before, now = (", ".join(unit or "no unit" for unit in units) for units in (scaling.units, kept.source.units))
         warn(f"{config.data} is in {now}, the run was trained in {before}: its numbers are taken as if they were that")
 
 

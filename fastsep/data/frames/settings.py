@@ -57,13 +57,15 @@ class Frames(DataConfig):
             names = sorted(os.listdir(self.data), key=natural_key) if self.data else []
         except OSError:
             names = []
-        return [self.data / name for name in names if name.endswith(_SUFFIXES)] or DataConfig.files(self)
+        shown = (name for name in names if name.endswith(_SUFFIXES) and not name.startswith("."))
+        return [self.data / name for name in shown] or DataConfig.files(self)
 
     def at(self, path: Path) -> Frames:
         """Also where the variables' frames lie without names, as in ``.npy``."""
         from fastsep.data.frames.opening import open_as_trained  # settings are read without what reads files
 
         moved = DataConfig.at(self, path)
-        with suppress(UserError), closing(open_as_trained(path, self.variable, self.layout)) as source:
-            return moved if source.names else replace(moved, variable=())
+        for layout in dict.fromkeys((self.layout, None)):  # arrays of variables may have other axes than these alone
+            with suppress(UserError), closing(open_as_trained(path, self.variable, layout)) as source:
+                return moved if source.names else replace(moved, variable=(), layout=layout)
         return moved  # opening it for good says what is wrong

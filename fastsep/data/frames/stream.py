@@ -101,7 +101,7 @@ class StreamedWindows(Windows):
         if self._ahead is None:
             size = self._blocks.slots * self._blocks.rows * self._frame_bytes
             what = f"the buffer that {_name(self._frames.kept.source)} is read into"
-            require_memory(size, what, "free some, or lower --buffer", self.device)
+            require_memory(size, what, "free some, or start a new run with a lower --buffer", self.device)
             self._ahead = ReadAhead(self._blocks, self._load, self.shape, self.length, self.device)
             weakref.finalize(self, self._ahead.close)  # at the end of the process, too
         self._ahead.expect(index.numpy())

@@ -35,6 +35,8 @@ def open_windows(config: MovingMNIST, split: Split, cond: int, pred: int, device
     if split == "test":
         scene = read_scene(config.data) if is_file else draw_test_scene(config, TEST_SEED)
         return SceneWindows(scene, cond + pred, device)
+    if config.digits == "sklearn" and config.data is not None and not is_file:
+        raise UserError(f"the bundled digits are read from no place ({config.data}): leave out --data, or --digits")
     if is_file:
         raise UserError(f"{config.data} is a file of videos: training wants the directory of MNIST's four IDX files")
     return FreshVideos(config, cond + pred, device)

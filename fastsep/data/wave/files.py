@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fastsep.data.formats.hdf5 import find_dataset, open_hdf5, row_checksums, verify_rows
+from fastsep.data.formats.hdf5 import find_dataset, open_hdf5, read_attribute, row_checksums, verify_rows
 from fastsep.data.formats.reading import reading
 from fastsep.errors import UserError
 
@@ -160,6 +160,16 @@ def open_frames(path: Path) -> Hdf5Frames | PtFrames:
             return PtFrames(folder)
     what = f"{path} holds no {HDF5_NAME} and no homogenous_wave*.pt" if path.is_dir() else f"{path} does not exist"
     raise UserError(f"{what}: make the data with python -m fastsep.gen_wave --out {path}")
+
+
+def time_step(path: Path) -> float | None:
+    """Seconds between the frames of ``gen_wave``'s file there; None where it does not say."""
+    path = path / HDF5_NAME if path.is_dir() else path
+    try:
+        with open_hdf5(path, _HDF5, _REMEDY) as file:
+            return float(read_attribute(file, "dt"))
+    except (UserError, KeyError, TypeError, ValueError):
+        return None
 
 
 def _check_shape(path: Path, shape: tuple[int, ...]) -> None:

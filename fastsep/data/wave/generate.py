@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Literal
@@ -61,7 +62,9 @@ def generate(folder: Path, settings: WaveSettings, device: torch.device, format:
     )
     path = folder / (HDF5_NAME if format == "hdf5" else PT_FOLDER)
     try:
-        require_space(folder, settings.size * (settings.sequence_bytes + 4096))
+        place = Path(os.path.realpath(path))
+        place = place.parent if format == "hdf5" else place
+        require_space(place, settings.size * (settings.sequence_bytes + 4096))
         f0, c = draw(settings.size, settings.seed)
         world, write = distributed.current(), write_hdf5 if format == "hdf5" else write_pt
         if world.is_first:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from fastsep.data.base import SHORTER, Split
+from fastsep.data.fingerprint import fingerprint
 from fastsep.data.residency import require_memory
 from fastsep.data.wave.files import Hdf5Frames, PtFrames, WaveSettings, draw, open_frames, pixels
 from fastsep.data.wave.generate import check
@@ -32,6 +33,7 @@ def open_windows(config: Wave, split: Split, cond: int, pred: int, device: torch
     """Windows as ``DataConfig.open`` says. Both splits share one tensor, made or read once a process."""
     view = _view(
         config.data,
+        fingerprint(config) if config.data else "",
         WaveSettings(config.size, config.frames, seed=config.data_seed),
         config.points,
         torch.device(device),
@@ -85,8 +87,11 @@ class _Simulated:
 
 
 @lru_cache(maxsize=1)
-def _view(data: Path | None, settings: WaveSettings, points: bool, device: torch.device) -> _View:
-    """The training view of all sequences, read piece by piece so that the full rate never lies in memory at once."""
+def _view(data: Path | None, content: str, settings: WaveSettings, points: bool, device: torch.device) -> _View:
+    """The training view of all sequences, read piece by piece so that the full rate never lies in memory at once.
+
+    A file that is made anew has another ``content``.
+    """
     source: Hdf5Frames | PtFrames | _Simulated = open_frames(data) if data else _Simulated(settings, device)
     size, length, grid, _ = source.shape
     rows, columns = (torch.from_numpy(index).to(device) for index in pixels(grid))

@@ -10,7 +10,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -59,21 +59,19 @@ def write_hdf5(folder: Path, settings: WaveSettings, f0: np.ndarray, c: np.ndarr
 def write_pt(folder: Path, settings: WaveSettings, f0: np.ndarray, c: np.ndarray) -> Iterator[Writer]:
     """The authors' layout: ``data/homogenous_wave{i}.pt`` (``simul``, ``c``) and pixels ``rand_w.pt``, ``rand_h.pt``.
 
-    The files are collected in a folder beside it and moved when all are there; those of an older set go.
+    The files are collected in a folder within it and moved when all are there; those of an older set go.
 
     Raises:
         OSError: they cannot be written.
         UserError: there are files that another program made, or that would be read in their place.
     """
-    if os.path.lexists(folder / HDF5_NAME):
-        raise UserError(
-            f"{folder / HDF5_NAME} is there and would be read in place of a new set of .pt files: choose another "
-            "--out, or move it away"
-        )
-    target = Path(os.path.realpath(folder / PT_FOLDER))  # files are moved within one disk alone
+    _require_none_read_before(folder)
+    target = folder / PT_FOLDER
     _require_own(target)
-    part = target.with_name(f".{target.name}.part")
-    with lock(target.with_name(f".{target.name}.lock")):
+    made = not target.exists()
+    make_directory(Path(os.path.realpath(target)))
+    part = target / ".part"  # on the disk of the set, wherever a link leads: files are moved within one alone
+    with _gone_if_empty(target, made), lock(target / ".lock"):
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir()
         try:
@@ -84,7 +82,7 @@ def write_pt(folder: Path, settings: WaveSettings, f0: np.ndarray, c: np.ndarray
                 for _ in pool.map(sync_inside, part.iterdir()):
                     pass
             with signals.held():
-                _replace_set(target, part)
+                _replace_set(part, target)
         finally:
             shutil.rmtree(part, ignore_errors=True)
 
@@ -130,14 +128,37 @@ class _Sink:
         pass
 
 
+@contextmanager
+def _gone_if_empty(folder: Path, made: bool) -> Iterator[None]:
+    """A directory that was ``made`` for what comes to nothing goes again."""
+    try:
+        yield
+    finally:
+        if made:
+            with suppress(OSError):
+                Path(os.path.realpath(folder)).rmdir()
+
+
+def _require_none_read_before(folder: Path) -> None:
+    """Raise UserError for data that ``open_frames`` finds before a set in ``data``."""
+    names = os.listdir(folder) if folder.is_dir() else []
+    found = sorted(name for name in names if PT_PATTERN.fullmatch(name))
+    found += [HDF5_NAME] if (folder / HDF5_NAME).is_file() else []
+    if found:
+        raise UserError(
+            f"{folder / found[-1]} is there and would be read in place of a new set in {folder / PT_FOLDER}: choose "
+            "another --out, or move it away"
+        )
+
+
 def _require_own(folder: Path) -> None:
     sequences = [path for path in sorted(folder.glob("*.pt")) if PT_PATTERN.fullmatch(path.name)]
     pixels_alone = [] if sequences else [path for path in map(folder.joinpath, _PIXELS) if path.exists()]
     for path in sequences + pixels_alone:
         if path in pixels_alone or not _is_own(path):
+            whose = "lies there without its sequences" if path in pixels_alone else "was not made by this program"
             raise UserError(
-                f"{path} was not made by this program, and a new set would replace all such files: choose another "
-                "--out, or move them away"
+                f"{path} {whose}, and a new set would replace all such files: choose another --out, or move them away"
             )
 
 
@@ -148,8 +169,7 @@ def _is_own(path: Path) -> bool:
         return False
 
 
-def _replace_set(folder: Path, part: Path) -> None:
-    make_directory(folder)
+def _replace_set(part: Path, folder: Path) -> None:
     new = {path.name for path in part.iterdir()}
     for name in sorted(new):
         os.replace(part / name, folder / name)
