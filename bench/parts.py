@@ -225,7 +225,7 @@ def trainer(*runs: tuple[str, int]) -> Callable[[Recorder], None]:
 
 
 def profile_step(recorder: Recorder) -> None:
-    """The kernels that a wave step spends its time in, eager and captured."""
+    """The kernels that a step of wave and of mnist spends its time in, eager and captured."""
     for preset in ("wave100",) if recorder.dry else ("wave", "mnist"):
         for way in ("fastsep",) if recorder.dry else ("fastsep captured", "fastsep"):
             recorder.note(f"profile {preset} {way}", partial(profile, preset, way, *sizes(recorder, preset)))

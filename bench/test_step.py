@@ -1,4 +1,4 @@
-"""A training step of every preset: naive reference, the reference compiled, fastsep."""
+"""A training step of every published preset: naive reference, the reference compiled, fastsep."""
 
 from __future__ import annotations
 

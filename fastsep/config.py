@@ -112,7 +112,7 @@ class RunConfig(Settings):
     out: Path = Path("runs/run")
     """Run directory."""
     device: Annotated[Device, AT_RESUME] = "auto"
-    """auto, cpu, cuda or cuda:N."""
+    """auto (the GPU where there is one), cpu, cuda or cuda:N."""
     precision: Annotated[Precision, AT_RESUME] = "auto"
     """Arithmetic of matrix products; auto takes bf16 where the hardware computes it, else fp32 (CPU) or fp16 (GPU)."""
     compile: Annotated[Switch, AT_RESUME] = "auto"
@@ -145,7 +145,7 @@ class EvaluateConfig(Settings):
     swap: bool = False
     """Also score forecasts with the content of one sequence and the motion of another."""
     device: Device = "auto"
-    """auto, cpu, cuda or cuda:N."""
+    """auto (the GPU where there is one), cpu, cuda or cuda:N."""
     batch_size: Count | None = None
     """Sequences forecast at once [what fits memory]."""
     data: Path | None = None

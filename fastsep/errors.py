@@ -12,6 +12,13 @@ from contextlib import contextmanager, suppress
 
 from fastsep import launch
 
+_OUT_OF_REACH = {
+    errno.EACCES: "mend the rights, or give another path", errno.EPERM: "mend the rights, or give another path",
+    errno.ENAMETOOLONG: "give another path", errno.ELOOP: "give another path",
+    errno.EIO: "try again, then have the disk looked after", errno.ESTALE: "try again, then have the disk looked after",
+}  # fmt: skip
+"""What helps."""
+
 
 class UserError(Exception):
     """Something the user can mend: the message names the cause and the remedy in one line."""
@@ -42,12 +49,10 @@ def paths_in_reach() -> Iterator[None]:
             raise
         path = os.fsdecode(error.filename)
         path = path if len(path) <= 200 else f"{path[:100]}...{path[-60:]}"
-        remedy = "mend the rights, or give another path" if error.errno in _DENIED else "give another path"
+        remedy = _OUT_OF_REACH[error.errno]
         raise UserError(f"{path} cannot be reached ({os.strerror(error.errno)}): {remedy}") from None
 
 
-_DENIED = (errno.EACCES, errno.EPERM)
-_OUT_OF_REACH = (*_DENIED, errno.ENAMETOOLONG, errno.ELOOP)
 _speaks = _warns = launch.is_first_here()
 
 

@@ -39,7 +39,7 @@ class Arguments(Settings):
     every: Count | None = None
     """Keep every K-th frame [as in training]."""
     device: Device = "auto"
-    """auto, cpu, cuda or cuda:N."""
+    """auto (the GPU where there is one), cpu, cuda or cuda:N."""
 
 
 def main() -> None:

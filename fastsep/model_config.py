@@ -18,7 +18,8 @@ Positive = Annotated[float, Range(0, LARGEST_FLOAT, above=True)]
 class ModelConfig(Settings):
     """The four networks (encoders E_S and E_T, integrator R, decoder D) and how the codes meet.
 
-    What is auto or none is settled by the data's frames and as in the published preset of the network they get.
+    What is auto or none is settled by the data's frames and as in the published preset of the network they get;
+    convolutional networks that auto picks on a CPU are narrower.
     """
 
     shape: Annotated[tuple[int, ...], Range(1, 1_000_000)] = (1, 64, 64)

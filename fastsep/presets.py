@@ -21,7 +21,7 @@ def _into(name: str) -> RunConfig:
 
 
 def wave() -> Config:
-    """Wave equation on a 64x64 grid, published settings."""
+    """Wave equation on a 64x64 grid, published settings on all windows (--windows published: the paper's)."""
     return Config(
         run=_into("wave"),
         data=Wave(),
@@ -35,7 +35,7 @@ def wave() -> Config:
 
 
 def wave100() -> Config:
-    """Wave equation seen at 100 pixels, published settings."""
+    """Wave equation seen at 100 pixels, published settings on all windows (--windows published: the paper's)."""
     return Config(
         run=_into("wave100"),
         data=Wave100(),
@@ -54,7 +54,7 @@ def wave_onecycle() -> Config:
 
 
 def wave100_onecycle() -> Config:
-    """Wave equation at 100 pixels with a one-cycle rate, Kaiming's start and short gradients: minutes on a CPU."""
+    """Wave equation at 100 pixels with a one-cycle rate, Kaiming initialisation and clipping: minutes on a CPU."""
     config = _one_cycle(wave100(), "wave100_onecycle", steps=1500)
     # Gradients grow a hundredfold within a few steps near the peak of the rate, and undo hundreds of steps.
     optim = replace(config.optim, clip_norm=0.1)

@@ -1,4 +1,4 @@
-"""The README's blocks about own data work as they are copied, here with less data and fewer steps."""
+"""The README's blocks about own data and about several processes work as copied, with less data and fewer steps."""
 
 from __future__ import annotations
 

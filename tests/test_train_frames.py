@@ -119,10 +119,14 @@ def test_a_run_goes_on_in_its_own_order_whatever_memory_is_free_then(had_room, t
         train(command, path, broken, *how, "2")
     if had_room:
         without_memory(monkeypatch)
-    status, _, err = run_command("train", "--resume", broken, "--steps", "6", capsys=capsys)
+    status, said, err = run_command("train", "--resume", broken, "--steps", "6", capsys=capsys)
     assert status == 0 and ("windows in another order" in err) == had_room
+    assert ("read while the model trains, as before" in said) != had_room
     ours, theirs = (load_model(run)[0].state_dict() for run in (broken, whole))
     assert all(torch.equal(ours[name], theirs[name]) for name in ours) != had_room
+    monkeypatch.undo()  # what it was changed to holds from then on
+    status, said, err = run_command("train", "--resume", broken, "--steps", "7", capsys=capsys)
+    assert status == 0 and "as before" in said and "order" not in err
 
 
 def test_a_run_keeps_the_length_that_was_settled_when_it_went_on(tmp_path, command, capsys, monkeypatch):
@@ -149,11 +153,11 @@ def test_evaluation_takes_the_scaling_of_the_run(tmp_path, command, capsys):
 
 
 @pytest.mark.parametrize(
-    ("variables", "layout"), [(["heat"], []), (["heat", "other"], []), (["heat", "other"], ["--layout", "nthw"])]
+    ("variables", "layout"), [(["heat"], []), (["heat", "other"], []), (["heat", "other"], ["--layout", "tnhw"])]
 )
 def test_evaluation_takes_frames_without_names_for_the_variables(tmp_path, command, capsys, variables, layout):
     run, named = tmp_path / "run", tmp_path / "named.npz"
-    fields = {"heat": waves(), "other": waves(seed=1)}
+    fields = {"heat": waves(12, 12), "other": waves(12, 12, seed=1)}  # sizes do not tell sequences from frames
     np.savez(named, **fields)
     train(command, named, run, "--variable", *variables, *layout)
     scores = metrics(run)["scores"]
@@ -165,7 +169,7 @@ def test_evaluation_takes_frames_without_names_for_the_variables(tmp_path, comma
     assert status == 2 and err.count("\n") == 1 and "holds no array 'heat': it has cold" in err
 
 
-def test_evaluation_says_that_units_are_others(tmp_path, command, capsys):
+def test_evaluation_and_a_run_that_goes_on_say_that_units_are_others(tmp_path, command, capsys):
     run = tmp_path / "run"
     for name, unit in (("celsius", "degC"), ("kelvin", "K"), ("bare", None)):
         with h5py.File(tmp_path / f"{name}.h5", "w") as file:
@@ -178,7 +182,11 @@ def test_evaluation_says_that_units_are_others(tmp_path, command, capsys):
         how = "--data", tmp_path / f"{name}.h5", "--no-figures"
         status, _, said[name] = run_command("evaluate", run, *how, capsys=capsys)
         assert status == 0
-    assert said["kelvin"].count("kelvin.h5 is in K, the run was trained in degC") == 1
+    how = "--steps", "5", "--no-score", "--data", tmp_path / "kelvin.h5"
+    status, _, said["on"] = run_command("train", "--resume", run, *how, capsys=capsys)
+    assert status == 0
+    for name in ("kelvin", "on"):
+        assert said[name].count("kelvin.h5 is in K, the run was trained in degC") == 1
     assert not any("trained in" in said[name] for name in ("celsius", "bare"))
 
 

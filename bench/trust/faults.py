@@ -2,7 +2,7 @@
 
 The operations are those that ``fastsep.files``, ``fastsep.locks`` and the log make: open, write, truncate, flush,
 rename, make a directory, remove. Each one fails once with each error, once for good, writes half of its bytes, or is
-where the process is killed. ``python -m bench.trust faults`` tries them in whole trainings and prints the counts.
+where the process is killed. ``python -m bench.trust faults`` tries them in whole trainings and keeps the counts.
 """
 
 from __future__ import annotations

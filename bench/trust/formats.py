@@ -66,7 +66,7 @@ def _wave_pt_before_archives(folder: Path) -> None:
 
 
 def _read_wave(folder: Path) -> Arrays:
-    yield view_sequences.__wrapped__(folder, WaveSettings(), False, torch.device("cpu")).frames
+    yield view_sequences.__wrapped__(folder, "", WaveSettings(), False, torch.device("cpu")).frames
 
 
 def _videos(folder: Path) -> None:

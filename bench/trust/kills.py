@@ -1,6 +1,6 @@
 """Kills: trainings stopped at random instants, checkpoint writes included, end where the unbroken ones do, bit by bit.
 
-After each kill the directory is evaluated as it is. ``python -m bench.trust kills --kills 30`` prints the counts.
+After each kill the directory is evaluated as it is. ``python -m bench.trust kills --quick`` prints counts.
 """
 
 from __future__ import annotations

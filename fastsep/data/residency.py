@@ -50,7 +50,7 @@ def shared_by(world: World) -> Iterator[None]:
 
 
 @contextmanager
-def kept_out(on: bool = True) -> Iterator[None]:
+def kept_out(on: bool) -> Iterator[None]:
     """Within, frames that can be read while a model trains are, whatever memory is free: as a run did before."""
     global _kept_out
     before, _kept_out = _kept_out, on

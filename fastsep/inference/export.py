@@ -85,7 +85,7 @@ def _check(program: ExportedProgram, forecaster: Forecaster, horizon: int) -> No
     expected = forecaster.forecast(frames, horizon)
     scaling, last = forecaster.scaling, (1,) * len(forecaster.scaling.space)
     # Units differ by channel; an offset that is large beside what varies leaves it few digits.
-    within = _TOLERANCE * scaling.scale(expected).abs().max().item() * abs(scaling.factor)
+    within = _TOLERANCE * scaling.scale(expected).nan_to_num(0.0, 0.0, 0.0).abs().max().item() * abs(scaling.factor)
     within = torch.from_numpy(within + 4 * np.finfo(np.float32).eps * abs(scaling.shift)).reshape(-1, *last)
     alike = torch.equal(found.isnan(), expected.isnan())
     if not (alike and ((found - expected).nan_to_num().abs() <= within).all()):

@@ -15,18 +15,23 @@ NAME = "data.json"
 
 
 def record_data(run: Path, config: DataConfig, windows: Windows) -> None:
-    """Keep which data the run is trained on; where it knows already, say as ``same_data`` if these are others.
+    """Keep which data the run is trained on, and whether they are read meanwhile; of data that it knows already the
+    first record stays, and ``same_data`` says if these are others.
 
     Raises:
         UserError: as ``same_data``; a record that cannot be written.
     """
-    if _read(run) is not None:
+    known = _read(run)
+    if known is not None:
         same_data(run, config, windows)
-        return
-    value = {
-        "fingerprint": fingerprint(config), "layout": windows.layout, "description": windows.description,
-        "streamed": windows.streamed,
-    }  # fmt: skip
+        if was_streamed(run) in (None, windows.streamed):
+            return
+        value = json.loads((run / NAME).read_text())
+    else:
+        value = {
+            "fingerprint": fingerprint(config), "layout": windows.layout, "description": windows.description,
+        }  # fmt: skip
+    value["streamed"] = windows.streamed
     try:
         write_text(run / NAME, json.dumps(value, indent=2) + "\n")
     except OSError as error:

@@ -16,7 +16,6 @@ from fastsep.data.windows import Windows
 from fastsep.errors import UserError, warn
 from fastsep.networks.fit import fit, networks_for, padding_for, require_shape
 from fastsep.networks.sizes import written
-from fastsep.runs.data_record import was_streamed
 from fastsep.runs.directory import kept_scaling
 
 _ROUNDING = 1e-5
@@ -25,22 +24,28 @@ _MOST_PADDED = 4 / 3
 
 
 def open_data(
-    config: Config, device: torch.device, say: Callable[[str], None], run: Path | None = None
+    config: Config,
+    device: torch.device,
+    say: Callable[[str], None],
+    run: Path | None = None,
+    streamed: bool | None = None,
 ) -> tuple[Windows, Windows, Config]:
     """Training and test windows on ``device``, and the settings with all that they leave to the data settled.
 
     Args:
         say: what to do with a line about the data, or about what was settled.
         run: the settings are those of this run, which keeps its networks and what its frames are scaled by.
+        streamed: whether it read its frames while it trained until now, if that is known.
 
     Raises:
         UserError: missing or damaged data; frames that the model does not take.
     """
     spans = config.model.nt_cond, config.objective.nt_pred
     scaling = kept_scaling(run, config) if run else None
-    streamed = was_streamed(run) if run else None
     with residency.kept_out(streamed is True):
         windows = config.data.open("train", *spans, device, scaling, _padding(config.model))
+    if streamed:
+        say("frames are read while the model trains, as before: their order is that of the run")
     if streamed is False and windows.streamed:
         warn(
             "the frames do not fit memory any more and are read while the model trains: the run goes on, with its "

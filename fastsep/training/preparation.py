@@ -16,6 +16,7 @@ from fastsep.errors import UserError
 from fastsep.machine.precision import resolve_device, resolve_precision
 from fastsep.machine.room import TRAINING, require_room
 from fastsep.model import SeparableModel
+from fastsep.runs.data_record import was_streamed
 from fastsep.training import profiling
 from fastsep.training.agreement import same_data, same_machine, same_settings
 from fastsep.training.opening import open_data
@@ -66,8 +67,9 @@ def prepare(config: Config, world: World, say: Callable[[str], None], run: Path 
         profiling.require_steps(config.optim.steps)
     if not config.model.left_open:
         require_room(config.model, device, copies)
+    streamed = world.of_first(was_streamed(run)) if run else None
     with residency.shared_by(world), world.one_first():
-        windows, test_windows, config = open_data(config, device, say, run)
+        windows, test_windows, config = open_data(config, device, say, run, streamed)
     same_data(world, config, windows)
     windows.share = world.rank, world.size
     optim, line = settle_pace(config, len(windows), device, world.size)

@@ -29,10 +29,12 @@ def learning_rate(step: int, total_steps: int, steps_per_epoch: int, config: Opt
 
 def horizon(step: int, total_steps: int, config: ObjectiveConfig) -> int:
     """Future frames that optimiser step ``step`` (from 0) predicts."""
-    if config.nt_pred_start is None:
-        return config.nt_pred
-    change = min(round(config.start_share * total_steps), total_steps - 1)
-    return config.nt_pred_start if step < change else config.nt_pred
+    return config.nt_pred_start if step < longer_from(total_steps, config) else config.nt_pred
+
+
+def longer_from(total_steps: int, config: ObjectiveConfig) -> int:
+    """The first step that predicts all frames; 0 where every one does."""
+    return 0 if config.nt_pred_start is None else min(round(config.start_share * total_steps), total_steps - 1)
 
 
 def horizons(config: ObjectiveConfig) -> list[int]:

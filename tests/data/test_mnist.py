@@ -184,8 +184,6 @@ def test_bad_files_and_settings_are_refused(tmp_path):
         MovingMNIST(data=junk).open("test", 5, 10, CPU)
     with pytest.raises(UserError, match="directory of MNIST"):
         MovingMNIST(data=junk).open("train", 5, 10, CPU)
-    with pytest.raises(UserError, match=r"bundled digits are read from no place .*: leave out --data"):
-        MovingMNIST(digits="sklearn", data=tmp_path).open("train", 5, 10, CPU)
     short = tmp_path / "short.h5"
     write_videos(draw_test_scene(SKLEARN, 1), short, lambda chunks, total: chunks)
     with h5py.File(short, "r+") as file:
@@ -198,6 +196,11 @@ def test_bad_files_and_settings_are_refused(tmp_path):
     for bad in ({"n_digits": 4}, {"grid": 28}, {"speed": 0}, {"test_videos": 0}):
         with pytest.raises(UserError, match="--"):
             MovingMNIST(**bad)
+
+
+def test_a_place_that_bundled_digits_are_not_read_from_is_said(tmp_path, capsys):
+    MovingMNIST(digits="sklearn", data=tmp_path).open("train", 5, 10, CPU)
+    assert f"{tmp_path} is not read" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("stochastic", [False, True])

@@ -240,6 +240,19 @@ def test_a_small_channel_counts_as_much_as_a_large_one(tmp_path: Path, monkeypat
         export_run(run, tmp_path / "m.pt2", 2)
 
 
+def test_forecasts_that_are_not_finite_are_exported_as_they_are(tmp_path, monkeypatch) -> None:
+    run = lively_run(tmp_path / "run", WITH_HOLES)
+
+    def as_if_diverged(model: Forecaster, horizon: int) -> SimpleNamespace:
+        diverge, forecast = torch.tensor([1.0, torch.nan, torch.inf]), model.forecast
+        monkeypatch.setattr(model, "forecast", lambda frames, horizon: forecast(frames, horizon)[..., :3] * diverge)
+        return as_if(model, horizon, 0.0)
+
+    monkeypatch.setattr("fastsep.inference.export.trace", as_if_diverged)
+    monkeypatch.setattr("fastsep.inference.export._pack_pt2", lambda *_: b"program")
+    export_run(run, tmp_path / "m.pt2", 2)
+
+
 @pytest.mark.parametrize("missing", [False, True])
 def test_rounding_of_an_offset_is_no_difference_and_a_missing_cell_is_no_number(missing, tmp_path, monkeypatch) -> None:
     """Pressures about 101325 that vary by 10 have no more than three digits of that in float32."""

@@ -14,8 +14,6 @@ seconds, and part of what was lifted stays as an eddy.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from fastsep.data.examples.compiling import compiled
@@ -161,8 +159,3 @@ def run(start, f, out, steps, spin_up, dt):
             _advance(v[layer], dt, a, dv[now, layer], b, dv[before, layer], c, dv[earlier, layer])
         _push(h[0], h[1], 1.0, 0.0, dt, u[0], v[0])
         _push(h[0], h[1], RATIO, 1 - RATIO, dt, u[1], v[1])
-
-
-def wave_speed() -> float:
-    """Of the fastest waves, in m/s."""
-    return math.sqrt(GRAVITY * sum(DEPTHS))

@@ -7,7 +7,7 @@ from types import ModuleType
 
 from fastsep.errors import UserError
 
-_PACKAGES = {"sklearn": "scikit-learn", "PIL": "pillow"}
+_PACKAGES = {"sklearn": "scikit-learn"}
 
 
 def optional(module: str, purpose: str, extra: str = "data") -> ModuleType:

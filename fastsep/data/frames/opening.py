@@ -66,12 +66,21 @@ def open_as_trained(path: Path, variables: Sequence[str], layout: str | None) ->
     try:
         return open_source(path, variables, layout)
     except UserError:
-        with suppress(UserError):
-            source = open_source(path, (), layout)
-            if not source.names:
-                return source
-            source.close()
+        for axes in dict.fromkeys((layout, _with_channels(layout) if len(variables) > 1 else layout)):
+            with suppress(UserError):
+                source = open_source(path, (), axes)
+                if not source.names:
+                    return source
+                source.close()
         raise
+
+
+def _with_channels(layout: str | None) -> str | None:
+    """The axes of arrays like those that ``layout`` is of, stacked as channels."""
+    if layout is None or "c" in layout:
+        return layout
+    space = min(layout.find(axis) for axis in "hwp" if axis in layout)
+    return f"{layout[:space]}c{layout[space:]}"
 
 
 def _open_file(path: Path) -> Contents:

@@ -40,16 +40,17 @@ class Frames(DataConfig):
     """What takes the place of values that are missing now and then: none refuses them, linear takes the line between
     their neighbours in time (at the ends the nearest). Cells that are always missing are left out by themselves."""
     split: Literal["auto", "sequences", "time"] = "auto"
-    """What tests: the last sequences, or the last frames of each; auto takes sequences if there are several."""
+    """What is held out for testing: the last sequences, or the last frames of each; auto takes sequences if there are
+    several."""
     test_share: Annotated[float, Range(0.0001, 0.9)] = 0.2
-    """Share of the sequences, or of the frames of each, that tests."""
+    """Share of the sequences, or of the frames of each, that is held out for testing."""
     test_windows: Annotated[int, Range(1, 10_000_000)] = 2_000
     """Test windows that are scored at most, spread evenly over all that there are."""
     every: Annotated[int, Range(1, 1_000_000)] = 1
     """Keep every K-th frame."""
     buffer: Annotated[int, Range(1, 1_000_000)] = 1_000
-    """Memory in MB for frames that are read while the model trains, which happens where they do not fit at once. The
-    larger, the better their order is mixed."""
+    """Memory in MB to shuffle frames in while the model trains, for data that do not fit memory: larger shuffles
+    better."""
 
     def files(self) -> list[Path]:
         """Of a folder of files those that are frames alone: a run may lie among them."""
@@ -65,7 +66,7 @@ class Frames(DataConfig):
         from fastsep.data.frames.opening import open_as_trained  # settings are read without what reads files
 
         moved = DataConfig.at(self, path)
-        for layout in dict.fromkeys((self.layout, None)):  # arrays of variables may have other axes than these alone
-            with suppress(UserError), closing(open_as_trained(path, self.variable, layout)) as source:
-                return moved if source.names else replace(moved, variable=(), layout=layout)
+        with suppress(UserError), closing(open_as_trained(path, self.variable, self.layout)) as source:
+            if not source.names:
+                return replace(moved, variable=(), layout=source.layout if self.layout else None)
         return moved  # opening it for good says what is wrong

@@ -18,7 +18,7 @@ from fastsep.data.mnist.moving_digits import random_bounces, render, straight
 from fastsep.data.mnist.settings import TEST_SEED, MovingMNIST
 from fastsep.data.mnist.videos import Scene, SceneWindows, draw_scene, read_scene
 from fastsep.data.windows import Windows, to_unit
-from fastsep.errors import UserError
+from fastsep.errors import UserError, warn
 
 __all__ = ["draw_test_scene", "open_windows", "single_digits"]
 
@@ -32,11 +32,11 @@ def open_windows(config: MovingMNIST, split: Split, cond: int, pred: int, device
         UserError: MNIST is missing or damaged, or the window is longer than the test videos.
     """
     is_file = config.data is not None and config.data.is_file()
+    if split == "train" and config.digits == "sklearn" and config.data is not None and not is_file:
+        warn(f"the bundled digits come with scikit-learn: {config.data} is not read")
     if split == "test":
         scene = read_scene(config.data) if is_file else draw_test_scene(config, TEST_SEED)
         return SceneWindows(scene, cond + pred, device)
-    if config.digits == "sklearn" and config.data is not None and not is_file:
-        raise UserError(f"the bundled digits are read from no place ({config.data}): leave out --data, or --digits")
     if is_file:
         raise UserError(f"{config.data} is a file of videos: training wants the directory of MNIST's four IDX files")
     return FreshVideos(config, cond + pred, device)

@@ -6,6 +6,7 @@ Letters: S sequences, T frames, H rows, W columns.
 from __future__ import annotations
 
 import io
+import math
 import re
 import warnings
 import zipfile
@@ -167,9 +168,10 @@ def time_step(path: Path) -> float | None:
     path = path / HDF5_NAME if path.is_dir() else path
     try:
         with open_hdf5(path, _HDF5, _REMEDY) as file:
-            return float(read_attribute(file, "dt"))
-    except (UserError, KeyError, TypeError, ValueError):
+            seconds = float(read_attribute(file, "dt"))
+    except UserError:
         return None
+    return seconds if 0 < seconds < math.inf else None
 
 
 def _check_shape(path: Path, shape: tuple[int, ...]) -> None:

@@ -68,10 +68,8 @@ def write_pt(folder: Path, settings: WaveSettings, f0: np.ndarray, c: np.ndarray
     _require_none_read_before(folder)
     target = folder / PT_FOLDER
     _require_own(target)
-    made = not target.exists()
-    make_directory(Path(os.path.realpath(target)))
     part = target / ".part"  # on the disk of the set, wherever a link leads: files are moved within one alone
-    with _gone_if_empty(target, made), lock(target / ".lock"):
+    with _made_for_good(target), lock(target / ".lock"):
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir()
         try:
@@ -129,14 +127,17 @@ class _Sink:
 
 
 @contextmanager
-def _gone_if_empty(folder: Path, made: bool) -> Iterator[None]:
-    """A directory that was ``made`` for what comes to nothing goes again."""
+def _made_for_good(folder: Path) -> Iterator[None]:
+    """Make a directory, wherever a link leads; if nothing comes to lie in it, it goes again."""
+    place = Path(os.path.realpath(folder))
+    made = not place.exists()
     try:
+        make_directory(place)
         yield
     finally:
         if made:
             with suppress(OSError):
-                Path(os.path.realpath(folder)).rmdir()
+                place.rmdir()
 
 
 def _require_none_read_before(folder: Path) -> None:
