@@ -20,7 +20,7 @@ from fastsep.data.chairs.views import SIZE, VIEWS
 from fastsep.data.mnist.settings import MovingMNIST
 from fastsep.data.sst.files import SIDE, write_zone
 from fastsep.data.sst.settings import SST
-from fastsep.data.taxibj.reader import SLOTS_PER_DAY, YEARS
+from fastsep.data.taxibj.reader import SLOTS_PER_DAY
 from fastsep.data.taxibj.settings import TaxiBJ
 from fastsep.evaluation import evaluate_run
 from fastsep.presets import PRESETS
@@ -45,7 +45,7 @@ def noise_for_chairs(directory: Path) -> Chairs:
 def noise_for_taxis(directory: Path) -> TaxiBJ:
     """Four times eight days: the last 28 of the 32 test."""
     random = np.random.default_rng(0)
-    for year in YEARS:
+    for year in (13, 14, 15, 16):
         days = [date(2000 + year, 3, 1) + timedelta(k) for k in range(8)]
         with h5py.File(directory / f"BJ{year}_M32x32_T30_InOut.h5", "w") as file:
             file["date"] = [f"{day:%Y%m%d}{slot:02d}".encode() for day in days for slot in range(1, SLOTS_PER_DAY + 1)]

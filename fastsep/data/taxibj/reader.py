@@ -22,9 +22,8 @@ from fastsep.data.taxibj.settings import TaxiBJ
 from fastsep.data.windows import TensorWindows
 from fastsep.errors import UserError
 
-__all__ = ["SLOTS_PER_DAY", "YEARS", "TaxiBJWindows", "load_year", "open_windows", "window_starts"]
+__all__ = ["SLOTS_PER_DAY", "TaxiBJWindows", "load_year", "open_windows", "window_starts"]
 
-YEARS = (13, 14, 15, 16)
 SLOTS_PER_DAY = 48
 TEST_SLOTS = 28 * SLOTS_PER_DAY
 _SHAPE = (2, 32, 32)
@@ -39,7 +38,7 @@ def open_windows(config: TaxiBJ, split: Split, cond: int, pred: int, device: tor
         UserError: a year is missing or damaged, or no run of days is as long as a window.
     """
     directory = config.path
-    years = [load_year(directory / f"BJ{year}_M32x32_T30_InOut.h5") for year in YEARS]
+    years = [load_year(path) for path in config.files()]
     frames = np.concatenate([flow for flow, _ in years])  # (T, 2, 32, 32)
     if len(frames) <= TEST_SLOTS:
         raise UserError(f"{directory} has {len(frames) // SLOTS_PER_DAY} complete days, 28 of them to test on")
