@@ -149,10 +149,10 @@ def layer_subject(
 
     with torch.no_grad(), autocast(device, dtype):
         shape = mine.by_pytorch(inputs).shape
-        if way.startswith("fastsep") and device.type == "cuda":  # in a step others may be chosen for it and its norm
-            with asked_for() as cases:
-                mine.ours(inputs)
-            use({case: choice.use for case, choice in decide(cases, device).items()})
+        with asked_for() as cases:
+            mine.ours(inputs)
+    if way.startswith("fastsep") and device.type == "cuda":  # in a step others may be chosen for it and its norm
+        use({case: choice.use for case, choice in decide(cases, device).items()})  # with gradients and exact references
     grad = torch.randn(shape, device=device).to(memory_format=torch.channels_last)
 
     def call() -> None:

@@ -24,7 +24,7 @@ import torch
 
 from bench.environment import ROOT, describe
 from bench.parts import PARTS, run_part
-from bench.recorder import append
+from bench.recorder import STOPPED, append
 from bench.rows import Row, read_lines, table_lines
 
 RESTARTS = 3
@@ -192,7 +192,7 @@ def run_child(name: str, arguments: argparse.Namespace, limit: float) -> str:
                     command, cwd=ROOT, env=environment, stdout=log, stderr=log, timeout=left + min(30, left / 2)
                 ).returncode
             except subprocess.TimeoutExpired:
-                return "stopped at its limit"
+                return STOPPED
         if code == 0:
             return "done"
         if code == 3:

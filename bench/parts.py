@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -214,12 +214,13 @@ def trainer(*runs: tuple[str, int]) -> Callable[[Recorder], None]:
 
     def run(recorder: Recorder) -> None:
         for name, seed in runs[:1] if recorder.dry else runs:
-            if recorder.time_left() > 0:
-                recorder.note(f"{name} seed {seed}", partial(one, recorder, name, seed))
+            recorder.note(f"{name} seed {seed}", partial(one, recorder, name, seed))
 
     def one(recorder: Recorder, name: str, seed: int) -> dict[str, Any]:
-        with tempfile.TemporaryDirectory() as place:
-            return reproduce.reproduce(name, seed, Path(place) / "run", recorder.device, small=recorder.dry)
+        place = recorder.path.with_name(f".{name}-seed{seed}")  # one that is stopped goes on from its newest checkpoint
+        value = reproduce.reproduce(name, seed, place, recorder.device, small=recorder.dry)
+        shutil.rmtree(place)
+        return value
 
     return run
 

@@ -24,11 +24,15 @@ def append(path: Path, value: dict[str, Any]) -> None:
         file.write(json.dumps(value, default=str) + "\n")
 
 
+STOPPED = "stopped at its limit"
+"""Status of a part that was ended for want of time."""
+
+
 class Recorder:
     """Times subjects of one part of the suite and writes each row as soon as it exists.
 
     What an earlier run finished is not done again. A row is announced before it runs: one that ended its process is
-    noted as such when the part starts anew, and passed over.
+    noted as such when the part starts anew, and passed over; one that was ``STOPPED`` is begun again.
 
     Args:
         path: the results file.
@@ -42,7 +46,13 @@ class Recorder:
         self.path, self.part, self.device, self.dry, self.deadline = path, part, device, dry, deadline
         lines = [line for line in read_lines(path) if line.get("part") == part]
         self._done = {line["key"] for line in lines if line["kind"] in ("row", "note")}
-        self._started = {line["key"] for line in lines if line["kind"] == "start"}
+        self._timed = {line["key"] for line in lines if line["kind"] == "row" and "seconds" in line}
+        self._started: set[str] = set()
+        for line in lines:
+            if line["kind"] == "start":
+                self._started.add(line["key"])
+            elif line["kind"] == "part" and line["status"] == STOPPED:
+                self._started.clear()  # what was under way is no worse for that
         self.left_out = 0
 
     def time(
@@ -57,6 +67,8 @@ class Recorder:
 
         ``note``: a name, and what to record under it of the subject once it is timed.
         """
+        if note is not None and row.key in self._timed:  # an earlier run may have had no time left for it
+            self.note(note[0], partial(_look_at, make, note[1]))
         if not self._begin(row.key):
             return None
         begin, seconds, start = time.perf_counter(), None, start_memory(self.device)
@@ -123,6 +135,13 @@ class Recorder:
             # Raises where a kernel broke the CUDA context: the part then starts anew in a fresh process.
             torch.cuda.synchronize()
             torch.cuda.empty_cache()
+
+
+def _look_at(make: Callable[[], Subject], look: Callable[[Subject], dict[str, Any]]) -> dict[str, Any]:
+    """What ``look`` finds in a subject that has run."""
+    subject = make()
+    subject.call()
+    return look(subject)
 
 
 def first_line(error: Exception) -> str:

@@ -69,7 +69,7 @@ def read_device(folder: Path) -> Device:
         device.groups[name] = Group(name, value["environment"], value["ceilings"], rows)
         if value["environment"]["date"] >= device.environment.get("date", ""):
             device.environment, device.ceilings = value["environment"], value["ceilings"]
-    for path in sorted(folder.glob("*.jsonl")):
+    for _, path in sorted((_date(path), path) for path in folder.glob("*.jsonl")):
         _read_suite(device, path)
     for path in sorted((folder / "reproduction").glob("*.json")):
         device.runs.append(json.loads(path.read_text()))
@@ -81,15 +81,20 @@ def read_device(folder: Path) -> Device:
     return device
 
 
+def _date(path: Path) -> str:
+    return next((line["date"] for line in read_lines(path) if line["kind"] == "environment"), "")
+
+
 def _read_suite(device: Device, path: Path) -> None:
     """Add the lines of a GPU suite; its groups take the place of equal ones."""
     lines = read_lines(path)
     environment = next((line for line in lines if line["kind"] == "environment"), {})
     notes = {line["key"]: line for line in lines if line["kind"] == "note"}
     ceilings = {k: v for k, v in notes.get("ceilings", {}).items() if isinstance(v, float)}
+    own = {k: v for k, v in environment.items() if k != "kind"}
     # What was only noted says its commit itself: it must not date the rows of other runs.
     if any(line["kind"] == "row" for line in lines) or not device.environment:
-        device.environment = {k: v for k, v in environment.items() if k != "kind"} or device.environment
+        device.environment = own or device.environment
     device.ceilings = ceilings or device.ceilings
     for line in lines:
         if line["kind"] != "row":
@@ -101,7 +106,7 @@ def _read_suite(device: Device, path: Path) -> None:
         group.rows.append(row)
     for key, note in notes.items():
         if "scores" in note:
-            device.runs.append({"environment": device.environment, **note})
+            device.runs.append({"environment": own or device.environment, **note})
         else:
             device.notes[key] = note
 

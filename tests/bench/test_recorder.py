@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from bench.gpu_suite import done_parts
-from bench.recorder import Recorder, append
+from bench.parts import trainer
+from bench.recorder import STOPPED, Recorder, append
 from bench.rows import Row, read_lines
 from bench.subjects import Subject
 
@@ -68,6 +69,42 @@ def test_what_ended_its_process_is_passed_over(tmp_path: Path) -> None:
     append(path, {"kind": "start", "part": "part", "key": row("a").key})
     recorder(path).time(row("a"), lambda: pytest.fail("started again"))
     assert read_lines(path)[-1]["failed"] == "ended its process"
+
+
+def test_what_was_stopped_for_want_of_time_is_begun_again(tmp_path: Path) -> None:
+    path = tmp_path / "suite.jsonl"
+    append(path, {"kind": "start", "part": "part", "key": row("a").key})
+    append(path, {"kind": "part", "part": "part", "status": STOPPED})
+    append(path, {"kind": "start", "part": "part", "key": row("b").key})
+    r = recorder(path)
+    assert r.time(row("a"), lambda: Subject(row("a"), lambda: None)) is not None
+    r.time(row("b"), lambda: pytest.fail("started again"))
+
+
+def test_a_look_that_there_was_no_time_for_is_made_up_for(tmp_path: Path) -> None:
+    path = tmp_path / "suite.jsonl"
+    recorder(path).time(row("a"), lambda: Subject(row("a"), lambda: None))
+    note = "look", lambda subject: {"way": subject.row.way}
+    for _ in range(2):
+        recorder(path).time(row("a"), lambda: Subject(row("a"), lambda: None), note=note)
+    kinds = [line["kind"] for line in read_lines(path)]
+    assert kinds == ["start", "row", "start", "note"] and read_lines(path)[-1]["way"] == "a"
+
+
+def test_trainings_that_there_is_no_time_for_are_left_out_and_said_to_be(tmp_path: Path, monkeypatch) -> None:
+    places = []
+
+    def reproduce(name, seed, place, device, small):
+        places.append(place)
+        place.mkdir()
+        return {"scores": []}
+
+    monkeypatch.setattr("bench.parts.reproduce.reproduce", reproduce)
+    late = recorder(tmp_path / "suite.jsonl", seconds=-1)
+    trainer(("wave", 0))(late)
+    assert late.left_out == 1 and not places
+    trainer(("wave", 0))(recorder(tmp_path / "suite.jsonl"))
+    assert places == [tmp_path / ".wave-seed0"] and [path.name for path in tmp_path.iterdir()] == ["suite.jsonl"]
 
 
 def test_nothing_starts_after_the_deadline(tmp_path: Path) -> None:

@@ -202,6 +202,22 @@ def test_notes_alone_do_not_date_the_rows_of_other_runs(results: Path) -> None:
     assert device.environment["commit"] == ENVIRONMENT["commit"] and "steps" in device.notes
 
 
+def test_later_files_count_whatever_they_are_called(tmp_path: Path) -> None:
+    folder = tmp_path / "gpu"
+    folder.mkdir()
+    for number, hour in ((2, 10), (10, 12), (9, 11)):
+        environment = ENVIRONMENT | {"date": f"2026-01-01 {hour}:00 UTC", "commit": f"c{number}"}
+        lines = [
+            {"kind": "environment", **environment},
+            {"kind": "row", "part": "p", "key": "k", **Row("group", "way", "cuda", info={"from": number}).to_json()},
+            {"kind": "note", "part": "p", "key": f"run {number}", "scores": [], "run": "wave"},
+        ]
+        (folder / f"suite-{number}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (device,) = read_results(tmp_path)
+    assert [row.info["from"] for row in device.groups["group"].rows] == [10]
+    assert [run["environment"]["commit"] for run in device.runs] == ["c2", "c9", "c10"]
+
+
 def test_a_machine_that_only_searched_for_schedules_is_reported(tmp_path: Path) -> None:
     row = {
         "preset": "wave_onecycle", "steps": 9, "seed": 0, "choice": {"nt_decoded": 8}, "environment": ENVIRONMENT,
