@@ -40,7 +40,7 @@ setup(
         # A CUDA build of torch brings Triton of its own; this adds the compilers of the Numba CUDA kernel and of the
         # latent rollout's cluster kernel.
         "gpu": [
-            "triton>=3.6",
+            "triton>=3.6; sys_platform == 'linux'",
             "numba-cuda[cu13]>=0.20",
             "nvidia-cuda-nvcc>=13",
             "cuda-bindings>=13",
@@ -58,7 +58,7 @@ setup(
             "the-well>=1.2",
             "xarray>=2024.1",
             "scikit-image>=0.22",
-            "triton>=3.6",
+            "triton>=3.6; sys_platform == 'linux'",
         ],
     },
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fastsep.config import Config, check_resumable
+from fastsep.config import Config, at_resume, check_resumable
 from fastsep.config_file import from_json, to_json
 from fastsep.data import DATASETS
 from fastsep.data.chairs.settings import Chairs
@@ -18,6 +18,7 @@ from fastsep.data.sst.settings import SST
 from fastsep.data.wave.settings import Wave
 from fastsep.errors import UserError
 from fastsep.presets import PRESETS
+from fastsep.settings import settings_of
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -132,3 +133,13 @@ def test_every_data_set_names_its_files(kind, tmp_path):
 def test_zones_are_named_once():
     names = [path.name for path in SST(data=Path("d"), zones=(3, 1), test_zones=(1,)).files()]
     assert names == ["data_1.nc", "data_3.nc"]
+
+
+def test_what_a_run_takes_when_it_goes_on_changes_no_number():
+    """But for precision, and for how long it trains."""
+    assert set(at_resume()) == {
+        "--epochs", "--steps", "--device", "--precision", "--compile", "--capture", "--tune", "--log-every",
+        "--checkpoint-every", "--profile", "--timeout", "--score", "--data",
+    }  # fmt: skip
+    for kind in DATASETS.values():
+        assert [setting.flag for setting in settings_of(kind) if setting.at_resume] == ["--data"]

@@ -186,6 +186,7 @@ def test_scores_are_printed_where_they_cannot_be_written(tmp_path, wave_run, mon
     def full_disk(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
+    evaluate_run(wave_run, horizon=3, figures=False, progress=False)
     kept = (wave_run / "metrics.json").read_text()
     monkeypatch.setattr("fastsep.evaluation.run.write_text", full_disk)
     status, out, err = run_command("evaluate", wave_run, "--horizon", 2, "--device", "cpu", capsys=capsys)

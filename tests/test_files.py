@@ -6,11 +6,12 @@ import os
 import stat
 import subprocess
 import sys
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from disk_order import safely_named
 
 from fastsep import locks
 from fastsep.files import make_directory, whole_file, whole_path, write_bytes, write_problem, write_text
@@ -99,6 +100,16 @@ def test_the_beginning_that_a_killed_process_left_is_replaced(tmp_path):
     assert names(tmp_path) == ["a.txt", "b.txt"]
 
 
+def test_files_are_on_the_disk_before_they_have_their_names(tmp_path):
+    with safely_named() as named:
+        write_text(tmp_path / "a", "text")
+        with whole_file(tmp_path / "b") as file:
+            file.write(b"stream")
+        with whole_path(tmp_path / "c.npy") as part:
+            part.write_bytes(b"library")
+    assert named == ["a", "b", "c.npy"]
+
+
 def test_writers_of_the_same_file_follow_each_other(tmp_path):
     def write(letter):
         for _ in range(20):
@@ -107,13 +118,15 @@ def test_writers_of_the_same_file_follow_each_other(tmp_path):
                     file.write(letter * 1000)
                     file.flush()
 
-    threads = [threading.Thread(target=write, args=(letter,)) for letter in (b"x", b"y", b"z")]
-    for thread in threads:
-        thread.start()
     seen = set()
-    while any(thread.is_alive() for thread in threads):
-        if (tmp_path / "a").exists():
-            seen.add((tmp_path / "a").read_bytes())
+    with ThreadPoolExecutor() as pool:
+        writers = [pool.submit(write, letter) for letter in (b"x", b"y", b"z")]
+        while not all(writer.done() for writer in writers):
+            if (tmp_path / "a").exists():
+                seen.add((tmp_path / "a").read_bytes())
+    for writer in writers:
+        writer.result()  # what it raised
+    seen.add((tmp_path / "a").read_bytes())
     assert seen <= {letter * 50_000 for letter in (b"x", b"y", b"z")}
     assert names(tmp_path) == ["a"]
 
@@ -173,12 +186,10 @@ def test_a_lock_is_handed_on_one_at_a_time(tmp_path):
                 except BlockingIOError:
                     time.sleep(0.0002)
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert most == 1
+    with ThreadPoolExecutor() as pool:
+        for worker in [pool.submit(work) for _ in range(4)]:
+            worker.result()  # what it raised
+    assert (held, most) == (0, 1)
 
 
 @pytest.mark.parametrize(

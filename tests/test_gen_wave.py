@@ -17,8 +17,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-
-pytest.importorskip("tyro")
+from disk_order import safely_named
 
 from fastsep import __version__, entry, gen_wave, signals
 from fastsep.data.formats.hdf5 import read_attribute
@@ -55,6 +54,13 @@ def test_pt_layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saved = torch.load(tmp_path / "data" / "homogenous_wave1.pt", weights_only=True)
     assert saved["simul"].shape == (20, 16, 16)
     assert saved["c"] == wave_files.draw(3, 42)[1][1]
+
+
+@pytest.mark.parametrize(("format", "files"), [("hdf5", 1), ("pt", 5)])
+def test_files_are_on_the_disk_before_they_have_their_names(format, files, tmp_path: Path, monkeypatch) -> None:
+    with safely_named() as named:
+        assert call(monkeypatch, "--out", str(tmp_path), *SMALL, "--format", format) == 0
+    assert len(named) == files
 
 
 def test_sequences_of_another_program_are_left_alone(tmp_path: Path, monkeypatch, capsys) -> None:
@@ -171,7 +177,11 @@ def test_space_is_checked_first(tmp_path: Path, monkeypatch, capsys) -> None:
 @pytest.mark.parametrize("sign", signals.SIGNALS)
 def test_stopped_run_leaves_the_old_file(sign: signal.Signals, tmp_path: Path) -> None:
     (tmp_path / "wave.h5").write_text("old")
-    command = [sys.executable, "-m", "fastsep.gen_wave", "--out", str(tmp_path), "--size", "2000"]
+    script = (
+        "import fastsep.data.wave.generate as made; made.require_space = lambda *_: None;"  # no disk is that small
+        "from fastsep import entry, gen_wave; entry.run(gen_wave.main)"
+    )
+    command = [sys.executable, "-c", script, "--out", str(tmp_path), "--size", "2000"]
     options = {"stderr": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     # Tests that a script runs in the background would hand on that a signal is ignored.
     heed = partial(signal.signal, sign, signal.SIG_DFL)

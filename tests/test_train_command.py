@@ -158,6 +158,8 @@ def test_a_run_goes_on_with_other_options_of_how_and_where(tmp_path, command, mo
     settings.write_text(text.replace('"capture": "auto"', '"capture": "on"'))
     status, _, errors = command("--resume", "run", "--lr", "1", "--seed", "5")
     assert status == 2 and "keeps its --lr and --seed" in errors
+    status, _, errors = command("--resume", "run", "--nt-pred", "7", "--n-blocks", "2", "--windows", "published")
+    assert status == 2 and "keeps its --windows and --n-blocks and --nt-pred" in errors
     options = []
     for words, remedy in (
         ("use --device cpu", ["--device", "cpu"]),

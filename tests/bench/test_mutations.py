@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,8 @@ from bench.trust.formats import FORMATS
 from bench.trust.frame_formats import FRAME_FORMATS
 from bench.trust.mutations import prepare, try_mutations
 from fastsep.errors import UserError
+from fastsep.runs.checkpoint import newest_checkpoint
+from fastsep.runs.manifest import describe, read_manifest, to_bytes
 
 ROOT = Path(__file__).parents[2]
 
@@ -155,6 +158,27 @@ def test_a_payload_in_place_of_any_file_does_not_run(name: str, tmp_path: Path) 
                 list(kind.read(tmp_path / "kind"))
             assert not harm.exists()
         target.write_bytes(good)
+
+
+@pytest.mark.parametrize("listed", [True, False], ids=["listed with its checksum", "from before there were manifests"])
+def test_a_payload_in_what_a_run_goes_on_from_does_not_run(listed: bool, tmp_path: Path) -> None:
+    run, harm = tmp_path / "run", tmp_path / "harm"
+    prepare(FORMATS["checkpoint"], run)
+    if not listed:
+        (run / "run.json").unlink()
+    for data in payloads(harm):
+        for folder in (run / "checkpoints").iterdir():
+            (folder / "state.pt").write_bytes(data)
+            if listed:
+                known = read_manifest(folder)
+                fitting = replace(known, parts={**known.parts, "state.pt": describe(data)})
+                (folder / "manifest.json").write_bytes(to_bytes(fitting))
+            else:
+                (folder / "manifest.json").unlink(missing_ok=True)
+        with pytest.raises(UserError, match=r"state\.pt"):
+            newest_checkpoint(run)
+        assert not harm.exists()
+    assert newest_checkpoint(run, state=False).step == 16
 
 
 def test_the_payloads_do_harm_where_they_are_trusted(tmp_path: Path) -> None:

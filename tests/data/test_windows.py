@@ -65,7 +65,8 @@ def test_free_memory_is_known():
 
 def test_no_room_for_a_mapped_array_is_one_line_and_no_bus_error(monkeypatch):
     monkeypatch.setattr(residency, "free_bytes", lambda device: 0)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))
     heeded = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         assert residency.host_array((1 << 18,), np.float32).size == 1 << 18
@@ -73,7 +74,7 @@ def test_no_room_for_a_mapped_array_is_one_line_and_no_bus_error(monkeypatch):
             residency.host_array((1 << 19,), np.float32)
     finally:
         signal.signal(signal.SIGXFSZ, heeded)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 @pytest.mark.parametrize("number", [errno.EOPNOTSUPP, errno.ENOSPC])

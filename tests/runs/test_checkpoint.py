@@ -8,6 +8,7 @@ import stat
 
 import pytest
 import torch
+from disk_order import safely_named
 from network_cases import SMALL
 from safetensors.torch import save_file
 
@@ -210,6 +211,12 @@ def test_a_checkpoint_that_is_there_is_not_written_again(run, model):
     before = weights.stat()
     save_checkpoint(run, 1, model)
     assert weights.stat() == before
+
+
+def test_checkpoints_are_on_the_disk_before_they_have_their_names(run, model):
+    with safely_named() as named:
+        save_checkpoint(run, 8, model, {"step": {}})
+    assert named == ["step-00000008"]
 
 
 def make_old(run, model, steps):

@@ -15,6 +15,7 @@ import torch
 from fastsep.config import Config, ModelConfig, ObjectiveConfig, OptimConfig
 from fastsep.data.taxibj.settings import TaxiBJ
 from fastsep.data.windows import TensorWindows, all_starts
+from fastsep.errors import UserError
 from fastsep.model import SeparableModel
 from fastsep.training import tuning
 from fastsep.training.step import TrainStep
@@ -164,7 +165,7 @@ def test_cudnn_times_its_algorithms_within_a_step_alone(monkeypatch: pytest.Monk
 
 def test_a_run_that_cannot_hold_its_choices_is_told_so(tmp_path: Path) -> None:
     (tmp_path / FILE).mkdir()
-    with pytest.warns(UserWarning, match="made anew"), pytest.raises(Exception, match="cannot write"):
+    with pytest.warns(UserWarning, match="made anew"), pytest.raises(UserError, match="cannot write"):
         settle(make_step(config=replace(CONFIG)), False, tmp_path)
 
 
