@@ -49,7 +49,11 @@ def one_speaks(results, message, kind=UserError):
     ("how", "message"),
     [
         ("raises", "rank 1 has had enough"),
-        ("cannot reach a path", "cannot be reached (File name too long): give another path"),
+        pytest.param(
+            "cannot reach a path",
+            "cannot be reached (File name too long): give another path",
+            marks=pytest.mark.slow,
+        ),
         ("has other settings", "rank 1 was started with another --lr and --clip-norm than rank 0"),
         ("has other data", "rank 1 sees other data than rank 0"),
         ("sees no run", "put the run on a disk that all ranks share"),
