@@ -147,11 +147,13 @@ def layer_subject(
     form = torch.compile(form, dynamic=False) if "compiled" in way else form
     wanted = [x for x in inputs if x.requires_grad] + [mine.conv.weight, *(mine.norm.parameters() if mine.norm else [])]
 
+    chooses = way.startswith("fastsep") and device.type == "cuda"  # in a step others may be chosen for it and its norm
     with torch.no_grad(), autocast(device, dtype):
         shape = mine.by_pytorch(inputs).shape
-        with asked_for() as cases:
-            mine.ours(inputs)
-    if way.startswith("fastsep") and device.type == "cuda":  # in a step others may be chosen for it and its norm
+        if chooses:
+            with asked_for() as cases:
+                mine.ours(inputs)
+    if chooses:
         use({case: choice.use for case, choice in decide(cases, device).items()})  # with gradients and exact references
     grad = torch.randn(shape, device=device).to(memory_format=torch.channels_last)
 
