@@ -24,6 +24,7 @@ from fastsep.training.adam import Adam, total_norm
 from fastsep.training.average import Average
 from fastsep.training.buckets import Buckets
 from fastsep.training.drawn import Drawn
+from fastsep.training.feed import Feed
 from fastsep.training.forward import Forward
 from fastsep.training.schedule import horizons
 from fastsep.training.ways import Ways, cudnn_benchmark, keeps_halves
@@ -61,7 +62,6 @@ class TrainStep:
         world: World = ALONE,
     ):
         self.model = model
-        self.windows = windows
         self.dtype = dtype
         self.device = next(model.parameters()).device
         on_gpu = self.device.type == "cuda"
@@ -69,13 +69,8 @@ class TrainStep:
             keep_freed_memory()
         # A rate that lives on the device can change under a captured graph.
         self.lr = torch.tensor(config.optim.lr, device=self.device, dtype=torch.float32)
-        self.optimizer = Adam(
-            model.parameters(),
-            lr=self.lr,
-            betas=(config.optim.beta1, config.optim.beta2),
-            fused=True,
-            capturable=on_gpu,
-        )
+        betas = (config.optim.beta1, config.optim.beta2)
+        self.optimizer = Adam(model.parameters(), lr=self.lr, betas=betas, fused=True, capturable=on_gpu)
         drop_halves(model)  # those of an earlier training would stay as they are
         if keeps_halves(self.device, dtype, world, config.optim.accumulate):
             self.optimizer.keep_halves(model, dtype)
@@ -93,15 +88,11 @@ class TrainStep:
         self._calls = CallCounts(model)
         self._micro_batches = config.optim.accumulate
         rows = world.share(config.optim.batch_size, self._micro_batches)
-        self._index = torch.zeros(rows, dtype=torch.int64, device=self.device)
+        self.feed = Feed(windows, rows, self.device, in_place=ways.capture)
         self._sums = torch.zeros(len(Losses._fields), dtype=next(model.parameters()).dtype, device=self.device)
         self._count = 0
         self.benchmark = ways.benchmark
         self._captures = ways.capture
-        self._video: Tensor | None = None  # of windows that are not resident; where a graph looks for it, it stays
-        if self._captures and not windows.resident:
-            shape = (rows, windows.length, *windows.shape)
-            self._video = torch.empty(shape, device=self.device)
         # One for all warm-up steps: on every stream that it meets cuBLAS takes memory of its own.
         self._side = torch.cuda.Stream(self.device) if self._captures else None
         # Outside of a graph the host is the slower one: it launches one kernel after the other. Processes that share a
@@ -126,15 +117,9 @@ class TrainStep:
             self._rounded = True
         self.lr.fill_(lr)
         self._drawn.draw(self.done)  # outside of the graph
-        self.windows.reseed(draws.key(self._seed, self.done, "videos"))
+        self.feed.lay(index, draws.key(self._seed, self.done, "videos"))
         if self.average is not None:
             self.average.begin(self.done)
-        if self.windows.resident:
-            self._index.copy_(index, non_blocking=True)
-        elif self._captures:
-            self._video.copy_(self.windows.batch(index))
-        else:
-            self._video = self.windows.batch(index)
         if self._graph is not None:
             self._graph.replay()
         else:
@@ -198,7 +183,7 @@ class TrainStep:
         fake = FakeTensorMode(allow_non_fake_inputs=True)
         state = {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
         stand_ins = {name: fake.from_tensor(tensor) for name, tensor in state.items()}
-        sequences, now = len(self._index) // self._micro_batches, self._nt_pred
+        sequences, now = self.feed.rows // self._micro_batches, self._nt_pred
         with asked_for() as cases:
             for nt_pred in horizons(self._objective):
                 self._predict(nt_pred)
@@ -239,8 +224,7 @@ class TrainStep:
             self._graph.replay()
 
     def _run(self) -> None:
-        video = self.windows.batch(self._index) if self.windows.resident else self._video
-        video = video[:, : self._frames]
+        video = self.feed.video()[:, : self._frames]
         self.optimizer.zero_grad(set_to_none=True)
         share = 1 / self._micro_batches  # all are of one size: the mean of their losses is that of the batch
         for number in range(self._micro_batches):

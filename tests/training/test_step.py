@@ -56,7 +56,7 @@ def test_a_step_is_adam_on_the_objective(config, tolerance, predicted):
         if chosen is not None:
             frames = forecast_frames(config.model, settings)
             chosen = (chosen + draws.integer(0, number, "frames", 0, frames - 1)) % frames
-        video = step.windows.batch(index)[:, : config.model.nt_cond + settings.nt_pred]
+        video = step.feed.windows.batch(index)[:, : config.model.nt_cond + settings.nt_pred]
         terms = objective(oracle, video, end, settings, chosen)
         optimizer.zero_grad()
         terms.total.backward()
@@ -77,7 +77,7 @@ def test_cells_that_do_not_count_teach_nothing():
     before = [p.clone() for p in step.model.decoder.parameters()][-1]  # (9,), the bias of each cell
     step(torch.arange(4), 1e-2)
     moved = step.model.decoder.parameters()
-    assert ([p for p in moved][-1] != before).equal(step.windows.mask)
+    assert ([p for p in moved][-1] != before).equal(step.feed.windows.mask)
 
 
 def test_the_rate_can_change_every_step():
@@ -112,10 +112,10 @@ def test_the_limit_is_that_of_the_unscaled_gradient():
 
 def on_host(step, ways=EAGER):
     """The step with windows that are fetched from the host before it."""
-    windows = step.windows
-    step.windows = TensorWindows(windows.frames.cpu(), windows.starts.cpu(), windows.length, device=step.device)
-    step.windows.resident = False  # on a CPU, too
-    return TrainStep(step.model, step.windows, CONFIG, step.dtype, ways)
+    windows = step.feed.windows
+    fetched = TensorWindows(windows.frames.cpu(), windows.starts.cpu(), windows.length, device=step.device)
+    fetched.resident = False  # on a CPU, too
+    return TrainStep(step.model, fetched, CONFIG, step.dtype, ways)
 
 
 def test_windows_that_are_not_resident_make_the_same_steps():
@@ -168,7 +168,7 @@ def test_calls_of_batch_norms_are_counted(compile):
         module.ledger = None
     step.cases()  # asks, and counts nothing
     for _ in range(2):
-        objective(plain, step.windows.batch(torch.arange(4)), torch.tensor(2), CONFIG.objective)
+        objective(plain, step.feed.windows.batch(torch.arange(4)), torch.tensor(2), CONFIG.objective)
         step(torch.arange(4), 0.0)
     counts = [{k: v.item() for k, v in m.named_buffers() if "tracked" in k} for m in (step.model, plain)]
     assert counts[0] == counts[1]
