@@ -42,7 +42,7 @@ class ObjectiveConfig(Settings):
     lamb_s: Weight = 45.0
     """Weight of the invariance of S."""
     lamb_t: Weight = 1e-3
-    """Weight of the regularisation of T."""
+    """Weight of the regularisation of T (0 with no_s)."""
     lamb_pred: Weight = 45.0
     """Weight of the prediction term."""
 

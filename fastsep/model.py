@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from fastsep.config import ModelConfig
 from fastsep.errors import UserError
+from fastsep.model_config import ModelConfig
 from fastsep.networks import build_decoder, build_encoder, build_integrator, init_weights
 
 
@@ -44,7 +44,7 @@ class SeparableModel(nn.Module):
         super().__init__()
         if config.left_open:
             flags = ", ".join("--" + name.replace("_", "-") for name in config.left_open)
-            raise UserError(f"a model needs all of its settings: settle {flags} with fastsep.networks.fit")
+            raise UserError(f"a model needs all of its settings: settle {flags} with fastsep.model_auto")
         self.config = config
         self.encoder_s = None if config.no_s else build_encoder(config, config.code_size_s, skips=config.skip)
         self.encoder_t = build_encoder(config, config.code_size_t)

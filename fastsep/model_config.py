@@ -33,7 +33,7 @@ class ModelConfig(Settings):
     mixing: Literal["auto", "concat", "mul"] = "concat"
     """How S and T meet in the decoder: side by side, or multiplied."""
     no_s: bool = False
-    """Ablation: replace S by the constant 1 (needs mixing mul and equal code sizes)."""
+    """Ablation: replace S by the constant 1 (needs mixing mul and equal code sizes; lamb_t is then 0)."""
     nt_cond: Frames = 5
     """Conditioning frames n."""
     offset: Annotated[int, Range(0, 10_000)] | None = 5
@@ -50,11 +50,11 @@ class ModelConfig(Settings):
     """Width of the decoder."""
     dec_n_layers: Depth | None = 3
     """Linear layers of an MLP decoder."""
-    sst_filters: Width = 64
+    sst_filters: Width | None = 64
     """Filters of the first stage of the sst networks; resnet has its own."""
     n_blocks: Depth | None = 1
     """Residual blocks of the integrator."""
-    res_hidden_size: Width = 512
+    res_hidden_size: Width | None = 512
     """Hidden units of a residual block."""
     init: Literal["published", "kaiming"] = "published"
     """How the weights of encoders and decoder start: N(0, 0.02), or Kaiming's uniform distribution."""
@@ -68,6 +68,11 @@ class ModelConfig(Settings):
         if len(self.shape) not in (0, 2, 3):
             raise UserError(f"shape is {self.shape}: set --shape to channels, height and width, or channels and points")
         sizes_differ = None not in (self.code_size_s, self.code_size_t) and self.code_size_s != self.code_size_t
+        if "sst" in (self.encoder, self.decoder) and (self.no_s or self.mixing == "mul"):
+            raise UserError(
+                "sst networks, given or picked for the frames, put S and T side by side: drop --no-s and --mixing mul, "
+                "or choose another --encoder, such as mlp"
+            )
         if self.no_s and (self.mixing == "concat" or sizes_differ):
             raise UserError("no_s needs --mixing mul and equal --code-size-s and --code-size-t")
         if self.mixing == "mul" and sizes_differ:
@@ -78,6 +83,12 @@ class ModelConfig(Settings):
             )
         if self.skip and "mlp" in (self.encoder, self.decoder):
             raise UserError("an MLP has no feature maps to skip with: drop --skip or choose convolutional networks")
+
+    @property
+    def can_skip(self) -> bool:
+        """Whether the decoder takes the feature maps of the encoder: they are of one kind, and as wide."""
+        alike = self.encoder == self.decoder != "mlp"
+        return alike and (self.encoder == "sst" or self.enc_hidden_size == self.dec_hidden_size)
 
     @property
     def left_open(self) -> tuple[str, ...]:
@@ -94,7 +105,7 @@ class ModelConfig(Settings):
 LEFT_OPEN: dict[str, Any] = {
     "shape": (), "encoder": "auto", "decoder": "auto", "mixing": "auto", "offset": None, "code_size_s": None,
     "code_size_t": None, "enc_hidden_size": None, "enc_n_layers": None, "dec_hidden_size": None, "dec_n_layers": None,
-    "n_blocks": None, "gain_resnet": None, "last_activation": "auto",
+    "sst_filters": None, "n_blocks": None, "res_hidden_size": None, "gain_resnet": None, "last_activation": "auto",
 }  # fmt: skip
 """Settings of ``ModelConfig`` that can wait for the data, and the values that say so. ``ModelConfig(**LEFT_OPEN)`` is
-whichever network suits the frames (see ``fastsep.networks.fit``)."""
+whichever network suits the frames (see ``fastsep.model_auto``)."""

@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fastsep.config import ModelConfig, ObjectiveConfig
+from fastsep.config import ObjectiveConfig
 from fastsep.model import SeparableModel, Static
+from fastsep.model_config import ModelConfig
 
 
 class Losses(NamedTuple):

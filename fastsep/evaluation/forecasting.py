@@ -15,9 +15,9 @@ from torch import Tensor
 from fastsep import distributed
 from fastsep.data.windows import Windows
 from fastsep.machine.exact import exact_products
-from fastsep.machine.room import frames_at_once
 from fastsep.model import SeparableModel
 from fastsep.progress import progress_bar
+from fastsep.room import frames_at_once
 
 
 class Batch(NamedTuple):

@@ -25,10 +25,10 @@ from fastsep.evaluation.scoring import Stopwatch, mean_up_to, score_forecasts, s
 from fastsep.files import write_problem, write_text
 from fastsep.machine.memory import keep_freed_memory
 from fastsep.machine.precision import resolve_device
-from fastsep.machine.room import require_room
 from fastsep.model import SeparableModel
+from fastsep.model_auto import require_shape
 from fastsep.networks import fold_norms
-from fastsep.networks.fit import require_shape
+from fastsep.room import require_room
 from fastsep.runs.checkpoint import Checkpoint, load_weights, newest_checkpoint
 from fastsep.runs.data_record import same_data
 from fastsep.runs.directory import kept_scaling, load_config

@@ -24,8 +24,8 @@ from fastsep.inference.forecaster import Forecaster, load
 from fastsep.inference.given import FrameFile, open_given
 from fastsep.inference.outputs import Plan, output_of
 from fastsep.machine.memory import keep_freed_memory
-from fastsep.machine.room import frames_at_once
 from fastsep.progress import progress_bar
+from fastsep.room import frames_at_once
 
 _OTHER_OUT = "choose another --out"
 

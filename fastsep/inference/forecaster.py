@@ -22,9 +22,9 @@ from fastsep.errors import UserError
 from fastsep.inference.arrays import Array, Given, require_alike, whole_number
 from fastsep.machine.exact import exact_products
 from fastsep.machine.precision import resolve_device
-from fastsep.machine.room import frames_at_once, require_room
 from fastsep.model import SeparableModel, Static
 from fastsep.networks import fold_norms
+from fastsep.room import frames_at_once, require_room
 from fastsep.runs.checkpoint import load_weights, newest_checkpoint
 from fastsep.runs.directory import kept_scaling, load_config
 from fastsep.settings import as_path

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from fastsep.config import ModelConfig
 from fastsep.errors import UserError
+from fastsep.model_config import ModelConfig
 from fastsep.networks.dcgan import DCGANDecoder, DCGANEncoder
 from fastsep.networks.fold import fold_norms
 from fastsep.networks.init import init_weights
@@ -51,7 +51,7 @@ def build_decoder(config: ModelConfig) -> nn.Module:
     if kind == "mlp":
         return MLPDecoder(config.shape, config.mixing, *codes, config.dec_hidden_size, config.dec_n_layers)
     require_fit("decoder", kind, config.shape[1:])
-    if config.skip and (kind != config.encoder or config.enc_hidden_size != config.dec_hidden_size):
+    if config.skip and not config.can_skip:
         raise UserError(
             f"skip connections need encoder and decoder of one kind and width, not {config.encoder} and {kind} with "
             f"{config.enc_hidden_size} and {config.dec_hidden_size} filters: drop --skip or make them equal"
@@ -61,8 +61,6 @@ def build_decoder(config: ModelConfig) -> nn.Module:
         return DCGANDecoder(channels, size, config.dec_hidden_size, config.mixing, *codes, config.skip)
     if kind == "vgg":
         return VGGDecoder(channels, size, config.dec_hidden_size, config.mixing, *codes, config.skip)
-    if config.mixing != "concat":
-        raise UserError("the sst decoder mixes its codes side by side: set --mixing concat")
     return SSTDecoder(channels, config.sst_filters, *codes, config.skip)
 
 

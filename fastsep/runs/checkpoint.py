@@ -21,8 +21,8 @@ from torch import Tensor
 from fastsep.config import Config
 from fastsep.errors import UserError, warn
 from fastsep.files import make_directory, sync_directory, write_inside, write_problem
-from fastsep.machine.room import require_room
 from fastsep.model import SeparableModel
+from fastsep.room import require_room
 from fastsep.runs import manifest as manifests
 from fastsep.runs.directory import Identity, checkpoint_folders, identity, load_config, own_identity
 from fastsep.runs.manifest import DamagedError, Manifest, read_part

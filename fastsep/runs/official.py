@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from fastsep.config import Config, RunConfig
 from fastsep.data.formats.reading import reading
 from fastsep.errors import UserError
-from fastsep.machine.room import require_room
 from fastsep.model import SeparableModel
 from fastsep.presets import PRESETS
+from fastsep.room import require_room
 from fastsep.runs.checkpoint import save_checkpoint
 from fastsep.runs.directory import create_run, training_lock
 from fastsep.runs.official_pickle import read_module

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fastsep.config import ModelConfig, ObjectiveConfig
+from fastsep.config import ObjectiveConfig
+from fastsep.model_config import ModelConfig
 from fastsep.objective import forecast_frames, frame_spread, window_ends
 from fastsep.training import draws
 

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import torch
 
-from fastsep.config import Config, ModelConfig
+from fastsep.config import Config
 from fastsep.data import residency
 from fastsep.data.base import Padding
 from fastsep.data.windows import Windows
 from fastsep.errors import UserError, warn
-from fastsep.networks.fit import fit, networks_for, padding_for, require_shape
-from fastsep.networks.sizes import written
+from fastsep.model_auto import networks_for, require_shape, settle
+from fastsep.model_config import ModelConfig
+from fastsep.networks.sizes import padding_for, written
 from fastsep.runs.directory import kept_scaling
 
 _ROUNDING = 1e-5
@@ -61,7 +62,7 @@ def open_data(
         require_shape(config.model, windows.shape)
     for note in windows.notes:
         say(note)
-    model, line = fit(config.model, windows.shape, narrow=device.type == "cpu")
+    model, line = settle(config.model, windows.shape, narrow=device.type == "cpu")
     if line:
         say(line)
     _check_range(model, windows)

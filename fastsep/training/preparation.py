@@ -14,8 +14,8 @@ from fastsep.data import residency
 from fastsep.data.windows import Windows
 from fastsep.errors import UserError
 from fastsep.machine.precision import resolve_device, resolve_precision
-from fastsep.machine.room import TRAINING, require_room
 from fastsep.model import SeparableModel
+from fastsep.room import TRAINING, require_room
 from fastsep.runs.data_record import was_streamed
 from fastsep.training import profiling
 from fastsep.training.agreement import same_data, same_machine, same_settings

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from fastsep.data.windows import Windows
-from fastsep.machine.room import frames_at_once
 from fastsep.model import SeparableModel
 from fastsep.objective import Cells, mean_square
+from fastsep.room import frames_at_once
 
 _WINDOWS = 64
 

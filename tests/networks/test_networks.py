@@ -160,12 +160,13 @@ def test_kaiming_initialisation_keeps_the_signal_of_a_narrow_decoder() -> None:
         ({"encoder": "vgg", "skip": True}, "one kind"),
         ({"dec_hidden_size": 32, "skip": True}, "64 and 32 filters"),
         ({"encoder": "sst"}, "both or neither"),
-        ({"encoder": "sst", "decoder": "sst", "mixing": "mul", "code_size_s": 20}, "--mixing concat"),
+        ({"encoder": "sst", "decoder": "sst", "mixing": "mul", "code_size_s": 20}, "drop --no-s and --mixing mul"),
+        ({"encoder": "sst", "decoder": "sst", "no_s": True}, "drop --no-s and --mixing mul"),
     ],
 )
 def test_networks_that_do_not_fit_are_refused(change: dict, message: str) -> None:
-    config = dataclasses.replace(ModelConfig(), **change)
     with pytest.raises(UserError, match=message):
+        config = dataclasses.replace(ModelConfig(), **change)
         build_encoder(config, config.code_size_s, config.skip)
         build_decoder(config)
 

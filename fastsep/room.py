@@ -6,9 +6,9 @@ import math
 
 import torch
 
-from fastsep.config import ModelConfig
 from fastsep.data.residency import free_bytes, require_memory
 from fastsep.model import SeparableModel
+from fastsep.model_config import ModelConfig
 
 FORECASTING, TRAINING = 1, 4
 """Numbers that are kept for each weight: itself; with its gradient and Adam's two moments, at least."""

@@ -1,8 +1,7 @@
-"""The networks of a run by the frames of its data.
+"""What ``auto`` and none mean in the settings of a model: the networks of a run by the frames of its data.
 
-Whatever ``ModelConfig`` leaves open is settled here, before a model is made: the shape of a frame is that of the data,
-``auto`` picks a network by it, and what comes along with a network is as in the published preset that uses it (mlp:
-wave, dcgan: mnist, vgg: taxibj, resnet: chairs, sst: sst).
+The shape of a frame is that of the data, ``auto`` picks a network by it, and what comes along with a network is as in
+the published preset that uses it (mlp: wave, dcgan: mnist, vgg: taxibj, resnet: chairs, sst: sst). What is given stays.
 
 Letters: C channels; ``*space`` the other axes of a frame, (H, W) for images, (P,) for points.
 """
@@ -13,11 +12,9 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from fastsep.config import ModelConfig
 from fastsep.errors import UserError
-from fastsep.networks.sizes import fits, padding_for, require_fit, written
-
-__all__ = ["fit", "padding_for", "pick", "require_shape"]
+from fastsep.model_config import ModelConfig
+from fastsep.networks.sizes import fits, require_fit, written
 
 FEW_VALUES = 1024
 """Frames of so many values at most are for an mlp."""
@@ -29,15 +26,13 @@ _PRESETS: dict[str, dict[str, Any]] = {
     "sst": {"mixing": "concat", "code_size_s": 196, "code_size_t": 64, "n_blocks": 2, "gain_resnet": 0.71, "offset": 0},
 }
 """By encoder."""
-_WIDTHS = {"mlp": 1200}
-_CONVOLUTIONAL_WIDTH = 64
+_MLP = {"hidden_size": 1200, "enc_n_layers": 3, "dec_n_layers": 4}
+_CONVOLUTIONAL = {"hidden_size": 64, "enc_n_layers": 3, "dec_n_layers": 3}  # they have layers of their own
 _NARROW = {
     "dcgan": {"enc_hidden_size": 16, "dec_hidden_size": 16},
     "sst": {"sst_filters": 16, "code_size_s": 64, "code_size_t": 32, "res_hidden_size": 64},  # its codes are maps, too
 }
-"""What takes the place of published sizes on a CPU."""
-_ENCODER_LAYERS, _DECODER_LAYERS = 3, 4
-"""Of an mlp; convolutional networks have their own."""
+"""What takes the place of published sizes on a CPU, in networks that are picked."""
 
 
 def pick(shape: tuple[int, ...]) -> tuple[str, str]:
@@ -56,12 +51,12 @@ def pick(shape: tuple[int, ...]) -> tuple[str, str]:
     return "sst", f"they hold more than {FEW_VALUES:,} values and are no squares of a power of two from 16 to 256"
 
 
-def fit(config: ModelConfig, shape: tuple[int, ...], narrow: bool = False) -> tuple[ModelConfig, str]:
+def settle(config: ModelConfig, shape: tuple[int, ...], narrow: bool = False) -> tuple[ModelConfig, str]:
     """The settings with all that they leave open settled for frames of ``shape``, (C, *space).
 
     Args:
-        narrow: convolutional networks that are picked here get a quarter of the published width or less, so that a CPU
-            trains them in an hour, not in weeks. Other sizes than the published ones stay as they are set.
+        narrow: convolutional networks that are picked here get a quarter of the published width or less where it is
+            left open, so that a CPU trains them in an hour, not in weeks.
 
     Returns:
         The settings, and a line that says which network was picked and why; "" where none was.
@@ -79,23 +74,22 @@ def fit(config: ModelConfig, shape: tuple[int, ...], narrow: bool = False) -> tu
         require_fit(role, kind, shape[1:])
     if not config.left_open:
         return config, ""
-    preset = {**_PRESETS[encoder], **_widths(encoder, decoder), "last_activation": "none"}
-    preset = {"offset": config.nt_cond, **preset, **_mixing(config, preset)}
-    settled = {"shape": shape, "encoder": encoder, "decoder": decoder, **preset}
-    settled = {name: settled[name] for name in config.left_open}
-    if config.encoder == "auto" and encoder != "mlp" and not config.no_s:
-        settled["skip"] = True  # published scores of sst are best with it, and made data's with dcgan by a quarter
-    narrow = narrow and config.encoder == config.decoder == "auto" and encoder != "mlp"
-    if narrow:
-        published = {**vars(ModelConfig()), **preset}
-        settled |= {
-            name: size
-            for name, size in _NARROW[encoder].items()
-            if settled.get(name, getattr(config, name)) == published[name] and config.mixing in ("auto", "concat")
-        }
-        why += f"; narrow ones, for a CPU (--encoder {encoder} takes the published widths)"
+    picked = config.encoder == config.decoder == "auto" and encoder != "mlp"
+    usual = {"offset": config.nt_cond, **_usual(encoder, decoder)}
+    if picked and narrow:
+        usual |= _NARROW[encoder]
+        if any(name in config.left_open for name in _NARROW[encoder]):
+            why += f"; narrow ones, for a CPU (--encoder {encoder} takes the published widths)"
+    usual |= {"shape": shape, "encoder": encoder, "decoder": decoder, **_mixing(config, usual)}
+    if encoder == decoder != "mlp":  # of one width, if one of them is given
+        width = config.enc_hidden_size or config.dec_hidden_size or usual["enc_hidden_size"]
+        usual |= {"enc_hidden_size": width, "dec_hidden_size": width}
+    settled = replace(config, **{name: usual[name] for name in config.left_open})
+    # Published scores of sst are best with it, and made data's with dcgan by a quarter.
+    if config.encoder == "auto" and not settled.no_s and settled.can_skip:
+        settled = replace(settled, skip=True)
     names = f"{encoder} encoder and " + ("decoder" if encoder == decoder else f"{decoder} decoder")
-    return replace(config, **settled), f"frames of {written(shape)}: {names}, since {why}" if why else ""
+    return settled, f"frames of {written(shape)}: {names}, since {why}" if why else ""
 
 
 def require_shape(config: ModelConfig, shape: tuple[int, ...]) -> None:
@@ -122,23 +116,26 @@ def networks_for(config: ModelConfig, shape: tuple[int, ...]) -> tuple[str, str,
     return encoder, encoder, f"the encoder is {encoder}"
 
 
-def _widths(encoder: str, decoder: str) -> dict[str, int]:
+def _usual(encoder: str, decoder: str) -> dict[str, Any]:
+    """As in the published preset of the networks."""
+    ours, theirs = (_MLP if kind == "mlp" else _CONVOLUTIONAL for kind in (encoder, decoder))
     return {
-        "enc_hidden_size": _WIDTHS.get(encoder, _CONVOLUTIONAL_WIDTH), "enc_n_layers": _ENCODER_LAYERS,
-        "dec_hidden_size": _WIDTHS.get(decoder, _CONVOLUTIONAL_WIDTH), "dec_n_layers": _DECODER_LAYERS,
+        "enc_hidden_size": ours["hidden_size"], "enc_n_layers": ours["enc_n_layers"],
+        "dec_hidden_size": theirs["hidden_size"], "dec_n_layers": theirs["dec_n_layers"],
+        "sst_filters": 64, "res_hidden_size": 512, "last_activation": "none", **_PRESETS[encoder],
     }  # fmt: skip
 
 
-def _mixing(config: ModelConfig, preset: dict[str, Any]) -> dict[str, Any]:
+def _mixing(config: ModelConfig, usual: dict[str, Any]) -> dict[str, Any]:
     """How the codes mix and their sizes; where they are multiplied, an open size becomes equal to the other."""
     size_s, size_t = config.code_size_s, config.code_size_t
     mixing = config.mixing
     if mixing == "auto":
         unequal = None not in (size_s, size_t) and size_s != size_t
-        mixing = "mul" if config.no_s or (preset["mixing"] == "mul" and not unequal) else "concat"
+        mixing = "mul" if config.no_s or (usual["mixing"] == "mul" and not unequal) else "concat"
     if mixing == "concat":
         return {"mixing": mixing}
-    equal = size_s or size_t or preset["code_size_t"]
+    equal = size_s or size_t or usual["code_size_t"]
     return {"mixing": mixing, "code_size_s": equal, "code_size_t": equal}
 
 

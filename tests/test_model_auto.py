@@ -6,12 +6,13 @@ from dataclasses import replace
 from math import prod
 
 import pytest
+import torch
 
 from fastsep.config_file import from_json, to_json
 from fastsep.errors import UserError
 from fastsep.model import SeparableModel
+from fastsep.model_auto import pick, require_shape, settle
 from fastsep.model_config import LEFT_OPEN, ModelConfig
-from fastsep.networks.fit import fit, pick, require_shape
 from fastsep.networks.sizes import fits, nearest, padding_for
 from fastsep.presets import PRESETS
 
@@ -40,26 +41,26 @@ UNREAD = {
 )
 def test_a_network_is_picked_by_the_frames(shape, kind, why):
     assert pick(shape)[0] == kind
-    config, line = fit(OPEN, shape)
+    config, line = settle(OPEN, shape)
     assert (config.shape, config.encoder, config.decoder) == (shape, kind, kind)
     assert not config.left_open
     assert line.startswith(f"frames of {'x'.join(map(str, shape))}: {kind} encoder and decoder, since they")
     assert why in line
-    assert fit(config, shape) == (config, "")
+    assert settle(config, shape) == (config, "")
 
 
 @pytest.mark.parametrize(("preset", "kind"), [("wave", "mlp"), ("mnist", "dcgan"), ("sst", "sst")])
 def test_what_comes_along_is_as_in_the_published_preset(preset, kind):
     published = PRESETS[preset]().model
-    settled, _ = fit(replace(OPEN, encoder=kind, nt_cond=published.nt_cond), published.shape)
+    settled, _ = settle(replace(OPEN, encoder=kind, nt_cond=published.nt_cond), published.shape)
     differing = {name for name in LEFT_OPEN if getattr(settled, name) != getattr(published, name)}
     assert differing <= UNREAD[kind]
 
 
 def test_sst_that_was_picked_skips_and_starts_with_the_future():
-    picked, _ = fit(OPEN, (1, 48, 64))
+    picked, _ = settle(OPEN, (1, 48, 64))
     assert (picked.skip, picked.offset) == (True, 0)
-    named, _ = fit(replace(OPEN, encoder="sst"), (1, 48, 64))
+    named, _ = settle(replace(OPEN, encoder="sst"), (1, 48, 64))
     assert not named.skip
 
 
@@ -69,29 +70,44 @@ def test_sst_that_was_picked_skips_and_starts_with_the_future():
         ({}, (1, 96, 64), {"sst_filters": 16, "code_size_s": 64, "code_size_t": 32, "res_hidden_size": 64}),
         ({"sst_filters": 8, "code_size_t": 5}, (1, 96, 64), {"sst_filters": 8, "code_size_t": 5, "code_size_s": 64}),
         ({}, (1, 64, 64), {"enc_hidden_size": 16, "dec_hidden_size": 16, "code_size_s": 128, "res_hidden_size": 512}),
-        ({"encoder": "sst"}, (1, 96, 64), {"sst_filters": 64, "code_size_s": 196}),
+        ({"code_size_s": 196}, (1, 48, 48), {"code_size_s": 196, "code_size_t": 32}),
+        ({"enc_hidden_size": 64}, (1, 64, 64), {"enc_hidden_size": 64, "dec_hidden_size": 64}),
+        ({"dec_hidden_size": 9}, (1, 64, 64), {"enc_hidden_size": 9, "dec_hidden_size": 9}),
+        ({"mixing": "mul"}, (1, 64, 64), {"enc_hidden_size": 16, "code_size_s": 20, "code_size_t": 20}),
+        ({"encoder": "sst"}, (1, 96, 64), {"sst_filters": 64, "code_size_s": 196, "res_hidden_size": 512}),
         ({}, (1, 30), {"enc_hidden_size": 1200, "dec_hidden_size": 1200}),
     ],
 )
 def test_networks_that_were_picked_are_narrow_on_a_cpu(change, shape, expected):
-    picked, line = fit(replace(OPEN, **change), shape, narrow=True)
+    picked, line = settle(replace(OPEN, **change), shape, narrow=True)
     assert {name: getattr(picked, name) for name in expected} == expected
-    SeparableModel(picked)
+    with torch.device("meta"):
+        SeparableModel(picked)
     assert ("for a CPU" in line) == ("encoder" not in change and len(shape) > 2)
 
 
 @pytest.mark.parametrize(
-    ("change", "shape", "skip"), [({}, (1, 64, 64), True), ({}, (1, 30), False), ({"no_s": True}, (1, 64, 64), False)]
+    ("change", "shape", "skip"),
+    [
+        ({}, (1, 64, 64), True),
+        ({}, (1, 30), False),
+        ({"no_s": True}, (1, 64, 64), False),
+        ({"enc_hidden_size": 8, "dec_hidden_size": 9}, (1, 64, 64), False),
+        ({"enc_hidden_size": 8, "dec_hidden_size": 9}, (1, 48, 64), True),  # which sst does not read
+    ],
 )
 def test_networks_of_images_that_were_picked_skip_where_there_is_what_to_skip_from(change, shape, skip):
-    picked, _ = fit(replace(OPEN, **change), shape)
+    picked, _ = settle(replace(OPEN, **change), shape)
     assert picked.skip == skip
+    with torch.device("meta"):
+        SeparableModel(picked)
 
 
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ({"code_size_t": 7, "enc_hidden_size": 9}, {"code_size_t": 7, "enc_hidden_size": 9, "code_size_s": 128}),
+        ({"code_size_t": 7, "enc_hidden_size": 9}, {"dec_hidden_size": 9, "code_size_s": 128}),
+        ({"sst_filters": 5, "res_hidden_size": 7}, {"n_blocks": 1}),
         ({"nt_cond": 3}, {"offset": 3}),
         ({"encoder": "vgg"}, {"decoder": "vgg"}),
         ({"encoder": "resnet"}, {"decoder": "dcgan", "code_size_t": 10}),
@@ -106,13 +122,15 @@ def test_networks_of_images_that_were_picked_skip_where_there_is_what_to_skip_fr
     ],
 )
 def test_what_is_given_stays(given, expected):
-    config, _ = fit(replace(OPEN, **given), (1, 64, 64))
+    config, _ = settle(replace(OPEN, **given), (1, 64, 64))
     assert {name: getattr(config, name) for name in {**given, **expected}} == {**given, **expected}
     assert not config.left_open
+    with torch.device("meta"):
+        SeparableModel(config)
 
 
 def test_resnet_without_a_power_of_two_is_decoded_by_an_mlp():
-    assert fit(replace(OPEN, encoder="resnet"), (1, 40, 60))[0].decoder == "mlp"
+    assert settle(replace(OPEN, encoder="resnet"), (1, 40, 60))[0].decoder == "mlp"
 
 
 @pytest.mark.parametrize(
@@ -120,14 +138,18 @@ def test_resnet_without_a_power_of_two_is_decoded_by_an_mlp():
     [
         ({}, (1, 50, 70), r"sst encoder .* not 50x70 \(the nearest are 48x68 and 52x72\)"),
         ({"encoder": "dcgan"}, (1, 100), "dcgan encoder .* not 100 points"),
+        ({"no_s": True}, (1, 96, 64), "sst networks, given or picked .* drop --no-s and --mixing mul, or choose"),
+        ({"mixing": "mul"}, (1, 96, 64), "sst networks, given or picked"),
+        ({"mixing": "mul", "encoder": "sst"}, (1, 64, 64), "sst networks, given or picked"),
         ({"shape": (1, 64, 64)}, (1, 32, 32), "frames are 1x32x32, the model takes 1x64x64: leave out --shape"),
         ({"shape": (1, 9), "encoder": "mlp", "decoder": "mlp"}, (1, 4, 4), "set --shape 1 4 4, or --encoder auto"),
         ({"shape": (1, 64, 64), "encoder": "vgg", "decoder": "vgg"}, (1, 100), "takes 1x64x64: set --encoder auto"),
     ],
 )
-def test_frames_that_do_not_fit_are_refused(given, shape, message):
+@pytest.mark.parametrize("narrow", [False, True])
+def test_frames_that_do_not_fit_are_refused(narrow, given, shape, message):
     with pytest.raises(UserError, match=message):
-        fit(replace(OPEN, **given), shape)
+        settle(replace(OPEN, **given), shape, narrow)
 
 
 def test_a_run_is_told_of_other_frames():
@@ -137,7 +159,7 @@ def test_a_run_is_told_of_other_frames():
 
 
 def test_a_model_with_open_settings_is_refused():
-    with pytest.raises(UserError, match=r"settle --shape, --encoder, .* with fastsep\.networks\.fit"):
+    with pytest.raises(UserError, match=r"settle --shape, --encoder, .* with fastsep\.model_auto"):
         SeparableModel(OPEN)
 
 
