@@ -79,7 +79,7 @@ class OptimConfig(Settings):
     """What batch norm takes statistics of where several processes train: each one's own rows of a batch, which is
     faster, or the whole batch, which gives what one process would."""
     epochs: Annotated[int | None, Range(1, MAX_STEPS), AT_RESUME] = 100
-    """Passes over the training windows."""
+    """Passes over the training windows, each of as many whole batches as there are."""
     steps: Annotated[int | None, Range(1, MAX_STEPS), AT_RESUME] = None
     """Optimiser steps; overrides epochs. Where both are none: 25 passes (3 for convolutional networks on
     a CPU), no less than 1,500 steps, at most 20,000."""

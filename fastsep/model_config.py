@@ -29,7 +29,8 @@ class ModelConfig(Settings):
     decoder: Literal["auto", "mlp", "dcgan", "vgg", "sst"] = "dcgan"
     """Network of the decoder; auto is the one that goes with the encoder."""
     skip: bool = False
-    """Hand the static encoder's features to the decoder."""
+    """Hand the static encoder's features to the decoder. Networks that auto picks do so where they can; name one with
+    --encoder to do without."""
     mixing: Literal["auto", "concat", "mul"] = "concat"
     """How S and T meet in the decoder: side by side, or multiplied."""
     no_s: bool = False
@@ -73,6 +74,8 @@ class ModelConfig(Settings):
                 "sst networks, given or picked for the frames, put S and T side by side: drop --no-s and --mixing mul, "
                 "or choose another --encoder, such as mlp"
             )
+        if self.no_s and self.skip:
+            raise UserError("skip connections hand on what the encoder of S saw: drop --skip or --no-s")
         if self.no_s and (self.mixing == "concat" or sizes_differ):
             raise UserError("no_s needs --mixing mul and equal --code-size-s and --code-size-t")
         if self.mixing == "mul" and sizes_differ:

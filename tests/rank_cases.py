@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from step_cases import EAGER
 
-from fastsep import distributed, presets
+from fastsep import distributed, presets, room
 from fastsep.config import Config
 from fastsep.data import residency
 from fastsep.data.mnist.settings import MovingMNIST
@@ -23,7 +23,6 @@ from fastsep.data.wave.settings import Wave100
 from fastsep.data.windows import TensorWindows
 from fastsep.errors import UserError
 from fastsep.evaluation import evaluate_run
-from fastsep.machine import room
 from fastsep.model import SeparableModel
 from fastsep.training import agreement
 from fastsep.training.loop import resume, train

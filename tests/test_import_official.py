@@ -20,7 +20,7 @@ from torch import nn
 
 from fastsep.errors import UserError
 from fastsep.runs.checkpoint import load_model
-from fastsep.runs.official import import_run
+from fastsep.runs.official import import_run, read_settings
 from fastsep.runs.official_pickle import read_module
 
 FILE_OF = {"Es": "ov_Es", "Et": "ov_Et", "decoder": "decoder", "t_resnet": "t_resnet"}
@@ -229,6 +229,18 @@ def test_truncated_files_give_one_line(tmp_path: Path) -> None:
                 read_module(tmp_path / "x.pt")
 
 
+@pytest.mark.parametrize(
+    ("params", "name", "value"),
+    [
+        ({"data": "mnist", "n_object": 1, "zones": [3], "downsample": 2}, "n_digits", 1),
+        ({"data": "sst", "n_object": 1, "zones": [3, 7], "downsample": 4}, "zones", (3, 7)),
+    ],
+)
+def test_a_run_keeps_which_data_it_was_trained_on(params: dict, name: str, value: object, tmp_path: Path) -> None:
+    (tmp_path / "params.json").write_text(json.dumps(params))
+    assert getattr(read_settings(tmp_path).data, name) == value
+
+
 def test_missing_and_misfitting_runs_are_refused(tmp_path: Path, authors: type[nn.Module]) -> None:
     theirs, ours = tmp_path / "theirs", tmp_path / "ours"
     with pytest.raises(UserError, match="--preset"):
@@ -246,6 +258,8 @@ def test_missing_and_misfitting_runs_are_refused(tmp_path: Path, authors: type[n
         ({"scheduler_milestones": [float("inf")]}, "makes no sense"),
         ({"nt_cond": "five"}, "nt_cond = 'five'"),
         ({"data": "ucf"}, "unknown data set ucf"),
+        ({"n_object": "two"}, "n_digits = 'two'"),
+        ({"data": "wave", "downsample": 4}, "downsample is not 2"),
     ):
         (theirs / "params.json").write_text(json.dumps(params | change))
         with pytest.raises(UserError, match=message):

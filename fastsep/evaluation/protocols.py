@@ -21,8 +21,6 @@ from fastsep.data.windows import Windows
 from fastsep.evaluation.forecasting import Batch
 from fastsep.evaluation.metrics import mse, psnr, ssim
 
-_MEAN_BATCH = 512
-
 
 @dataclass(frozen=True)
 class Metric:
@@ -90,14 +88,14 @@ class Images(Protocol):
 
 
 class WaveProtocol(Protocol):
-    """WaveEq and WaveEq-100. The mean frame is that of the training sequences."""
+    """WaveEq and WaveEq-100. The mean frame is that of all training sequences, whichever windows are trained on."""
 
     horizons = (40,)
     metrics: ClassVar[dict[str, Metric]] = {"mse": Metric("MSE (sequences scaled to 0..1)")}
 
     def __init__(self, settings: DataConfig, windows: Windows):
         super().__init__(settings, windows)
-        self.mean_frame = mean_of_frames(settings.open("train", 1, 1, windows.device))
+        self.mean_frame = mean_of_frames(settings.open("train", 1, 1, windows.device).frames)
 
 
 class MNISTProtocol(Images):
@@ -190,9 +188,9 @@ def image_scores(forecast: Tensor, truth: Tensor) -> dict[str, Tensor]:
     return {"mse": mse(forecast, truth), "psnr": psnr(forecast, truth), "ssim": ssim(forecast, truth)}
 
 
-def mean_of_frames(windows: Windows) -> Tensor:
-    """The mean of all frames of all windows: (*shape)."""
-    total = torch.zeros(windows.shape, dtype=torch.float64, device=windows.device)
-    for index in torch.arange(len(windows), device=windows.device).split(_MEAN_BATCH):
-        total += windows.batch(index).double().mean(1).sum(0)
-    return (total / len(windows)).float()
+def mean_of_frames(sequences: Tensor) -> Tensor:
+    """The mean of all frames (N, T, *shape): (*shape)."""
+    total = torch.zeros(sequences.shape[2:], dtype=torch.float64, device=sequences.device)
+    for frames in sequences:
+        total += frames.mean(0, dtype=torch.float64)
+    return (total / len(sequences)).float()

@@ -91,9 +91,9 @@ def score_swaps(
 ) -> dict[str, dict[int, float]]:
     """Score forecasts that take S from one window and T from another: score -> horizon -> value.
 
-    Window i gives the motion, the window as far from the end as i is from the start gives the content. Where several
-    objects can be matched with the trajectories in different ways, each window counts with its best matching, for each
-    score and horizon on its own (as published).
+    Window i gives the motion, the window as far from the end as i is from the start gives the content (in the middle of
+    an odd number they are one window). Where several objects can be matched with the trajectories in different ways,
+    each window counts with its best matching, for each score and horizon on its own (as published).
     """
     watch = watch or Stopwatch(windows.device)
     n, horizon = model.config.nt_cond, max(horizons)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
-from torch import nn
+from torch import Tensor, nn
+
+from fastsep.networks.convolutions import CodeConvTranspose2d
 
 
 def init_weights(
@@ -22,7 +25,7 @@ def init_weights(
         for module in root.modules():
             if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
                 if kind == "kaiming":
-                    nn.init.kaiming_uniform_(module.weight, nonlinearity="relu")
+                    _keep_variance(module)
                 else:
                     nn.init.normal_(module.weight, 0.0, 0.02)
                 nn.init.zeros_(module.bias)
@@ -36,3 +39,15 @@ def init_weights(
         elif isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.weight, 1.0, gain)
             nn.init.zeros_(module.bias)
+
+
+def _keep_variance(module: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> Tensor:
+    """Weights such that a value that is computed of ReLUs varies as they do: uniform, within sqrt(6 / values added)."""
+    if not isinstance(module, nn.ConvTranspose2d):
+        return nn.init.kaiming_uniform_(module.weight, nonlinearity="relu")
+    # Of a transposed convolution's kernel each pixel meets one weight in stride x stride; of a code, a 1x1 image, one.
+    added = module.in_channels
+    if not isinstance(module, CodeConvTranspose2d):
+        added *= math.prod(module.kernel_size) / math.prod(module.stride)
+    bound = math.sqrt(6 / added)
+    return nn.init.uniform_(module.weight, -bound, bound)

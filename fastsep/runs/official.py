@@ -40,6 +40,8 @@ _MODEL = {"skipco": "skip"} | {
     )
 }  # fmt: skip
 _OBJECTIVE = {name: name for name in ("nt_pred", "lamb_ae", "lamb_s", "lamb_t", "lamb_pred")}
+_DATA = {"mnist": {"n_object": "n_digits"}, "sst": {"zones": "zones"}}
+"""By data set; the options are all there whichever it is."""
 _OPTIM = {"scheduler_decay": "gamma"} | {name: name for name in ("lr", "beta1", "beta2", "batch_size", "epochs")}
 
 
@@ -111,8 +113,14 @@ def _translate(base: Config, params: dict[str, Any]) -> Config:
         optim["schedule"] = "milestones" if params["scheduler"] else "constant"
     if "scheduler_milestones" in params:
         optim["milestones"] = tuple(int(epoch) for epoch in params["scheduler_milestones"])
+    if params.get("downsample", 2) != 2 and base.data.name in ("wave", "wave100"):
+        raise ValueError("downsample is not 2: here every second frame of a wave is kept")
+    data = _pick(params, _DATA.get(base.data.name, {}))
+    if "zones" in data:
+        data["zones"] = tuple(int(zone) for zone in data["zones"])
     return dataclasses.replace(
         base,
+        data=_replace(base.data, data),
         model=_replace(base.model, model),
         objective=_replace(base.objective, _pick(params, _OBJECTIVE)),
         optim=_replace(base.optim, optim),

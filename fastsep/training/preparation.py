@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from fastsep.config import Config
 from fastsep.data import residency
@@ -15,6 +14,7 @@ from fastsep.data.windows import Windows
 from fastsep.errors import UserError
 from fastsep.machine.precision import resolve_device, resolve_precision
 from fastsep.model import SeparableModel
+from fastsep.networks.sizes import single_valued
 from fastsep.room import TRAINING, require_room
 from fastsep.runs.data_record import was_streamed
 from fastsep.training import profiling
@@ -79,7 +79,7 @@ def prepare(config: Config, world: World, say: Callable[[str], None], run: Path 
     require_room(config.model, device, copies)
     torch.manual_seed(config.run.seed)
     model = build_model(config, device)
-    _check_batch(config, windows, model, world)
+    _check_batch(config, windows, world)
     pace = pace_of(config.optim, len(windows))
     if config.run.profile:
         profiling.require_steps(pace.total_steps)
@@ -91,19 +91,21 @@ def build_model(config: Config, device: torch.device) -> SeparableModel:
     return SeparableModel(config.model).to(device).lay_out()
 
 
-def _check_batch(config: Config, windows: Windows, model: SeparableModel, world: World) -> None:
+def _check_batch(config: Config, windows: Windows, world: World) -> None:
     """Refuse batches that the data, the processes or batch norm do not allow."""
     optim = config.optim
     batch, rows = optim.batch_size, world.share(optim.batch_size, optim.accumulate)
-    has_norm = any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
-    if has_norm and len(windows) < 2:
+    networks, space = {config.model.encoder, config.model.decoder}, config.model.shape[1:]
+    single = next((kind for kind in networks if single_valued(kind, space)), None)
+    if single and len(windows) < 2:
         raise UserError(
-            "batch norm cannot learn from one training window: give longer or more sequences, or lower --nt-pred"
+            f"batch norm in {single} cannot learn from one training window: give longer or more sequences, or lower "
+            "--nt-pred"
         )
     if len(windows) < batch:
         raise UserError(f"a batch of {batch} does not fit {len(windows)} training windows: lower --batch-size")
-    if has_norm and (batch if optim.norm_over == "all" else rows) == optim.accumulate:
+    if single and (batch if optim.norm_over == "all" else rows) == optim.accumulate:
         raise UserError(
-            "batch norm cannot learn from one sequence at a time: set --batch-size to 2 or more, and to twice "
-            "--accumulate or more, in each process"
+            f"batch norm in {single} cannot learn from one sequence at a time: set --batch-size to 2 or more, and to "
+            "twice --accumulate or more, in each process"
         )

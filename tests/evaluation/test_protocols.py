@@ -10,6 +10,7 @@ from fastsep.data.chairs.settings import Chairs
 from fastsep.data.mnist.settings import MovingMNIST
 from fastsep.data.sst.files import write_zone
 from fastsep.data.sst.settings import SST
+from fastsep.data.wave.settings import Wave100
 from fastsep.drawing.gallery import APPEARANCES
 from fastsep.evaluation.forecasting import Batch
 from fastsep.evaluation.metrics import ssim
@@ -30,6 +31,14 @@ def test_horizons_are_the_papers():
     assert published["mnist"] == (10, 95)
     assert published["taxibj"] == (4,)
     assert published["sst"] == (6, 10)
+
+
+def test_the_mean_frame_of_waves_is_that_of_all_training_sequences():
+    settings = Wave100(size=6, windows="published")
+    train, test = (settings.open(split, 5, 10, CPU) for split in ("train", "test"))
+    assert train.starts[:, 0].max() < 3  # published windows lie in the first sequences
+    mean = PROTOCOLS["wave100"](settings, test).mean_frame
+    torch.testing.assert_close(mean, train.frames.flatten(0, 1).mean(0))
 
 
 def test_mnist_swaps_show_the_contents_digits_on_the_motions_paths():

@@ -16,6 +16,7 @@ from fastsep.config import ModelConfig
 from fastsep.errors import UserError
 from fastsep.model import SeparableModel
 from fastsep.networks import build_decoder, build_encoder, build_integrator, init_weights
+from fastsep.networks.convolutions import CodeConvTranspose2d, Conv2d, ConvTranspose2d, ExitConvTranspose2d
 from fastsep.networks.sizes import fits
 from fastsep.networks.sst import SSTIntegrator
 from fastsep.presets import sst
@@ -148,6 +149,27 @@ def test_kaiming_initialisation_keeps_the_signal_of_a_narrow_decoder() -> None:
 
 
 @pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (nn.Linear(96, 64), (64, 96)),
+        (Conv2d(24, 9, 3, padding=1), (16, 24, 12, 12)),
+        (ConvTranspose2d(24, 9, 4, stride=2, padding=1), (16, 24, 12, 12)),
+        (ExitConvTranspose2d(64, 1, stride=2), (64, 64, 12, 12)),
+        (ExitConvTranspose2d(64, 2), (64, 64, 12, 12)),
+        (CodeConvTranspose2d(0, 96, 32), (64, 96, 1, 1)),
+    ],
+    ids=lambda value: "x".join(map(str, value)) if isinstance(value, tuple) else type(value).__name__,
+)
+def test_kaiming_initialisation_keeps_the_variance_of_every_layer(layer: nn.Module, shape: tuple[int, ...]) -> None:
+    init_weights([layer], nn.Identity(), gain=1.0, kind="kaiming")
+    x = torch.randn(shape).relu()
+    plain = nn.ConvTranspose2d if isinstance(layer, nn.ConvTranspose2d) else type(layer)
+    y = plain.forward(layer, x) if plain is nn.ConvTranspose2d else layer(x)
+    inner = y[..., 3:-3, 3:-3] if y.dim() > 2 and y.shape[-1] > 4 else y
+    assert inner.square().mean().item() == pytest.approx(1, rel=0.25)
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"shape": (1, 64, 32)}, r"dcgan encoder .* not 64x32 \(the nearest are 32x32 and 64x64\)"),
@@ -160,6 +182,7 @@ def test_kaiming_initialisation_keeps_the_signal_of_a_narrow_decoder() -> None:
         ({"encoder": "vgg", "skip": True}, "one kind"),
         ({"dec_hidden_size": 32, "skip": True}, "64 and 32 filters"),
         ({"encoder": "sst"}, "both or neither"),
+        ({"no_s": True, "mixing": "mul", "code_size_s": 20, "skip": True}, "drop --skip or --no-s"),
         ({"encoder": "sst", "decoder": "sst", "mixing": "mul", "code_size_s": 20}, "drop --no-s and --mixing mul"),
         ({"encoder": "sst", "decoder": "sst", "no_s": True}, "drop --no-s and --mixing mul"),
     ],
