@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from fastsep.data import DataConfig
 from fastsep.errors import UserError
-from fastsep.model_config import Frames, ModelConfig, Positive
+from fastsep.model_config import FrameCount, ModelConfig, Positive
 from fastsep.settings import AT_RESUME, LARGEST_FLOAT, Count, Device, Range, Settings, settings_of
 
 MAX_STEPS = 99_999_999
@@ -26,7 +26,7 @@ Decay = Annotated[float, Range(0, 0.999999)]
 class ObjectiveConfig(Settings):
     """The four loss terms (paper, section 3)."""
 
-    nt_pred: Frames = 10
+    nt_pred: FrameCount = 10
     """Future frames m that training predicts and its windows hold."""
     nt_pred_start: Annotated[int | None, Range(2, 10_000)] = None
     """Fewer future frames, which the first steps predict: cheaper steps, while a forecast is poor anyway; none
@@ -34,7 +34,7 @@ class ObjectiveConfig(Settings):
     start_share: Annotated[float, Range(0, 1)] = 0.75
     """Share of the steps that predict nt_pred_start frames, where that is given; the last step always predicts nt_pred.
     Of all steps: a run that is extended may go back to fewer frames."""
-    nt_decoded: Frames | None = None
+    nt_decoded: FrameCount | None = None
     """Frames of a forecast (of those that the step predicts, and offset) that a step decodes and compares, drawn anew
     each step and evenly spread: cheaper steps, and on average the same gradient; none takes all, as published."""
     lamb_ae: Weight = 10.0
@@ -120,7 +120,8 @@ class RunConfig(Settings):
     capture: Annotated[Switch, AT_RESUME] = "auto"
     """Replay the whole step as one CUDA graph; auto is on for GPUs."""
     tune: Annotated[Tune, AT_RESUME] = "auto"
-    """Time kernels on the GPU and take the fastest: known times (auto) or new ones (again); off takes defaults."""
+    """Time kernels on the GPU and take the fastest: known times (auto) or new ones (again); off takes defaults.
+    A run keeps what it has chosen."""
     seed: Annotated[int, Range(0, 2**63 - 1)] = 0
     """Seed of weights, batches and windows."""
     log_every: Annotated[Count, AT_RESUME] = 50

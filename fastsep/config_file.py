@@ -10,7 +10,7 @@ from typing import Any
 
 from fastsep.config import PARTS, Config
 from fastsep.data import DATASETS
-from fastsep.errors import UserError
+from fastsep.errors import UserError, first_line
 from fastsep.settings import settings_of
 
 
@@ -47,7 +47,7 @@ def from_json(text: str, run: Path | None = None) -> Config:
     except UserError as error:
         raise UserError(f"{where}: {error}, in that file") from None
     except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise UserError(f"{where} does not fit this version of fastsep ({str(error)[:200]}): train again") from None
+        raise UserError(f"{where} does not fit this version of fastsep ({first_line(error)}): train again") from None
     return config if run is None else _located(config, run)
 
 

@@ -95,9 +95,10 @@ def is_memory_problem(error: BaseException) -> bool:
     )
 
 
-def first_line(error: BaseException) -> str:
-    """What an error says, in one line that is not too long for a message."""
-    return next(iter(str(error).splitlines()), type(error).__name__)[:200]
+def first_line(error: BaseException, limit: int = 200) -> str:
+    """What an error says, in at most ``limit`` characters of one line; its name where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return " ".join(lines[0].split())[:limit] if lines else type(error).__name__
 
 
 def warn(text: str) -> None:

@@ -197,6 +197,13 @@ def _write(descriptor: int, data: bytes | memoryview) -> int:
     return written
 
 
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write all of ``data`` where the descriptor stands. Raises OSError; some of it may then be written."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[_write(descriptor, rest) :]
+
+
 class _Descriptor(io.RawIOBase):
     """A descriptor as a raw stream, which leaves it open: flushing and naming come after the last byte."""
 

@@ -94,14 +94,6 @@ class SeparableModel(nn.Module):
         """T_0 ... T_{frames-1} of conditioning frames (B, n, *shape): (frames, B, L, ...)."""
         return self.roll_out(self.encode_dynamic(cond[None])[0], frames)
 
-    def generate(self, cond: Tensor, frames: int) -> Tensor:
-        """Decode ``frames`` frames from (B, n, *shape): (B, frames, *shape).
-
-        With ``offset = n`` the first n frames reconstruct the conditioning frames.
-        """
-        static, t0 = self.describe(cond)
-        return self.decode(static, self.roll_out(t0, frames)).transpose(0, 1)
-
     def forecast(self, cond: Tensor, horizon: int) -> Tensor:
         """The ``horizon`` frames after the conditioning frames (B, n, *shape): (B, horizon, *shape)."""
         return self.swap(cond, cond, horizon)

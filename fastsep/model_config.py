@@ -10,7 +10,7 @@ from fastsep.settings import LARGEST_FLOAT, Range, Settings
 
 Width = Annotated[int, Range(1, 65_536)]
 Depth = Annotated[int, Range(1, 100)]
-Frames = Annotated[int, Range(1, 10_000)]
+FrameCount = Annotated[int, Range(1, 10_000)]
 Positive = Annotated[float, Range(0, LARGEST_FLOAT, above=True)]
 
 
@@ -35,7 +35,7 @@ class ModelConfig(Settings):
     """How S and T meet in the decoder: side by side, or multiplied."""
     no_s: bool = False
     """Ablation: replace S by the constant 1 (needs mixing mul and equal code sizes; lamb_t is then 0)."""
-    nt_cond: Frames = 5
+    nt_cond: FrameCount = 5
     """Conditioning frames n."""
     offset: Annotated[int, Range(0, 10_000)] | None = 5
     """n: the first decoded frame is the first conditioning frame. 0: it is the first future frame."""

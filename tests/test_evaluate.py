@@ -70,7 +70,7 @@ def test_image_run_with_swaps(mnist_run, capsys):
 
 
 def test_scores_say_of_which_weights_they_are(tmp_path, wave_run, capsys):
-    _, config = load_model(wave_run)
+    _, config, _ = load_model(wave_run)
     run = make_run(tmp_path / "run", replace(config, optim=replace(config.optim, ema=0.999)))
     for path, words in ((run, "step 7, weights averaged over steps with decay 0.999:"), (wave_run, "step 7:")):
         status, out, _ = run_command("evaluate", path, "--no-figures", "--horizon", 1, capsys=capsys)
@@ -147,7 +147,7 @@ def test_scores_stay_when_a_later_evaluation_fails(mnist_run):
 def scaled(tmp_path, source, factor):
     """A run whose integrator's weights are that many times those of ``source``."""
     run = tmp_path / "scaled"
-    model, config = load_model(source)
+    model, config, _ = load_model(source)
     with torch.no_grad():
         for parameter in model.integrator.parameters():
             parameter *= factor
@@ -197,7 +197,7 @@ def test_scores_are_printed_where_they_cannot_be_written(tmp_path, wave_run, mon
 
 def test_a_damaged_newest_checkpoint_is_passed_over(tmp_path, wave_run, capsys):
     run = tmp_path / "run"
-    model, config = load_model(wave_run)
+    model, config, _ = load_model(wave_run)
     create_run(run, config)
     for step in (7, 8):
         save_checkpoint(run, step, model)

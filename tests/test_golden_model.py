@@ -85,5 +85,6 @@ def check_adam_steps(model: SeparableModel, case: dict[str, Any]) -> None:
     assert totals == pytest.approx(case["totals"], rel=RTOL)
     model.eval()
     with torch.no_grad():
-        forecast = model.generate(batch[:, : c["nt_cond"]], c["nt_cond"] + 2 * c["nt_pred"])
+        static, t0 = model.describe(batch[:, : c["nt_cond"]])
+        forecast = model.decode(static, model.roll_out(t0, c["nt_cond"] + 2 * c["nt_pred"])).transpose(0, 1)
     assert_summary(forecast, case["eval_forecast"], RTOL_EVAL)

@@ -95,7 +95,7 @@ def test_imported_run_forecasts_the_same(
 ) -> None:
     case = write_official_run(tmp_path / "theirs", case_name, authors, zipped)
     import_run(tmp_path / "theirs", tmp_path / "ours")
-    imported, config = load_model(tmp_path / "ours")
+    imported, config, _ = load_model(tmp_path / "ours")
     expected = build_model(case).float().eval()
     cond = video(case)[:, : case["config"]["nt_cond"]].float()
     with torch.no_grad():

@@ -239,7 +239,7 @@ def _read_settings(folder: Path) -> Arrays:
 
 
 def _read_weights(folder: Path) -> Arrays:
-    model, _ = load_model(folder)
+    model, _, _ = load_model(folder)
     yield from model.state_dict().values()
 
 

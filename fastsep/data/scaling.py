@@ -24,7 +24,7 @@ from fastsep.files import write_problem, write_text
 NAME = "scaling.json"
 """The file in a run directory."""
 
-Frames = TypeVar("Frames", np.ndarray, Tensor)
+Values = TypeVar("Values", np.ndarray, Tensor)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +69,7 @@ class Scaling:
         present = np.ones(self.space, bool) if self.present is None else self.present
         return np.pad(present, [(0, extra) for extra in self.padding])
 
-    def scale(self, frames: Frames) -> Frames:
+    def scale(self, frames: Values) -> Values:
         """(..., C, *space) in the data's units -> (..., C, *padded) float32."""
         values = torch.as_tensor(frames).float()
         shift, factor = self._factors(values)
@@ -91,7 +91,7 @@ class Scaling:
         if self.present is not None:
             np.copyto(inner, 0, where=~self.present)
 
-    def unscale(self, frames: Frames) -> Frames:
+    def unscale(self, frames: Values) -> Values:
         """(..., C, *padded) -> (..., C, *space) float32 in the data's units, missing cells NaN."""
         values = torch.as_tensor(frames).float()
         values = values[(..., *(slice(size) for size in self.space))]
@@ -158,6 +158,6 @@ class Scaling:
         return values.masked_fill(~torch.from_numpy(self.present).to(values.device), missing)
 
 
-def _like(given: Frames, values: Tensor) -> Frames:
+def _like(given: Values, values: Tensor) -> Values:
     """``values`` as the kind that was given."""
     return values if isinstance(given, Tensor) else values.numpy()

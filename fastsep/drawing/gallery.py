@@ -25,7 +25,7 @@ from fastsep.drawing.frames import forecast_figure, strips_figure, swap_figure
 from fastsep.drawing.own import View, own_appearance, view_of
 from fastsep.drawing.points import heatmap_figure, series_figure
 from fastsep.drawing.style import Appearance, chosen_horizons, save, styled
-from fastsep.errors import warn
+from fastsep.errors import first_line, warn
 from fastsep.model import SeparableModel
 
 _SEQUENCES = 4
@@ -85,7 +85,7 @@ def draw_figures(
         try:
             paths.append(write())
         except (ValueError, ArithmeticError, RuntimeError) as error:  # numbers that cannot be drawn, such as NaN
-            warn(f"no figure {name}: {(str(error).strip().splitlines() or [type(error).__name__])[0][:150]}")
+            warn(f"no figure {name}: {first_line(error, 150)}")
 
     with styled():
         if is_image:

@@ -5,7 +5,7 @@ Letters: C channels; ``*space`` the other axes of a frame, ``*padded`` the same 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -21,11 +21,28 @@ View = Callable[[Tensor], Tensor]
 def own_appearance(settings: DataConfig, windows: Windows) -> Appearance:
     """Title and units of a data set without an appearance of its own."""
     scaling = windows.scaling
-    name, unit = (values[0] if values else "" for values in ((scaling.names, scaling.units) if scaling else ((), ())))
-    quantity = f"{name or 'value'} [{unit}]" if unit else name or "value"
-    every = getattr(settings, "every", 1)
     title = settings.data.stem if settings.data else settings.name
+    names, units = (scaling.names, scaling.units) if scaling else ((), ())
+    return appearance_of(title, names, units, getattr(settings, "every", 1))
+
+
+def appearance_of(title: str, names: Sequence[str], units: Sequence[str], every: int) -> Appearance:
+    """How frames look of which the first channel is drawn, every so many of those in their file."""
+    name, unit = (values[0] if values else "" for values in (names, units))
+    quantity = f"{name or 'value'} [{unit}]" if unit else name or "value"
     return Appearance(title, quantity, step="frames" if every == 1 else f"steps of {every} frames")
+
+
+def are_colours(shape: Sequence[int], names: Sequence[str], units: Sequence[str]) -> bool:
+    """Whether frames of ``shape``, (C, *space), are pictures in colour: three channels of one variable, no unit."""
+    variables = {name.split("[")[0] for name in names}
+    return len(shape) == 3 and shape[0] == 3 and len(variables) <= 1 and not any(units)
+
+
+def spread(values: Tensor) -> tuple[Tensor, Tensor]:
+    """The least of the numbers that are finite, and what they span: (values - least) / span lies in 0 to 1."""
+    values = values[values.isfinite()]
+    return values.min(), (values.max() - values.min()).clamp_min(1e-30)
 
 
 def view_of(windows: Windows, truth: Tensor) -> View:
@@ -38,11 +55,8 @@ def view_of(windows: Windows, truth: Tensor) -> View:
     if scaling is None:
         return Tensor.cpu
     is_image = len(scaling.space) == 2
-    variables = {name.split("[")[0] for name in scaling.names}
-    is_colour = is_image and len(scaling.shift) == 3 and len(variables) <= 1 and not any(scaling.units)
-    values = scaling.unscale(truth.cpu())
-    values = values[values.isfinite()]
-    low, span = values.min(), (values.max() - values.min()).clamp_min(1e-30)
+    is_colour = are_colours((len(scaling.shift), *scaling.space), scaling.names, scaling.units)
+    low, span = spread(scaling.unscale(truth.cpu()))
 
     def view(frames: Tensor) -> Tensor:
         own = scaling.unscale(frames.cpu())

@@ -27,11 +27,9 @@ from fastsep.machine.memory import keep_freed_memory
 from fastsep.machine.precision import resolve_device
 from fastsep.model import SeparableModel
 from fastsep.model_auto import require_shape
-from fastsep.networks import fold_norms
-from fastsep.room import require_room
-from fastsep.runs.checkpoint import Checkpoint, load_weights, newest_checkpoint
+from fastsep.runs.checkpoint import Checkpoint, load_model
 from fastsep.runs.data_record import same_data
-from fastsep.runs.directory import kept_scaling, load_config
+from fastsep.runs.directory import kept_scaling
 from fastsep.runs.log_file import read_log
 
 
@@ -75,13 +73,9 @@ def evaluate_run(
     target = resolve_device(device)
     if target.type == "cpu":
         keep_freed_memory()
-    config, checkpoint = load_config(run), newest_checkpoint(run, state=False)
+    model, config, checkpoint = load_model(run, target, folded=True)
     if data is not None:
         config = dataclasses.replace(config, data=config.data.at(data))
-    require_room(config.model, target)
-    model = SeparableModel(config.model)
-    load_weights(model, checkpoint)
-    model = fold_norms(model.to(target).eval()).lay_out()
     kind = PROTOCOLS.get(config.data.name, OwnData)
     if swap and not kind.swap_metrics:
         raise UserError(f"{config.data.name} has no ground truth for swapped sequences: evaluate without --swap")

@@ -23,10 +23,9 @@ from fastsep.inference.arrays import Array, Given, require_alike, whole_number
 from fastsep.machine.exact import exact_products
 from fastsep.machine.precision import resolve_device
 from fastsep.model import SeparableModel, Static
-from fastsep.networks import fold_norms
-from fastsep.room import frames_at_once, require_room
-from fastsep.runs.checkpoint import load_weights, newest_checkpoint
-from fastsep.runs.directory import kept_scaling, load_config
+from fastsep.room import frames_at_once
+from fastsep.runs.checkpoint import load_model
+from fastsep.runs.directory import kept_scaling
 from fastsep.settings import as_path
 
 
@@ -43,15 +42,9 @@ def load(run: str | Path, device: str | torch.device = "auto") -> Forecaster:
     path, target = as_path(run), resolve_device(str(device))
     if path is None:
         raise UserError(f"{run!r:.100} is no path, or in the home directory of nobody here: give a run directory")
-    run = path
-    config, checkpoint = load_config(run), newest_checkpoint(run, state=False)
-    require_room(config.model, target)
-    with torch.random.fork_rng(devices=[]):  # the weights that a new model draws are not the caller's numbers
-        model = SeparableModel(config.model)
-    load_weights(model, checkpoint)
-    folded = fold_norms(model.float().to(target).eval()).lay_out()
-    scaling = kept_scaling(run, config) or Scaling.identity(config.model.shape)
-    return Forecaster(folded, config, scaling, target, checkpoint.step)
+    model, config, checkpoint = load_model(path, target, folded=True)
+    scaling = kept_scaling(path, config) or Scaling.identity(config.model.shape)
+    return Forecaster(model, config, scaling, target, checkpoint.step)
 
 
 class Forecaster:

@@ -11,7 +11,7 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import safetensors.torch
 import torch
@@ -22,6 +22,7 @@ from fastsep.config import Config
 from fastsep.errors import UserError, warn
 from fastsep.files import make_directory, sync_directory, write_inside, write_problem
 from fastsep.model import SeparableModel
+from fastsep.networks import fold_norms
 from fastsep.room import require_room
 from fastsep.runs import manifest as manifests
 from fastsep.runs.directory import Identity, checkpoint_folders, identity, load_config, own_identity
@@ -129,17 +130,33 @@ def newest_checkpoint(run: Path, state: bool = True) -> Checkpoint:
     return found
 
 
-def load_model(run: Path | str, device: torch.device | str = "cpu") -> tuple[SeparableModel, Config]:
-    """The newest weights of a run, in evaluation mode on ``device``, and the run's settings.
+class Trained(NamedTuple):
+    """The model of a run."""
+
+    model: SeparableModel
+    """With the newest weights, in evaluation mode."""
+    config: Config
+    """The run's settings."""
+    checkpoint: Checkpoint
+    """Where the weights are from; without the state of training."""
+
+
+def load_model(run: Path | str, device: torch.device | str = "cpu", folded: bool = False) -> Trained:
+    """The newest weights of a run on ``device``.
+
+    Args:
+        folded: to forecast fast, in float32: batch norms become part of the layers before them.
 
     Raises:
-        UserError: there is no run, or none of its checkpoints is whole.
+        UserError: there is no run, none of its checkpoints is whole, or there is no room for the networks.
     """
-    config = load_config(Path(run))
+    config, checkpoint = load_config(Path(run)), newest_checkpoint(Path(run), state=False)
     require_room(config.model, torch.device(device))
-    model = SeparableModel(config.model)
-    load_weights(model, newest_checkpoint(Path(run), state=False))
-    return model.to(device).eval(), config
+    with torch.random.fork_rng(devices=[]):  # the weights that a new model draws are not the caller's numbers
+        model = SeparableModel(config.model)
+    load_weights(model, checkpoint)
+    model = model.to(device).eval()
+    return Trained(fold_norms(model.float()).lay_out() if folded else model, config, checkpoint)
 
 
 def load_weights(model: SeparableModel, checkpoint: Checkpoint) -> None:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from fastsep.errors import warn
-from fastsep.files import write_bytes
+from fastsep.files import write_all, write_bytes
 from fastsep.objective import Losses
 
 COLUMNS = ("step", "epoch", "lr", *Losses._fields, "test_mse", "sequences_per_second")
@@ -58,11 +58,11 @@ class LogFile:
             try:
                 size = os.fstat(descriptor).st_size
                 if size == 0:
-                    _write(descriptor, _line(COLUMNS))
+                    write_all(descriptor, _line(COLUMNS))
                 elif os.pread(descriptor, 1, size - 1) != b"\n":  # a line was cut short: by a full disk, by a crash
-                    _write(descriptor, b"\r\n")
+                    write_all(descriptor, b"\r\n")
                 while self._pending:
-                    _write(descriptor, self._pending[0])
+                    write_all(descriptor, self._pending[0])
                     del self._pending[0]
             finally:
                 os.close(descriptor)
@@ -145,11 +145,6 @@ def _line(cells: object) -> bytes:
     buffer = io.StringIO()
     csv.writer(buffer).writerow(cells)
     return buffer.getvalue().encode()
-
-
-def _write(descriptor: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(descriptor, data) :]
 
 
 def _text(value: float | str) -> str:

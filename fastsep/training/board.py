@@ -17,7 +17,7 @@ from typing import Any
 from torch import Tensor
 
 from fastsep.errors import warn
-from fastsep.files import make_directory
+from fastsep.files import make_directory, write_all
 
 _VERSION = "brain.Event:2"
 
@@ -75,10 +75,8 @@ class Board:
         record = _Record()
         RecordWriter(record).write(event.SerializeToString())
         try:
-            written = 0
-            while written < len(record.data):
-                written += os.write(self._file, record.data[written:])
-            self._size += written
+            write_all(self._file, record.data)
+            self._size += len(record.data)
         except OSError as error:
             self._warn(error)
             try:

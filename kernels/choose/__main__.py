@@ -7,6 +7,7 @@ import json
 import warnings
 from typing import Any
 
+from kernels.cache_directory import cache_directory
 from kernels.choose import cache
 
 
@@ -14,9 +15,10 @@ def main() -> None:
     """Print the choices of every machine in the cache."""
     about = "Print how each layer runs on this machine's GPUs: what was chosen (*), and the times of all ways."
     argparse.ArgumentParser("python -m kernels.choose", description=about).parse_args()
-    files = sorted(cache.directory().glob("choices-*.json"))
+    directory = cache_directory()
+    files = sorted(directory.glob("choices-*.json")) if directory else []
     if not files:
-        print(f"no choices in {cache.directory()}: training on a GPU makes them, unless with --tune off")
+        print(f"no choices in {directory or 'a home directory'}: training on a GPU makes them, unless with --tune off")
     for file in files:
         try:
             facts = json.loads(file.read_text())["machine"]

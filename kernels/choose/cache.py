@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+from kernels.cache_directory import cache_directory
+
 FORMAT = 2
 
 
@@ -35,20 +37,17 @@ def machine(device: torch.device) -> dict[str, str]:
     return facts
 
 
-def path_for(facts: dict[str, str]) -> Path:
-    """``$XDG_CACHE_HOME/fastsep/choices-<machine>.json``, by default under ``~/.cache``."""
+def path_for(facts: dict[str, str]) -> Path | None:
+    """The file of a machine in the cache directory; None where there is none."""
+    directory = cache_directory()
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
-    return directory() / f"choices-{key}.json"
+    return directory and directory / f"choices-{key}.json"
 
 
-def directory() -> Path:
-    """Where the files of all machines lie."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "fastsep"
-
-
-def read(path: Path, facts: dict[str, str]) -> dict[str, Any]:
+def read(path: Path | None, facts: dict[str, str]) -> dict[str, Any]:
     """Choices by name of the case; none, with a warning, where the file is damaged or another machine's."""
+    if path is None:
+        return {}
     try:
         value = json.loads(path.read_text())
         if value["format"] != FORMAT or value["machine"] != facts:
@@ -61,8 +60,11 @@ def read(path: Path, facts: dict[str, str]) -> dict[str, Any]:
         return {}
 
 
-def write(path: Path, facts: dict[str, str], choices: dict[str, Any]) -> None:
+def write(path: Path | None, facts: dict[str, str], choices: dict[str, Any]) -> None:
     """Write all choices, or nothing and a warning."""
+    if path is None:
+        warnings.warn("the kernels' choices cannot be kept (no home): the next run measures anew", stacklevel=2)
+        return
     value = {"format": FORMAT, "machine": facts, "choices": choices}
     part = None
     try:
@@ -80,6 +82,7 @@ def write(path: Path, facts: dict[str, str], choices: dict[str, Any]) -> None:
 def check(choice: Any) -> dict[str, Any]:
     """``choice`` as it was written; raises ValueError for anything else."""
     fits = isinstance(choice, dict) and isinstance(choice.get("use"), str) and isinstance(choice.get("code"), str)
+    fits = fits and isinstance(choice.get("broke", False), bool)
     times, out = (choice.get(name) for name in ("us", "out")) if fits else (None, None)
     if not (isinstance(times, dict) and all(isinstance(us, int | float) for us in times.values())):
         raise ValueError("it holds no choices")

@@ -25,6 +25,8 @@ class Choice:
     """The candidates that are out, each with the reason."""
     code: str
     """Version of the op's code that was run."""
+    broke: bool = False
+    """A candidate left the GPU unusable: it stays out even where all is measured anew."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -43,7 +45,7 @@ def decide(
     measured and added to the cache. Call it outside graph capture: timing waits for the device.
 
     Args:
-        again: measure everything anew.
+        again: measure anew what is not known; only what broke this GPU stays out.
         announce: hears, once, that something is measured, which takes seconds.
 
     Raises:
@@ -51,7 +53,7 @@ def decide(
     """
     facts = cache.machine(device)
     path = cache.path_for(facts)
-    stored = {} if again else cache.read(path, facts)
+    stored = {name: kept for name, kept in cache.read(path, facts).items() if not again or kept.get("broke")}
     choices: dict[Case, Choice | None] = {}
     for case in filter(can_choose, cases):
         code = code_version(case)
@@ -67,7 +69,7 @@ def decide(
                 if choices[case] and choices[case].us:  # else nothing could be verified, today
                     fresh[case.name] = choices[case].to_json()
         except BrokenDeviceError as error:
-            fresh[case.name] = Choice(*error.verdict, code_version(case)).to_json()
+            fresh[case.name] = Choice(*error.verdict, code_version(case), broke=True).to_json()
             raise
         finally:
             cache.write(path, facts, {**cache.read(path, facts), **fresh})  # read again: others may have written

@@ -49,7 +49,7 @@ def test_settings_survive_the_text_file(name):
 
 def test_a_checkpoint_gives_the_weights_back(run, model):
     save_checkpoint(run, 3, model, {"step": 3})
-    loaded, config = load_model(str(run))
+    loaded, config, _ = load_model(str(run))
     assert config.model == SMALL
     assert not loaded.training
     for ours, theirs in zip(model.state_dict().values(), loaded.state_dict().values(), strict=True):
@@ -127,7 +127,7 @@ def test_a_damaged_newest_is_passed_over_with_one_warning_that_names_both(run, m
         warning = capsys.readouterr().err
         assert warning.count("\n") == warning.count("warning: ") == 1
         assert "step-00000001" in warning and "step-00000002" in warning
-    loaded, _ = load_model(run)
+    loaded, _, _ = load_model(run)
     for ours, theirs in zip(model.state_dict().values(), loaded.state_dict().values(), strict=True):
         assert torch.equal(ours, theirs)
     save_checkpoint(run, 2, model, {"step": 2})  # training has come there again

@@ -13,10 +13,8 @@ import numpy as np
 
 from fastsep.data.formats.checksum import checksum
 from fastsep.data.formats.guarded import guarded
-from fastsep.data.formats.reading import reading
+from fastsep.data.formats.reading import LARGEST_RATIO, reading
 from fastsep.data.residency import require_memory
-
-_LARGEST_RATIO = 1100  # deflate cannot pack more than 1,032 bytes into one
 
 
 @contextmanager
@@ -52,7 +50,7 @@ def find_dataset(group: h5py.Group, name: str, kinds: str = "fiu", ndim: int | N
         raise ValueError(f"'{name}' has the shape {data.shape}, not {ndim} axes")
     stored = data.id.get_storage_size()
     size = math.prod(data.shape) * data.dtype.itemsize  # exact: NumPy's would wrap around
-    if size > stored * (_LARGEST_RATIO if data.chunks else 1):
+    if size > stored * (LARGEST_RATIO if data.chunks else 1):
         raise ValueError(f"'{name}' of {size} bytes has {stored} in the file")
     return data
 

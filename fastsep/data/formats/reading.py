@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from fastsep.errors import UserError
+from fastsep.errors import UserError, first_line
 
+LARGEST_RATIO = 1100
+"""Of a compressed array: deflate cannot pack more than 1,032 bytes into one."""
 _FRESH = 120.0  # seconds within which a damaged file may still be on its way
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
@@ -41,12 +43,6 @@ def reading(path: Path, what: str, remedy: str, folder: bool = False) -> Iterato
         raise UserError(_explain(path, error, what, remedy)) from None
 
 
-def first_line(error: BaseException) -> str:
-    """What an exception says, in at most 150 characters of one line; its name where it says nothing."""
-    lines = str(error).split("\n")
-    return " ".join(lines[0].split())[:150] or type(error).__name__
-
-
 def _check_access(path: Path, folder: bool) -> None:
     """Ask the system itself before a decoder does, whose messages are less clear."""
     mode = os.stat(path).st_mode
@@ -68,7 +64,7 @@ def _locked(path: Path) -> str:
 
 def _explain(path: Path, error: Exception, what: str, remedy: str) -> str:
     number = getattr(error, "errno", None)
-    text = first_line(error)
+    text = first_line(error, 150)
     if isinstance(error, FileNotFoundError):
         return f"{path} does not exist: {remedy}"
     if isinstance(error, PermissionError) or number in (errno.EACCES, errno.EPERM):

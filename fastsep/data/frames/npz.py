@@ -14,14 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-from fastsep.data.formats.reading import reading
+from fastsep.data.formats.reading import LARGEST_RATIO, reading
 from fastsep.data.frames.array import REMEDY, Array, Contents, Index
 from fastsep.data.frames.npy import Stored, read_header
 from fastsep.data.residency import host_array
 
 _WHAT = "NumPy archive"
 _PIECE = 1 << 20
-_LARGEST_RATIO = 1100  # deflate cannot pack more than 1,032 bytes into one
 _LOCAL_HEADER = 30
 
 
@@ -51,7 +50,7 @@ def _locate(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Arra
         start = _start(archive, info)
         fetch = _InPlace(path, info, start, Stored(path, start + header, shape, dtype, fortran)).fetch
     else:
-        if info.file_size > _LARGEST_RATIO * info.compress_size:
+        if info.file_size > LARGEST_RATIO * info.compress_size:
             raise ValueError(f"'{name}' of {info.file_size} bytes has {info.compress_size} in the file")
         fetch = _Unpacked(path, info, header, shape, dtype, fortran).fetch
     return Array(name, shape, dtype, fetch)

@@ -14,10 +14,9 @@ import numpy as np
 from fastsep.data.formats.reading import reading
 from fastsep.data.frames.array import REMEDY, Array, Contents
 from fastsep.data.frames.coordinates import read_coordinates
+from fastsep.data.frames.layout import LETTERS
 from fastsep.data.frames.source import Coordinate, Source
 from fastsep.errors import UserError
-
-_ORDER = "ntchwp"
 
 
 class StackedSource(Source):
@@ -61,7 +60,7 @@ class StackedSource(Source):
             for array, packing, channels in zip(self._arrays, self._packings, self._channels, strict=True):
                 sizes = zip(array.axes, array.shape, strict=True)
                 part = packing.unpack(array.fetch(tuple(ranges.get(key, slice(0, size)) for key, size in sizes)))
-                part = part.transpose([array.axes.index(key) for key in _ORDER if key in array.axes])
+                part = part.transpose([array.axes.index(key) for key in LETTERS if key in array.axes])
                 out = values[:, at : at + channels]
                 with np.errstate(over="ignore"):  # beyond float32 is infinite, and refused as such
                     out[...] = part.reshape(out.shape)

@@ -113,7 +113,7 @@ class StreamedWindows(Windows):
 
     def require_buffer(self) -> None:
         """Raise UserError if the buffer is too small for ``order`` and ``expect``; single batches do without."""
-        assert self._blocks
+        _ = self._blocks  # which are made now
 
     @cached_property
     def _blocks(self) -> Blocks:

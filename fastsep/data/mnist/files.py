@@ -16,7 +16,7 @@ import torch
 from fastsep.data.base import Split
 from fastsep.data.formats.optional import optional
 from fastsep.data.formats.reading import reading
-from fastsep.errors import UserError
+from fastsep.errors import UserError, first_line
 
 Digits = Literal["mnist", "sklearn"]
 SIDE = 28
@@ -69,13 +69,12 @@ def _find(directory: Path, name: str) -> Path:
 
 def _fetch(directory: Path, name: str) -> Path:
     pooch = optional("pooch", "fetching MNIST")
-    problem: Exception | None = None
+    cause = ""
     for mirror in MIRRORS:
         try:
             return Path(pooch.retrieve(mirror + name, f"sha256:{CHECKSUMS[name]}", fname=name, path=directory))
         except (OSError, ValueError) as error:  # no network; wrong checksum
-            problem = error
-    cause = str(problem).splitlines()[0][:150]
+            cause = first_line(error, 150)
     raise UserError(
         f"{directory / name} is missing and could not be fetched ({cause}): put MNIST's four IDX files into "
         f"{directory}, or take the bundled digits with --digits sklearn"

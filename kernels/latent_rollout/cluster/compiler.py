@@ -8,8 +8,10 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
+from kernels.cache_directory import cache_directory
 from kernels.latent_rollout.cluster.variant import Variant
 
 SOURCES = Path(__file__).parent / "cuda"
@@ -46,11 +48,6 @@ def bindings():
     return driver, nvrtc
 
 
-def cache_directory() -> Path:
-    """Where cubins are kept: below ``XDG_CACHE_HOME``, else ``~/.cache``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fastsep" / "latent_rollout"
-
-
 def sources() -> dict[str, str]:
     """The kernel's files by name."""
     return {path.name: path.read_text() for path in sorted(SOURCES.iterdir()) if path.suffix in (".cu", ".h")}
@@ -66,7 +63,7 @@ def nvrtc_version() -> tuple[int, int]:
     try:
         return tuple(checked(nvrtc.nvrtcVersion()))
     except RuntimeError as error:  # the library itself is missing
-        raise ClusterError(f"{NEEDS} ({str(error).splitlines()[0]})") from error
+        raise ClusterError(f"{NEEDS} ({' '.join(str(error).splitlines()[:1])})") from error
 
 
 def compile_variant(variant: Variant, architecture: str) -> bytes:
@@ -98,24 +95,36 @@ def compile_variant(variant: Variant, architecture: str) -> bytes:
     return cubin
 
 
-def cubin_path(variant: Variant, architecture: str) -> Path:
-    """Where a variant's cubin is kept: a name for every source, compiler, target and shape."""
+def cubin_path(variant: Variant, architecture: str) -> Path | None:
+    """Where a variant's cubin is kept: a name for every source, compiler, target and shape. None: nowhere."""
+    directory = cache_directory()
     parts = [*sources().items(), nvrtc_version(), architecture, sorted(variant.macros.items())]
-    return cache_directory() / f"{hashlib.sha256(repr(parts).encode()).hexdigest()[:32]}.cubin"
+    name = f"{hashlib.sha256(repr(parts).encode()).hexdigest()[:32]}.cubin"
+    return directory and directory / "latent_rollout" / name
 
 
-def cubin_for(variant: Variant, architecture: str) -> bytes:
-    """The cubin, from the cache or into it. A cache that cannot be read or written is done without."""
+def cubin_for(variant: Variant, architecture: str, again: bool = False) -> bytes:
+    """The cubin, from the cache or into it. A cache that cannot be read or written is done without.
+
+    Args:
+        again: what the cache holds is damaged; compile, and replace it.
+    """
     path = cubin_path(variant, architecture)
+    if path is None:
+        return compile_variant(variant, architecture)
     try:
-        return path.read_bytes()
-    except OSError:
-        cubin = compile_variant(variant, architecture)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(cubin)
-        os.replace(file.name, path)  # whole or not at all
+        if not again:
+            return path.read_bytes()
     except OSError:
         pass
+    cubin = compile_variant(variant, architecture)
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, part = tempfile.mkstemp(dir=path.parent, suffix=".part")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(cubin)
+            os.replace(part, path)  # whole or not at all
+        except OSError:
+            os.unlink(part)
     return cubin

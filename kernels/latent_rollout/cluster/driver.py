@@ -65,7 +65,8 @@ def _load(variant: Variant, device: int) -> Loaded:
         cubin = compiler.cubin_for(variant, f"sm_{major}{minor}")
         error, module = driver.cuModuleLoadData(cubin)
         if int(error):  # what the cache held may be damaged
-            module = checked(driver.cuModuleLoadData(compiler.compile_variant(variant, f"sm_{major}{minor}")))
+            cubin = compiler.cubin_for(variant, f"sm_{major}{minor}", again=True)
+            module = checked(driver.cuModuleLoadData(cubin))
         function = checked(driver.cuModuleGetFunction(module, b"rollout"))
         attribute = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
         checked(driver.cuFuncSetAttribute(function, attribute, variant.shared))
