@@ -258,8 +258,10 @@ def test_a_candidate_that_breaks_the_device_is_left_out_by_the_next_process(
             decide([*wanted(), fragile], CPU)
     assert op == ["forward 8"]
     register("fragile", lambda *_, **__: pytest.fail("tried again"))
+    decide([*wanted(), fragile], CPU, again=True)  # all but that
+    assert op == ["forward 8"] * 2
     choices = decide([*wanted(), fragile], CPU)
-    assert op == ["forward 8"]
+    assert op == ["forward 8"] * 2
     assert [choice.use for choice in choices.values()] == ["fast", "library"]
     assert set(choices[fragile].out) == {"illegal"}
 
@@ -299,6 +301,18 @@ def test_a_cache_that_cannot_be_written_is_a_warning(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with pytest.warns(UserWarning, match="cannot be kept"):
         assert [choice.use for choice in decide(wanted(), CPU).values()] == ["fast"]
+
+
+def test_who_has_no_home_measures_each_time(op: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    monkeypatch.setattr(Path, "home", homeless)
+    for _ in range(2):
+        with pytest.warns(UserWarning, match=r"cannot be kept \(no home\)"):
+            assert [choice.use for choice in decide(wanted(), CPU).values()] == ["fast"]
+    assert op == ["forward 8"] * 2
 
 
 def test_a_write_that_fails_half_way_leaves_the_old_file(op: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

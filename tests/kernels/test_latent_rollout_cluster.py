@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import os
 import sys
 
 import pytest
@@ -69,6 +71,22 @@ def test_a_cache_that_cannot_be_written_is_done_without(compiled, monkeypatch, t
     for _ in range(2):
         assert compiler.cubin_for(WAVE, "sm_90") == b"cubin"
     assert len(compiled) == 2
+
+
+def test_a_damaged_cubin_is_replaced(compiled, tmp_path):
+    compiler.cubin_for(WAVE, "sm_90")
+    (kept,) = (tmp_path / "fastsep" / "latent_rollout").iterdir()
+    kept.write_bytes(b"torn")
+    assert compiler.cubin_for(WAVE, "sm_90", again=True) == b"cubin" == kept.read_bytes()
+
+
+def test_a_full_disk_leaves_no_part_of_a_cubin(compiled, monkeypatch, tmp_path):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    assert compiler.cubin_for(WAVE, "sm_90") == b"cubin"
+    assert not list((tmp_path / "fastsep" / "latent_rollout").iterdir())
 
 
 def test_missing_bindings_are_named(monkeypatch):

@@ -1,5 +1,7 @@
 """What TensorBoard reads is what was written, whatever the disk did meanwhile."""
 
+import os
+
 import pytest
 import torch
 from full_disk import room_for
@@ -53,6 +55,17 @@ def test_a_full_disk_costs_points_and_one_warning(tmp_path, capsys, room):
     board.close()
     steps = [step for step, _ in read(tmp_path)]
     assert steps[0] == 1 and steps[-1] == 12 and steps == sorted(set(steps)) and len(steps) < 12
+    assert capsys.readouterr().err.count("warning") == 1
+
+
+def test_a_disk_that_takes_no_bytes_ends_nothing(tmp_path, capsys, monkeypatch):
+    board = Board(tmp_path, 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", lambda *_: 0)
+        board.scalar("loss", 1.0, 1)
+    board.scalar("loss", 1.0, 2)
+    board.close()
+    assert [step for step, _ in read(tmp_path)] == [2]
     assert capsys.readouterr().err.count("warning") == 1
 
 
