@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-import os
 
 import torch
 from torch import Tensor
 
+from kernels import INTERPRETED
 from kernels.adam.reference import Moments, adam_reference
 
 BLOCK = 1024
-_INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 
 
 @torch.no_grad()
@@ -42,7 +41,7 @@ def adam_step(
         raise ValueError("a weight, its moments and its half must lie alike in memory")
     if grad.stride() != weight.stride():
         grad = torch.empty_like(half).copy_(grad)
-    if weight.device.type == "cpu" and not _INTERPRETED:
+    if weight.device.type == "cpu" and not INTERPRETED:
         adam_reference(weight, half, grad, moments, rate, excess, betas, eps)
         return
     from kernels.adam.kernels import adam_kernel  # a CPU install has no Triton

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import math
-import os
 from typing import NamedTuple
 
 import torch
@@ -12,10 +10,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from kernels import multiprocessors
 from kernels.call_norm import adjoint
 from kernels.call_norm import forward as kernels
-
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 
 TILE = 4096
 """Elements that a program holds of each matrix at a time."""
@@ -54,7 +51,8 @@ def plan(x: Tensor, calls: int) -> Plan:
     rows = images // calls * height * width
     block_m, block_c = tile_shape(channels)
     channel_blocks = triton.cdiv(channels, block_c)
-    wanted = max(1, _programs(x.device) // (calls * channel_blocks))  # one too many would wait for all the others
+    at_once = PROGRAMS_PER_SM * multiprocessors(x.device)
+    wanted = max(1, at_once // (calls * channel_blocks))  # one too many would wait for all the others
     splits = min(triton.cdiv(rows, block_m), wanted, MAX_SPLITS)
     chunk = triton.cdiv(triton.cdiv(rows, splits), block_m) * block_m
     splits = triton.cdiv(rows, chunk)  # no chunk is empty
@@ -159,10 +157,3 @@ def derivatives(
         SLOPE=slope, BLOCK_K=triton.next_power_of_2(calls), **p.constants,
     )  # fmt: skip
     return by_x, by_weight, by_bias
-
-
-@functools.cache
-def _programs(device: torch.device) -> int:
-    if device.type == "cpu":
-        return PROGRAMS_PER_SM
-    return PROGRAMS_PER_SM * torch.cuda.get_device_properties(device).multi_processor_count

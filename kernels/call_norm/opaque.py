@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, library
 
+from kernels import require_gpu
 from kernels.call_norm.shared import Pieces
 
 
@@ -15,8 +16,7 @@ def _launch(x: Tensor):
     """Triton is imported where a kernel is wanted: a CPU install has none."""
     from kernels.call_norm import launch
 
-    if x.device.type == "cpu" and not launch.INTERPRETED:
-        raise ValueError("backend 'triton' needs a GPU, or TRITON_INTERPRET=1 set before the program starts")
+    require_gpu(x, "backend 'triton'")
     return launch
 
 

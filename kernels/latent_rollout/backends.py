@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from kernels import require_gpu
 from kernels.latent_rollout import cluster, reference
 from kernels.latent_rollout.cluster import ClusterError
 from kernels.latent_rollout.cluster.launch import signs_shape as cluster_signs_shape
@@ -103,8 +104,7 @@ def _configuration(state: Tensor, blocks: Blocks, backend: str, adjoint: bool) -
         if backend == "auto":
             return None
         raise ValueError(f"backend {backend!r} needs Triton: install it, or ask for 'adjoint'") from error
-    if state.device.type == "cpu" and not launch.INTERPRETED:
-        raise ValueError(f"backend {backend!r} needs a GPU, or TRITON_INTERPRET=1 set before the program starts")
+    require_gpu(state, f"backend {backend!r}")
     kind = backend
     if backend == "triton":  # any kernel, even where plain products are faster
         kind = "streaming" if blocks.w1.dtype == torch.float32 else "auto"

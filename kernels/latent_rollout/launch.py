@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 
@@ -10,6 +9,7 @@ import torch
 import triton
 from torch import Tensor
 
+from kernels import INTERPRETED
 from kernels.latent_rollout import configs
 from kernels.latent_rollout.configs import Problem, Stationary, Streaming
 from kernels.latent_rollout.reference import Blocks, empty_hidden, hidden_states
@@ -18,7 +18,6 @@ from kernels.latent_rollout.streaming import streaming_kernel
 from kernels.latent_rollout.weight_gradients import products_kernel, sum_kernel
 from kernels.latent_rollout.weight_gradients import tiles as gradient_tiles
 
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 SHARED_INTERPRETED = 227 * 1024  # what the interpreter is taken to have
 GRADIENT_ROWS = 64
 GRADIENT_OPTIONS = {"num_warps": 8, "num_stages": 3}

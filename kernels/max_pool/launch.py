@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import torch
 import triton
 from torch import Tensor
@@ -11,7 +9,6 @@ from torch import Tensor
 from kernels.max_pool.kernels import max_pool_gradient_kernel, max_pool_kernel
 from kernels.max_pool.reference import windows_along
 
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 TILE = 2048
 """Numbers that a program holds of each window's pixel: 16 a thread, loaded in two pieces of 16 bytes."""
 MAX_BLOCK_C = 64

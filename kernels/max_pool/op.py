@@ -57,8 +57,7 @@ def _launch(x: Tensor):
     """Triton is imported where a kernel is wanted: a CPU install has none."""
     from kernels.max_pool import launch
 
-    if x.device.type == "cpu" and not launch.INTERPRETED:
-        raise ValueError("the Triton way needs a GPU, or TRITON_INTERPRET=1 set before the program starts")
+    kernels.require_gpu(x, "the Triton way")
     return launch
 
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import functools
-import os
-
 import torch
 import triton
 from torch import Tensor
 
+from kernels import multiprocessors
 from kernels.thin_conv import cuts
 from kernels.thin_conv.entry import entry_kernel, entry_weights_kernel, pad_kernel
 
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 PROGRAMS_PER_SM = 4
 """Programs that share the work where each adds up a partial sum."""
 PADDED = 256
@@ -104,13 +101,6 @@ def share_out(pixels: int, block_m: int, device: torch.device, others: int = 1) 
 
     ``others``: in how many parts the work is cut besides.
     """
-    programs = max(1, _programs(device) // others)  # one too many would be a second wave of few
+    programs = max(1, PROGRAMS_PER_SM * multiprocessors(device) // others)  # one too many would be a second wave of few
     chunk = triton.cdiv(triton.cdiv(pixels, programs), block_m) * block_m
     return chunk, triton.cdiv(pixels, chunk)
-
-
-@functools.cache
-def _programs(device: torch.device) -> int:
-    if device.type == "cpu":
-        return PROGRAMS_PER_SM
-    return PROGRAMS_PER_SM * torch.cuda.get_device_properties(device).multi_processor_count

@@ -136,8 +136,7 @@ def triton_launch(x: Tensor, exits: bool):
     """Triton is imported where a kernel is wanted: a CPU install has none."""
     from kernels.thin_conv import launch, launch_exit
 
-    if x.device.type == "cpu" and not launch.INTERPRETED:
-        raise ValueError("the Triton ways need a GPU, or TRITON_INTERPRET=1 set before the program starts")
+    kernels.require_gpu(x, "the Triton way")
     return launch_exit if exits else launch
 
 
