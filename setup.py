@@ -41,10 +41,10 @@ setup(
         # latent rollout's cluster kernel.
         "gpu": [
             "triton>=3.6; sys_platform == 'linux'",
-            "numba-cuda[cu13]>=0.20",
-            "nvidia-cuda-nvcc>=13",
-            "cuda-bindings>=13",
-            "nvidia-cuda-nvrtc>=13",
+            "numba-cuda[cu13]>=0.20; sys_platform == 'linux'",
+            "nvidia-cuda-nvcc>=13; sys_platform == 'linux'",
+            "cuda-bindings>=13; sys_platform == 'linux'",
+            "nvidia-cuda-nvrtc>=13; sys_platform == 'linux'",
         ],
         # pytest and the oracles that tests and benchmarks compare with. Triton is for its interpreter and its
         # compiler, which need no GPU; it carries no CUDA package.

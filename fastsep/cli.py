@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
+import docstring_parser
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
@@ -26,6 +29,7 @@ def parse(
     arguments: Sequence[str] | None = None,
     examples: Sequence[str] = (),
     pairs: bool = False,
+    subcommands: Collection[str] = (),
     **options: Any,
 ) -> T:
     """The settings ``kind`` from the command line of ``python -m fastsep.COMMAND``, checked.
@@ -34,6 +38,7 @@ def parse(
         arguments: instead of those of the process.
         examples: of arguments, for the help.
         pairs: what is on or off by default may be given either way (``--score``, ``--no-score``).
+        subcommands: words that may come first, each of which has a help of its own.
         options: as ``tyro.cli`` takes them.
     """
     text = options.pop("description", None) or inspect.cleandoc(kind.__doc__ or "")
@@ -41,7 +46,7 @@ def parse(
     shown = "".join(f"\n$ {prog} {example}" for example in examples)  # the sign keeps tyro from joining the lines
 
     def read(shows: bool) -> T:
-        with _registry:
+        with _registry, _joined_lines():
             return tyro.cli(
                 kind,
                 prog=prog,
@@ -52,7 +57,25 @@ def parse(
                 **options,
             )
 
-    return read_words(read, arguments, prog)
+    return read_words(read, arguments, prog, subcommands)
+
+
+@contextmanager
+def _joined_lines() -> Iterator[None]:
+    """Within, tyro is told what a setting is in one line, as wide as it has to be; it keeps breaks before spaces."""
+    parse = docstring_parser.parse_from_object
+
+    def joined(of: Any) -> docstring_parser.Docstring:
+        found = parse(of)
+        for setting in found.params:
+            setting.description = re.sub(r"\s*\n\s+", " ", setting.description or "")
+        return found
+
+    docstring_parser.parse_from_object = joined
+    try:
+        yield
+    finally:
+        docstring_parser.parse_from_object = parse
 
 
 @_registry.primitive_rule

@@ -134,7 +134,7 @@ class RunConfig(Settings):
     timeout: Annotated[Count, AT_RESUME] = 600
     """Seconds that one of several processes waits for another, even one that fetches data, before it gives up."""
     score: Annotated[bool, AT_RESUME] = True
-    """Score the run on the test set and draw its figures at the end; --no-score leaves that out."""
+    """At the end a score on the test set, and figures; none with --no-score."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ class EvaluateConfig(Settings):
     data: Path | None = None
     """Where the data lie, if not where the run's settings say."""
     figures: bool = True
-    """Draw figures and an animation; --no-figures leaves them out."""
+    """Figures and an animation; none with --no-figures."""
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ from fastsep.settings import Range, Settings
 class Arguments(Settings):
     """Write a run as a program that forecasts without fastsep, in the data's units, any number of sequences at once.
 
-    Load a .pt2 with torch.export.load(FILE).module(), a .onnx with ONNX Runtime. It takes as many frames as the run
-    conditions on and says so, with names and units, in fastsep.json within the .pt2 or in the .onnx file's metadata."""
+    Load a .pt2 with torch.export.load(FILE).module(), one of --format aoti with
+    torch._inductor.aoti_load_package(FILE), a .onnx with ONNX Runtime. It takes float32 and as many frames as the run
+    conditions on, and says so, with names and units, in fastsep.json within the .pt2 or in the .onnx's metadata."""
 
     run: Annotated[cli.Positional[Path], tyro.conf.arg(metavar="RUN")]
     """Run directory, as training wrote it."""
@@ -26,7 +27,7 @@ class Arguments(Settings):
     horizon: Annotated[int | None, Range(1, 1000)] = None
     """Frames that the program forecasts [as many as training predicted]."""
     format: Literal["auto", "pt2", "onnx", "aoti"] = "auto"
-    """auto goes by the suffix; onnx needs the extra onnx; aoti is a .pt2 of compiled code for this kind of machine."""
+    """auto goes by the suffix; onnx needs the extra onnx; aoti is a .pt2 of code compiled for such machines."""
 
 
 def main() -> None:

@@ -29,7 +29,7 @@ class Arguments(Settings):
     out: Path
     """File to write: .h5, .hdf5, .npy, .npz or .nc."""
     animate: Path | None = None
-    """GIF to draw the first sequence's forecast into."""
+    """GIF to draw the first sequence's forecast into, of several channels the first."""
     motion: Path | None = None
     """File of frames whose motion the forecasts take on, while what they show stays: as many sequences, or one."""
     variable: tuple[str, ...] = ()

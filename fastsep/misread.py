@@ -11,7 +11,7 @@ import io
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TypeVar
 
 from fastsep.errors import UserError, speaks
@@ -25,13 +25,19 @@ _KINDS = {"FLOAT": "a number", "INT": "a whole number", "PATH": "a path", "STR":
 _SUGGESTIONS = 3
 
 
-def read_words(read: Callable[[bool], T], words: Sequence[str] | None, prog: str) -> T:
+def read_words(
+    read: Callable[[bool], T], words: Sequence[str] | None, prog: str, subcommands: Collection[str] = ()
+) -> T:
     """What ``read`` makes of a command line, ``words``; its argument says whether it may print.
+
+    Args:
+        subcommands: words that may come first, each of which has a help of its own.
 
     Raises:
         UserError: it cannot be read.
     """
-    if any(word in _HELP for word in (sys.argv[1:] if words is None else words)):
+    words = sys.argv[1:] if words is None else words
+    if any(word in _HELP for word in words):
         return read(speaks())
     said = io.StringIO()
     try:
@@ -40,7 +46,8 @@ def read_words(read: Callable[[bool], T], words: Sequence[str] | None, prog: str
     except SystemExit as stop:
         if stop.code != 2 or not said.getvalue():
             raise
-        raise UserError(_message(said.getvalue(), prog)) from None
+        first = f"{prog} {words[0]}" if words and words[0] in subcommands else prog
+        raise UserError(_message(said.getvalue(), prog, first)) from None
     if speaks():
         sys.stderr.write(said.getvalue())
     return result
@@ -58,13 +65,13 @@ def _columns(count: str) -> Iterator[None]:
             os.environ["COLUMNS"] = before
 
 
-def _message(text: str, prog: str) -> str:
-    """One line of a box: what is wrong, what might be meant, and where to look."""
+def _message(text: str, prog: str, command: str) -> str:
+    """One line of a box: what is wrong, what might be meant, and where to look: as the box says, or at ``command``."""
     text = "\n".join(filter(None, map(_unboxed, re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines())))
     problems = [problem for find in _PROBLEMS if (problem := find(text))]
     causes, remedies = zip(*(problems or [(" ".join(text.splitlines()[:2]), "")]), strict=True)
-    listed = re.search(rf"{re.escape(prog)}( [\w-]+)? --help", text)
-    help = f"see {listed[0] if listed else f'{prog} --help'}"
+    listed = re.search(rf"{re.escape(prog)} [\w-]+ --help", text)
+    help = f"see {listed[0] if listed else f'{command} --help'}"
     return f"{'; '.join(causes)}: {', or '.join(filter(None, (*remedies, help)))}"
 
 

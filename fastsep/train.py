@@ -105,7 +105,9 @@ def _parse_preset(arguments: list[str]) -> Config:
     descriptions = {_dashed(name): text for name, (_, text) in presets.items()}
     commands = tyro.extras.subcommand_type_from_defaults(defaults, descriptions)
     kind = Annotated[commands, tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes]
-    parsed = cli.parse(kind, "train", arguments, examples=_EXAMPLES, description=_DESCRIPTION)
+    parsed = cli.parse(
+        kind, "train", arguments, examples=_EXAMPLES, description=_DESCRIPTION, subcommands=list(defaults)
+    )
     config = _of_length(parsed, arguments)
     preset = next((defaults[word] for word in map(_dashed, arguments) if word in defaults), config)
     if config.model.encoder == "auto" != preset.model.encoder:  # what suits the preset's network may not suit another
@@ -123,7 +125,10 @@ def _parse_resume(run: Path, arguments: list[str]) -> Config:
         raise UserError(f"a run that goes on keeps its preset: leave out {arguments[0]}, as in {command}")
     before = load_config(run)
     kind: Any = Annotated[Config, tyro.conf.OmitArgPrefixes]
-    text = f"Continue a run from its newest checkpoint. It keeps its settings but for {', '.join(at_resume())}."
+    text = (
+        f"Continue a run from its newest checkpoint. It keeps its settings but for {', '.join(at_resume())}; all "
+        "others are listed, too, and refused where they are not the run's."
+    )
     parsed = cli.parse(
         kind, f"train --resume {shlex.quote(str(run))}", arguments, pairs=True, description=text, default=before
     )

@@ -10,15 +10,17 @@ from fastsep.misread import _message
 
 PRESETS = "wave, wave-onecycle, wave-best, wave100, wave100-onecycle, wave100-best, mnist, chairs, taxibj, sst, frames"
 CASES = {
-    "train wave --lr fast": "--lr takes a number, not 'fast': see python -m fastsep.train --help",
-    "train wave --epochs 1.5": "--epochs takes a whole number or none, not '1.5': see python -m fastsep.train --help",
-    "train wave --shape 1 x": "--shape takes whole numbers, not 'x': see python -m fastsep.train --help",
+    "train wave --lr fast": "--lr takes a number, not 'fast': see python -m fastsep.train wave --help",
+    "train wave --epochs 1.5": (
+        "--epochs takes a whole number or none, not '1.5': see python -m fastsep.train wave --help"
+    ),
+    "train wave --shape 1 x": "--shape takes whole numbers, not 'x': see python -m fastsep.train wave --help",
     "train wave --lr": "--lr needs a value: see python -m fastsep.train wave --help",
     "train wave --compile maybe": (
         "--compile takes auto, on or off, not 'maybe': see python -m fastsep.train wave --help"
     ),
     "train wave --precison fp32": (
-        "there is no option --precison: try --precision, or see python -m fastsep.train --help"
+        "there is no option --precison: try --precision, or see python -m fastsep.train wave --help"
     ),
     "train wavy": f"nothing takes the word wavy here: take one of {PRESETS}, or see python -m fastsep.train --help",
     "train --lr 3": (
@@ -62,6 +64,6 @@ def test_help_is_not_narrowed_to_a_line(capsys) -> None:
 
 def test_words_that_are_not_known_are_kept() -> None:
     text = "╭─ New kind of error ─╮\n│ Something else is wrong │\n│ ─────── │\n│ Say x │\n╰─────╯"
-    assert _message(text, "python -m fastsep.x") == (
+    assert _message(text, "python -m fastsep.x", "python -m fastsep.x") == (
         "New kind of error Something else is wrong: see python -m fastsep.x --help"
     )

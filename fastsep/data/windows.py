@@ -29,6 +29,10 @@ class Windows:
     """What the frames are, where scores have to say so; one line."""
     layout: str = ""
     """Where the numbers of a frame lie, if its shape does not say."""
+    step: str = ""
+    """In which frames are counted, such as "frames of 2 s", where the data say."""
+    rises: bool = False
+    """The last row of a frame is the upper one in pictures."""
     notes: tuple[str, ...] = ()
     """What to know about the data before training on them, a line each."""
     limits: tuple[float, float] | None = None

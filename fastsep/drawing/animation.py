@@ -52,7 +52,7 @@ def animate_images(cond: Tensor, truth: Tensor, forecast: Tensor, appearance: Ap
         axis.set_yticks([])
     if truth.shape[1] != 3:
         figure.colorbar(shown[0], ax=axes[:2].tolist(), aspect=20, pad=0.02, shrink=0.8).set_label(appearance.quantity)
-    figure.colorbar(error, ax=axes[2], aspect=20, pad=0.02, shrink=0.8).set_label("|error|")
+    figure.colorbar(error, ax=axes[2], aspect=20, pad=0.02, shrink=0.8).set_label(appearance.error)
     _freeze(figure)
     title = figure.suptitle("")
     writer = PillowWriter(fps=_rate(n + len(truth)))

@@ -114,6 +114,7 @@ def training_figure(rows: list[dict[str, float | str]], title: str) -> Figure:
     figure.legend(loc="outside lower center", ncols=6)
     rates.plot(steps, [_number(row["lr"]) for row in rows], color="#555555")
     rates.set_xlabel("step")
+    rates.xaxis.set_major_locator(MaxNLocator(4))  # labels of five digits stay apart
     rates.set_ylabel("learning rate")
     rates.ticklabel_format(axis="y", style="sci", scilimits=(-2, 2))
     rates.set_ylim(bottom=0)

@@ -48,7 +48,7 @@ def forecast_figure(truth: Tensor, forecast: Tensor, appearance: Appearance) -> 
     errors.label(below, 0, 0, "absolute error")
     if truth.shape[1] != 3:
         figure.colorbar(shown, ax=above, aspect=24, pad=0.015).set_label(appearance.quantity)
-    figure.colorbar(error, ax=below, aspect=11, pad=0.015).set_label("|error|")
+    figure.colorbar(error, ax=below, aspect=11, pad=0.015).set_label(appearance.error)
     figure.suptitle(f"{appearance.title}: forecast at t+k, k {appearance.step} after the last conditioning frame")
     return figure
 

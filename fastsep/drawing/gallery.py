@@ -22,7 +22,7 @@ from fastsep.data.windows import Windows
 from fastsep.drawing.animation import animate_images, animate_points
 from fastsep.drawing.curves import error_figure, latent_figure, training_figure
 from fastsep.drawing.frames import forecast_figure, strips_figure, swap_figure
-from fastsep.drawing.own import View, own_appearance, view_of
+from fastsep.drawing.own import View, channels_of, own_appearance, view_of
 from fastsep.drawing.points import heatmap_figure, series_figure
 from fastsep.drawing.style import Appearance, chosen_horizons, save, styled
 from fastsep.errors import first_line, warn
@@ -31,6 +31,8 @@ from fastsep.model import SeparableModel
 _SEQUENCES = 4
 _SWAP_TIMES = 3
 _SWAP_HORIZON = 20
+_MOST_CHANNELS = 8
+"""That get a picture of their own."""
 APPEARANCES = {  # those of other data sets are made of what their windows say
     "wave": Appearance("WaveEq", "displacement, scaled to 0..1", "viridis", None, "frames of 2 ms"),
     "wave100": Appearance("WaveEq-100", "displacement, scaled to 0..1", "viridis", None, "frames of 2 ms"),
@@ -90,6 +92,8 @@ def draw_figures(
     with styled():
         if is_image:
             draw("forecast", lambda: forecast_figure(truth[0], forecast[0], appearance))
+            for channel in range(1, min(channels_of(windows), _MOST_CHANNELS)):
+                draw(f"forecast-channel-{channel + 1}", lambda of=channel: _forecast_of(config, windows, batch, of))
             draw("strips", lambda: strips_figure(cond, truth, forecast, appearance))
             if not config.model.no_s:
                 draw("swap", lambda: _swap(model, batch, view, appearance))
@@ -115,6 +119,12 @@ def _appearance(settings: DataConfig, windows: Windows) -> Appearance:
         seconds = time_step(settings.data)
         return replace(known, step="frames" if seconds is None else f"frames of {2e3 * seconds:g} ms")  # every second
     return known or own_appearance(settings, windows)
+
+
+def _forecast_of(config: Config, windows: Windows, batch: _Examples, channel: int) -> Figure:
+    view = view_of(windows, batch.truth, channel)
+    appearance = own_appearance(config.data, windows, channel)
+    return forecast_figure(view(batch.truth)[0], view(batch.forecast)[0], appearance)
 
 
 def _examples(model: SeparableModel, windows: Windows, n: int) -> _Examples:

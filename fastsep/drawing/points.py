@@ -32,6 +32,7 @@ def heatmap_figure(cond: Tensor, truth: Tensor, forecast: Tensor, appearance: Ap
     low, high = limits_of(truth, appearance)
     figure = new_figure(9.6, 3.6)
     axes = figure.subplots(1, 3, sharey=True)
+    figure.get_layout_engine().set(wspace=0.08)  # or a bar's label reads as that of the panel beside it
     extent = (0.5 - n, horizon + 0.5, points + 0.5, 0.5)
     for axis, name, future in ((axes[0], "truth", true), (axes[1], "forecast", predicted)):
         shown = axis.imshow(
@@ -51,7 +52,7 @@ def heatmap_figure(cond: Tensor, truth: Tensor, forecast: Tensor, appearance: Ap
     for axis in axes:
         axis.set_xlabel(f"time [{appearance.step}]")
     figure.colorbar(shown, ax=axes[1], pad=0.03, aspect=28).set_label(appearance.quantity)
-    figure.colorbar(error, ax=axes[2], pad=0.03, aspect=28).set_label("|error|")
+    figure.colorbar(error, ax=axes[2], pad=0.03, aspect=28).set_label(appearance.error)
     figure.suptitle(
         f"{appearance.title}: {points} points of one sequence (conditioning frames left of the dashed line)"
     )

@@ -68,6 +68,12 @@ class Appearance:
     step: str = "frames"
     """Unit of time."""
 
+    @property
+    def error(self) -> str:
+        """What a pixel of an error holds, with its unit."""
+        unit = re.search(r" \[[^\]]*\]$", self.quantity)
+        return f"|error|{unit[0] if unit else ''}"
+
     def __post_init__(self) -> None:
         for name in ("title", "quantity"):
             object.__setattr__(self, name, plain(getattr(self, name)))

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from fastsep.data.frames.showing import goes_north, step_of
 from fastsep.drawing.animation import animate_future
 from fastsep.drawing.gallery import APPEARANCES
 from fastsep.drawing.own import appearance_of, are_colours, spread
@@ -31,10 +32,12 @@ def animate_forecast(dataset: str, data: Path, cond: np.ndarray, future: np.ndar
     Raises:
         UserError: the numbers cannot be drawn, or the GIF cannot be written.
     """
-    appearance = appearance_of(data.stem, plan.names, plan.units, plan.every)
+    appearance = appearance_of(data.stem, plan.names, plan.units, step_of(plan.source, plan.every))
     if dataset in APPEARANCES:  # but a file has the time step that it has, whatever the run was trained on
         appearance = replace(APPEARANCES[dataset], step=appearance.step)
-    cond, future = torch.from_numpy(np.where(np.isfinite(future[0]), cond, np.nan)), torch.from_numpy(future)
+    if cond.ndim == 4 and goes_north(plan.source):
+        cond, future = cond[..., ::-1, :], future[..., ::-1, :]
+    cond, future = torch.from_numpy(np.where(np.isfinite(future[0]), cond, np.nan)), torch.from_numpy(future.copy())
     try:
         if are_colours(cond.shape[1:], plan.names, plan.units):
             low, span = spread(cond)

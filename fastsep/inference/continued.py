@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastsep.data.formats.netcdf_stream import Variable
+from fastsep.data.frames.showing import regular_step
 from fastsep.data.frames.source import Coordinate, Source
 from fastsep.errors import warn
 
@@ -23,8 +24,6 @@ _OF_THESE_TIMES = {
     "valid_min", "valid_max", "valid_range", "actual_range", "climatology", "_FillValue", "missing_value"
 }  # fmt: skip
 """Attributes of a time that need not hold for those after it."""
-_REGULAR = 1e-3
-"""Of a step of time, by which others may differ."""
 
 
 @dataclass(frozen=True)
@@ -79,21 +78,13 @@ def _own_names(names: tuple[str, ...]) -> list[str]:
 
 def continue_times(times: np.ndarray, horizon: int, every: int) -> np.ndarray | None:
     """The times (h,) of every ``every``-th step after ``times`` (T,); None where they do not go by equal steps."""
-    if len(times) < 2 or times.dtype.kind not in "iuf" or not np.isfinite(times).all():
-        return None
-    whole = times.dtype.kind != "f"
-    last = int(times[-1]) if whole else float(times[-1])
-    # Counted from the last one: nanoseconds since 1970 are more than a float64 tells apart.
-    since = np.array([int(time) - last for time in times] if whole else times.astype(np.float64) - last, np.float64)
-    steps = np.diff(since)
-    step = -since[0] / len(steps)
-    rounding = 0.0 if whole else 4 * np.spacing(np.abs(times).max())
-    if step == 0 or np.abs(steps - step).max() > _REGULAR * abs(step) + rounding:
+    step = regular_step(times)
+    if step is None:
         return None
     ahead = step * every * np.arange(1, horizon + 1)
-    if not whole:
-        return (last + ahead).astype(times.dtype.newbyteorder("="))
-    after = [last + round(by) for by in ahead.tolist()]
+    if times.dtype.kind == "f":
+        return (float(times[-1]) + ahead).astype(times.dtype.newbyteorder("="))
+    after = [int(times[-1]) + round(by) for by in ahead.tolist()]
     for kind in (times.dtype.newbyteorder("="), np.dtype(np.int64)):
         if np.iinfo(kind).min <= min(after) and max(after) <= np.iinfo(kind).max:
             return np.array(after, kind)

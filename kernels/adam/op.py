@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from kernels import INTERPRETED
 from kernels.adam.reference import Moments, adam_reference
+from kernels.gpu import INTERPRETED
 
 BLOCK = 1024
 

@@ -10,9 +10,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from kernels import multiprocessors
 from kernels.call_norm import adjoint
 from kernels.call_norm import forward as kernels
+from kernels.gpu import multiprocessors
 
 TILE = 4096
 """Elements that a program holds of each matrix at a time."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, library
 
-from kernels import require_gpu
 from kernels.call_norm.shared import Pieces
+from kernels.gpu import require_gpu
 
 
 def _launch(x: Tensor):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from kernels import require_gpu
+from kernels.gpu import require_gpu
 from kernels.latent_rollout import cluster, reference
 from kernels.latent_rollout.cluster import ClusterError
 from kernels.latent_rollout.cluster.launch import signs_shape as cluster_signs_shape

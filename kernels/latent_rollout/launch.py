@@ -9,7 +9,7 @@ import torch
 import triton
 from torch import Tensor
 
-from kernels import INTERPRETED
+from kernels.gpu import INTERPRETED
 from kernels.latent_rollout import configs
 from kernels.latent_rollout.configs import Problem, Stationary, Streaming
 from kernels.latent_rollout.reference import Blocks, empty_hidden, hidden_states

@@ -7,6 +7,7 @@ from torch import Tensor, library
 
 import kernels
 from kernels.choose import chosen, register
+from kernels.gpu import require_gpu
 from kernels.max_pool.candidates import make_task
 from kernels.max_pool.reference import max_pool_reference, windows_along
 
@@ -57,7 +58,7 @@ def _launch(x: Tensor):
     """Triton is imported where a kernel is wanted: a CPU install has none."""
     from kernels.max_pool import launch
 
-    kernels.require_gpu(x, "the Triton way")
+    require_gpu(x, "the Triton way")
     return launch
 
 

@@ -6,7 +6,7 @@ import torch
 import triton
 from torch import Tensor
 
-from kernels import multiprocessors
+from kernels.gpu import multiprocessors
 from kernels.thin_conv import cuts
 from kernels.thin_conv.entry import entry_kernel, entry_weights_kernel, pad_kernel
 

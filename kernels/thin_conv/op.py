@@ -9,6 +9,7 @@ from torch import Tensor, library
 
 import kernels
 from kernels.choose import chosen, register
+from kernels.gpu import require_gpu
 from kernels.thin_conv import library as plain
 from kernels.thin_conv.candidates import make_entry_task, make_exit_task
 from kernels.thin_conv.cuts import padded_shape
@@ -136,7 +137,7 @@ def triton_launch(x: Tensor, exits: bool):
     """Triton is imported where a kernel is wanted: a CPU install has none."""
     from kernels.thin_conv import launch, launch_exit
 
-    kernels.require_gpu(x, "the Triton way")
+    require_gpu(x, "the Triton way")
     return launch_exit if exits else launch
 
 

@@ -6,6 +6,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import xarray
@@ -21,6 +22,7 @@ from fastsep.data.frames.stacked import StackedSource
 from fastsep.data.mnist.settings import MovingMNIST
 from fastsep.data.sst.settings import SST
 from fastsep.data.taxibj.settings import TaxiBJ
+from fastsep.data.wave.settings import Wave
 from fastsep.inference.given import FrameFile
 from fastsep.runs.directory import load_config, update_config
 
@@ -184,6 +186,17 @@ def test_frames_far_apart_are_read_one_by_one(run, frames, command, tmp_path, mo
     assert set(counts) == {1}
     expected = fastsep.load(run, "cpu").forecast(frames[:, [0, 6]], 2)
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), expected, rtol=1e-5)
+
+
+def test_waves_as_they_are_simulated_are_refused(command, tmp_path) -> None:
+    of_waves = replace(WITH_HOLES, shape=(1, 16, 16))
+    run = lively_run(tmp_path / "run", of_waves)
+    update_config(run, Config(data=Wave(), model=of_waves))
+    with h5py.File(tmp_path / "wave.h5", "w") as file:
+        file["simulations"] = np.random.RandomState(0).rand(2, 30, 16, 16).astype(np.float32)
+        file.attrs["dt"] = 1e-3
+    status, _, errors = command(run, tmp_path / "wave.h5", "--horizon", 1, "--out", tmp_path / "o.npy")
+    assert status == 2 and "wave.h5 holds waves as they are simulated" in errors and errors.count("\n") == 1
 
 
 def test_a_run_that_goes_back_in_time_forecasts_no_file(command, tmp_path) -> None:

@@ -10,6 +10,7 @@ from fastsep.data.frames.kept import Kept
 from fastsep.data.frames.loading import load
 from fastsep.data.frames.opening import open_source
 from fastsep.data.frames.settings import Frames
+from fastsep.data.frames.showing import goes_north, step_of
 from fastsep.data.frames.splits import kind_of, part_of, windows_in
 from fastsep.data.residency import place
 from fastsep.data.scaling import Scaling
@@ -90,6 +91,7 @@ def _open(
         windows.mask = None if mask is None else torch.from_numpy(mask).to(device)
         windows.description = what
     windows.limits = part.limits
+    windows.step, windows.rises = step_of(kept.source, config.every), goes_north(kept.source)
     if split == "train":
         windows.notes = _notes(config, kept, scaling, f"{count:,} windows of {cond} + {pred} frames")
     return windows

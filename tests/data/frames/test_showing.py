@@ -1,0 +1,75 @@
+"""What coordinates say about how frames are shown: in steps of which time, and which way up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import xarray
+
+from fastsep.data.frames.opening import open_source
+from fastsep.data.frames.settings import Frames
+from fastsep.data.frames.showing import goes_north, step_of
+from fastsep.drawing.own import own_appearance, view_of
+
+CPU = torch.device("cpu")
+NORTH = {"units": "degrees_north"}
+DAYS = {"units": "days since 2001-01-01"}
+
+
+def written(path: Path, lat: list[float], of_lat: dict, time: list[float], of_time: dict, spread: float = 0.0) -> Path:
+    """Frames (time, lat, lon) that hold the number of their row."""
+    values = np.arange(float(len(lat)))[None, :, None] + np.zeros((len(time), 1, 3))
+    values = values + spread * np.random.RandomState(0).rand(*values.shape)
+    coordinates = {"time": ("time", time, of_time), "lat": ("lat", lat, of_lat)}
+    fields = {"u": (("time", "lat", "lon"), values, {"units": "K"})}
+    xarray.Dataset(fields, coordinates).to_netcdf(path, engine="h5netcdf")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("lat", "attributes", "expected"),
+    [
+        ([-1.0, 0.0, 1.0, 2.0], NORTH, True),
+        ([2.0, 1.0, 0.0, -1.0], NORTH, False),
+        ([-1.0, 0.0, 1.0, 2.0], {"standard_name": "latitude"}, True),
+        ([-1.0, 0.0, 1.0, 2.0], {"units": "m"}, False),
+    ],
+)
+def test_rows_of_rising_latitudes_go_north(lat, attributes, expected, tmp_path):
+    source = open_source(written(tmp_path / "x.nc", lat, attributes, [0.0, 1.0], {}), (), None)
+    assert goes_north(source) is expected
+    source.close()
+
+
+@pytest.mark.parametrize(
+    ("time", "attributes", "every", "expected"),
+    [
+        ([0.0, 2.0, 4.0], {"units": "s"}, 1, "frames of 2 s"),
+        ([0.0, 2.0, 4.0], {"units": "s"}, 3, "frames of 6 s"),
+        ([7.0, 8.0, 9.0], DAYS, 1, "frames of 1 day"),
+        ([9.0, 8.0, 7.0], DAYS, 2, "frames of 2 days"),
+        ([0.0, 2.0, 5.0], {"units": "s"}, 1, "frames"),
+        ([0.0, 2.0, 5.0], {"units": "s"}, 2, "steps of 2 frames"),
+        ([0.0, 1.0, 2.0], {}, 1, "frames"),
+    ],
+)
+def test_frames_are_counted_in_the_time_that_goes_by(time, attributes, every, expected, tmp_path):
+    source = open_source(written(tmp_path / "x.nc", [0.0, 1.0], {}, time, attributes), (), None)
+    assert step_of(source, every) == expected
+    source.close()
+
+
+@pytest.mark.parametrize("rises", [True, False])
+def test_pictures_show_the_north_above(rises, tmp_path):
+    lat = [10.0, 20.0, 30.0, 40.0][:: 1 if rises else -1]
+    path = written(tmp_path / "x.nc", lat, NORTH, list(np.arange(20.0)), DAYS, spread=0.01)
+    settings = Frames(data=path)
+    windows = settings.open("test", 1, 2, CPU)
+    frames = windows.batch(torch.tensor([0]))
+    rows = view_of(windows, frames)(frames)[0, 0, 0].mean(-1)  # (H,), the numbers of the rows
+    assert rows.round().tolist() == ([3, 2, 1, 0] if rises else [0, 1, 2, 3])
+    appearance = own_appearance(settings, windows)
+    assert (appearance.step, appearance.error) == ("frames of 1 day", "|error| [K]")
