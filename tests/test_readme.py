@@ -38,12 +38,19 @@ def test_own_data_from_file_to_forecast(tmp_path, monkeypatch):
         assert end.returncode == 0, end.stdout + end.stderr
     present = {path.name for path in tmp_path.iterdir()}
     assert {"plume.nc", "forecast.nc", "forecast.gif", "plume.pt2"} <= present
-    frames, content, motion = np.random.default_rng(0).random((3, 2, 5, 1, 96, 64), np.float32)
-    names = {"frames": frames, "content": content, "motion": motion}
+    names = {}
     exec(block("own program"), names)
-    assert names["future"].shape == names["mixed"].shape == (2, 40, 1, 96, 64)
+    assert names["future"].shape == (4, 40, 1, 96, 64) and names["mixed"].shape == (2, 40, 1, 96, 64)
     np.testing.assert_allclose(names["again"], names["future"], rtol=1e-4, atol=1e-5)
     assert fastsep.load("runs/plume").scaling.units == ("g m-3",)
+
+
+@pytest.mark.slow
+def test_a_program_trains_and_scores(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(block("own training").replace("steps=300", "steps=3"), names)
+    assert names["scores"]["mse"]["40"] > 0 and fastsep.load("runs/program").step == 3
 
 
 @pytest.mark.slow

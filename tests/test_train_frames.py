@@ -197,6 +197,13 @@ def test_a_run_that_lost_its_scaling_is_refused(tmp_path, command, capsys):
         assert status == 2 and err.count("\n") == 1 and "lacks its scaling.json" in err
 
 
+def test_each_channel_has_a_picture_of_its_forecast(tmp_path, command):
+    two = np.stack([waves(5, 12), -waves(5, 12)], axis=2)
+    train(command, saved(tmp_path, two), tmp_path / "run")
+    shown = {path.name for path in (tmp_path / "run" / "figures").iterdir()}
+    assert {"forecast.png", "forecast-channel-2.png"} <= shown and "forecast-channel-3.png" not in shown
+
+
 def test_left_open_pace_is_settled_and_kept(tmp_path, command, capsys):
     run = tmp_path / "run"
     arguments = [*SMALL, "--batch-size", "none", "--no-score"]
