@@ -5,8 +5,6 @@ Letters as in reference.py; M = N·B rows of a block, transitions outermost.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
@@ -15,21 +13,13 @@ from kernels.latent_rollout import cluster, reference
 from kernels.latent_rollout.cluster import ClusterError
 from kernels.latent_rollout.cluster.launch import signs_shape as cluster_signs_shape
 from kernels.latent_rollout.configs import Stationary, Streaming, choose, gradient_tile
-from kernels.latent_rollout.reference import Blocks
+from kernels.latent_rollout.reference import Blocks, Kept
 
 TRITON = ("streaming", "stationary")
 CLUSTER_ROWS = {"cluster8": 8, "cluster16": 16}
 """Rows that a cluster shares."""
 _COUNTED = 2**31
 """The kernel of the weight gradients counts what it reads of a block in 32 bits."""
-
-
-class Kept(NamedTuple):
-    """What the forward direction leaves for the way back; no rows where nothing was to be kept."""
-
-    h1: Tensor  # (R, M, H) in the compute dtype
-    h2: Tensor  # (R, M, H)
-    signs: Tensor  # of h1 and h2 as the cluster kernel packs them, uint8; empty for the others
 
 
 def signs_shape(backend: str, block_steps: int, batch: int) -> tuple[int, ...]:
@@ -55,7 +45,7 @@ def forward(t0: Tensor, blocks: Blocks, steps: int, backend: str, keep: bool) ->
             latents, kept = cluster.forward(t0, blocks, steps, keep, CLUSTER_ROWS[backend])
         except ClusterError as error:
             raise ValueError(f"backend {backend!r}: {error}") from error
-        return latents, nothing if kept is None else Kept(*kept)
+        return latents, nothing if kept is None else kept
     if config is None:
         h1, h2 = reference.empty_hidden(t0, blocks, steps if keep else 1)
         return reference.trajectory(t0, blocks, steps, (h1, h2) if keep else None), Kept(h1, h2, nothing.signs)
@@ -75,7 +65,7 @@ def backward(
     config = _configuration(latents[0], blocks, backend, adjoint=True)
     h1, h2 = kept.h1, kept.h2
     if backend in CLUSTER_ROWS:
-        adjoints, dz1, dz2 = cluster.recursion(grad, cluster.Kept(*kept), blocks, CLUSTER_ROWS[backend])
+        adjoints, dz1, dz2 = cluster.recursion(grad, kept, blocks, CLUSTER_ROWS[backend])
     elif config is None:
         return reference.adjoint(latents, grad, blocks, (h1, h2))
     else:

@@ -11,6 +11,7 @@ from kernels.choose import Task
 from kernels.latent_rollout import cluster, configs
 from kernels.latent_rollout.backends import CLUSTER_ROWS
 from kernels.latent_rollout.op import rollout
+from kernels.latent_rollout.reference import weight_shapes
 from kernels.latent_rollout.settle import DIRECTIONS
 
 
@@ -31,8 +32,9 @@ def make_task(
     def random(*shape: int) -> Tensor:
         return torch.randn(shape, generator=generator, device=device)
 
-    shapes = ((width, latent), (width,), (width, width), (width,), (latent, width), (latent,))
-    weights = [random(*shape).mul_(0.3 / shape[-1] ** 0.5) for _ in range(blocks) for shape in shapes]
+    weights = [
+        random(*shape).mul_(0.3 / shape[-1] ** 0.5) for _ in range(blocks) for shape in weight_shapes(latent, width)
+    ]
     t0, grad = random(batch, latent), random(steps, batch, latent)
     gradients = direction == DIRECTIONS[True]
     leaves = [tensor.requires_grad_(gradients) for tensor in (t0, *weights)]

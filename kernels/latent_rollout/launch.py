@@ -12,7 +12,7 @@ from torch import Tensor
 from kernels.gpu import INTERPRETED
 from kernels.latent_rollout import configs
 from kernels.latent_rollout.configs import Problem, Stationary, Streaming
-from kernels.latent_rollout.reference import Blocks, empty_hidden, hidden_states
+from kernels.latent_rollout.reference import Blocks, empty_hidden, hidden_states, weight_shapes
 from kernels.latent_rollout.stationary import stationary_kernel
 from kernels.latent_rollout.streaming import streaming_kernel
 from kernels.latent_rollout.weight_gradients import products_kernel, sum_kernel
@@ -79,7 +79,7 @@ def weight_gradients(
     share = triton.cdiv(triton.cdiv(rows, splits), GRADIENT_ROWS) * GRADIENT_ROWS
     size = width * width + 2 * width * padded + 3 * width
     sums = torch.empty((splits, count, size), dtype=torch.float32, device=latents.device)
-    shapes = ((width, latent), (width,), (width, width), (width,), (latent, width), (latent,))
+    shapes = weight_shapes(latent, width)
     out = Blocks(*(torch.empty((count, *shape), dtype=dtype, device=latents.device) for shape in shapes))
     with _on(latents.device):
         products_kernel[(tiles, count, splits)](

@@ -13,7 +13,7 @@ from torch import Tensor
 import kernels
 from kernels.latent_rollout import opaque, reference
 from kernels.latent_rollout.backends import CLUSTER_ROWS, TRITON
-from kernels.latent_rollout.reference import TENSORS_PER_BLOCK, unstack
+from kernels.latent_rollout.reference import TENSORS_PER_BLOCK, unstack, weight_shapes
 from kernels.latent_rollout.settle import settled
 from kernels.portable import exporting
 
@@ -89,7 +89,7 @@ def _check(t0: Tensor, weights: Sequence[Tensor], steps: int, dtype: torch.dtype
     if t0.dtype not in _FLOATS or weights[0].dtype not in _FLOATS or dtype not in (None, *_FLOATS):
         raise ValueError(f"t0 {t0.dtype}, weights {weights[0].dtype}, dtype {dtype}: floating-point ones are needed")
     latent, width = t0.shape[1], weights[0].shape[0]
-    shapes = ((width, latent), (width,), (width, width), (width,), (latent, width), (latent,))
+    shapes = weight_shapes(latent, width)
     for i, weight in enumerate(weights):
         if weight.shape != shapes[i % TENSORS_PER_BLOCK] or weight.dtype != weights[0].dtype:
             raise ValueError(

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, library
 
 from kernels.latent_rollout import backends, reference
-from kernels.latent_rollout.backends import Kept
-from kernels.latent_rollout.reference import TENSORS_PER_BLOCK, Blocks, state_dtype
+from kernels.latent_rollout.reference import TENSORS_PER_BLOCK, Blocks, Kept, state_dtype
 
 library.define("fastsep::latent_rollout_blocks", "(Tensor[] weights, ScalarType dtype) -> Tensor[]")
 library.define(

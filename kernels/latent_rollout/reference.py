@@ -37,6 +37,20 @@ class Hidden(NamedTuple):
     h2: Tensor  # (R, M, H)
 
 
+class Kept(NamedTuple):
+    """What the forward direction leaves for the way back; M = N·B rows, transitions outermost. No rows where nothing
+    was to be kept."""
+
+    h1: Tensor  # (R, M, H) in the compute dtype
+    h2: Tensor  # (R, M, H)
+    signs: Tensor  # (2, S, G, 8, 32, 8) uint8: of h1 and of h2, a bit each, for the cluster kernel; or empty
+
+
+def weight_shapes(latent: int, width: int) -> tuple[tuple[int, ...], ...]:
+    """Of the six tensors of a residual block: W1, b1, W2, b2, W3, b3."""
+    return (width, latent), (width,), (width, width), (width,), (latent, width), (latent,)
+
+
 def state_dtype(dtype: torch.dtype) -> torch.dtype:
     """The dtype of the state and of every accumulation for a compute dtype."""
     return torch.float64 if dtype == torch.float64 else torch.float32

@@ -36,7 +36,7 @@ DTYPE = torch.bfloat16
 def make(batch: int, latent: int, blocks: int, dtype: torch.dtype = DTYPE) -> tuple[Tensor, reference.Blocks]:
     """A state and weights under which a rollout of any length stays finite."""
     torch.manual_seed(0)
-    shapes = ((WIDTH, latent), (WIDTH,), (WIDTH, WIDTH), (WIDTH,), (latent, WIDTH), (latent,))
+    shapes = reference.weight_shapes(latent, WIDTH)
     weights = [torch.randn(s, device="cuda") * (0.3 / s[-1] ** 0.5) for _ in range(blocks) for s in shapes]
     return torch.randn(batch, latent, device="cuda"), reference.stack_blocks(weights, dtype)
 

@@ -19,9 +19,8 @@ import torch
 
 from kernels.latent_rollout import cluster
 from kernels.latent_rollout.cluster import phases, steps
-from kernels.latent_rollout.cluster.launch import Kept
 from kernels.latent_rollout.cluster.timing import captured_microseconds
-from kernels.latent_rollout.reference import Blocks
+from kernels.latent_rollout.reference import Blocks, Kept
 
 BF16, FP16 = torch.bfloat16, torch.float16
 FIRST = (  # latent, width, blocks, batch, steps, rows, dtype: growing from one cluster and one block-step

@@ -6,7 +6,6 @@ Letters as in kernels/latent_rollout/reference.py; G clusters of ``rows`` rows.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,18 +14,10 @@ from kernels.latent_rollout.cluster import driver
 from kernels.latent_rollout.cluster.compiler import ClusterError
 from kernels.latent_rollout.cluster.driver import Arguments
 from kernels.latent_rollout.cluster.variant import PROGRAMS, Variant, supported
-from kernels.latent_rollout.reference import Blocks
+from kernels.latent_rollout.reference import Blocks, Kept
 
 Runner = Callable[[Variant, int, int, Arguments], None]
 """What runs the kernel: :func:`driver.launch`, or the emulator in its place."""
-
-
-class Kept(NamedTuple):
-    """What the forward direction leaves for the way back; M = N·B rows, transitions outermost."""
-
-    h1: Tensor  # (R, M, H) in the compute dtype
-    h2: Tensor  # (R, M, H)
-    signs: Tensor  # (2, S, G, 8, 32, 8) uint8: of h1 and of h2, a bit each, as the kernel reads them
 
 
 def takes(problem) -> bool:

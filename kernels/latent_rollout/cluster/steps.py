@@ -8,8 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from kernels.latent_rollout.cluster.launch import Kept
-from kernels.latent_rollout.reference import Blocks
+from kernels.latent_rollout.reference import Blocks, Kept
 
 TOLERANCE = {"h1": 1e-3, "h2": 1e-3, "latents": 1e-5, "dz2": 1e-3, "dz1": 1e-3, "adjoints": 1e-5}
 """Relative, of the worst block-step. Hidden layers differ where a rounding to the operand type falls the other way,
