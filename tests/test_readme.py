@@ -27,6 +27,7 @@ def block(mark: str) -> str:
     return re.search(rf"<!-- {mark} -->\n```\w+\n(.*?)```", (HOME / "README.md").read_text(), re.DOTALL).group(1)
 
 
+@pytest.mark.slow
 def test_own_data_from_file_to_forecast(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     environment = os.environ | {"PYTHONPATH": str(HOME), "OMP_NUM_THREADS": "1"}

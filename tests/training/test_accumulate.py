@@ -23,7 +23,7 @@ def split(parts, batch=6, config=CONFIG, **optim):
 
 def in_double(step):
     step.model.double()
-    step.windows.frames = step.windows.frames.double()
+    step.feed.windows.frames = step.feed.windows.frames.double()
     return step
 
 

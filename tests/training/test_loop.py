@@ -134,12 +134,20 @@ def test_a_batch_larger_than_the_data_is_refused_before_anything_is_written(conf
 
 
 def test_batch_norm_on_one_sequence_is_refused_before_anything_is_written(config, tmp_path):
-    model = replace(config.model, shape=(1, 64, 64), encoder="dcgan", decoder="dcgan", enc_hidden_size=2)
-    images = replace(config, model=model, data=Pulses(image=True))
-    with pytest.raises(UserError, match="set --batch-size to 2 or more"):
-        train(replace(images, optim=replace(config.optim, batch_size=1)), tmp_path / "run", False)
+    one = replace(config.optim, batch_size=1, steps=1)
+    narrow = {"enc_hidden_size": 2, "dec_hidden_size": 2}
+
+    def images(kind):
+        model = replace(config.model, shape=(1, 64, 64), encoder=kind, decoder=kind, **narrow)
+        return replace(config, model=model, data=Pulses(image=True), optim=one)
+
+    with pytest.raises(UserError, match=r"batch norm in vgg .* set --batch-size to 2 or more"):
+        train(images("vgg"), tmp_path / "run", False)
     assert not (tmp_path / "run").exists()
-    train(replace(config, optim=replace(config.optim, batch_size=1, steps=1)), tmp_path / "run", False)
+    train(images("dcgan"), tmp_path / "images", False)  # each of its maps has pixels to take the variance of
+    train(replace(config, optim=one), tmp_path / "points", False)
+    for name in ("images", "points"):
+        assert all(weight.isfinite().all() for weight in weights_of(tmp_path / name).values())
 
 
 def test_an_empty_shape_is_that_of_the_data(config, tmp_path):
