@@ -25,6 +25,7 @@ setup(
         "h5py>=3.10",  # data files
         "safetensors>=0.4",  # weights
         "tyro>=0.9",  # typed command lines
+        "docstring-parser>=0.16",  # what they say of each setting
         "tqdm>=4.66",  # progress
         "tensorboard>=2.15",  # scalars and images of a run
         "matplotlib>=3.8",  # figures

@@ -25,7 +25,8 @@ class ModelConfig(Settings):
     shape: Annotated[tuple[int, ...], Range(1, 1_000_000)] = (1, 64, 64)
     """Frame: channels and size, (C, H, W) for images or (C, points) for lists of pixels; () is that of the data."""
     encoder: Literal["auto", "mlp", "dcgan", "vgg", "resnet", "sst"] = "dcgan"
-    """Network of both encoders; auto picks it, and the decoder, by the data's frames, and says which and why."""
+    """Network of both encoders; auto picks it, and the decoder, by the data's frames, and says which and why. Sizes
+    that are as in the preset then become those that suit the network."""
     decoder: Literal["auto", "mlp", "dcgan", "vgg", "sst"] = "dcgan"
     """Network of the decoder; auto is the one that goes with the encoder."""
     skip: bool = False
@@ -71,11 +72,11 @@ class ModelConfig(Settings):
         sizes_differ = None not in (self.code_size_s, self.code_size_t) and self.code_size_s != self.code_size_t
         if "sst" in (self.encoder, self.decoder) and (self.no_s or self.mixing == "mul"):
             raise UserError(
-                "sst networks, given or picked for the frames, put S and T side by side: drop --no-s and --mixing mul, "
-                "or choose another --encoder, such as mlp"
+                "sst networks, given or picked for the frames, put S and T side by side: set --mixing concat and do "
+                "without --no-s, or choose another --encoder and --decoder, such as mlp"
             )
         if self.no_s and self.skip:
-            raise UserError("skip connections hand on what the encoder of S saw: drop --skip or --no-s")
+            raise UserError("skip connections hand on what the encoder of S saw: do without --skip or --no-s")
         if self.no_s and (self.mixing == "concat" or sizes_differ):
             raise UserError("no_s needs --mixing mul and equal --code-size-s and --code-size-t")
         if self.mixing == "mul" and sizes_differ:

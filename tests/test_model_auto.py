@@ -138,7 +138,7 @@ def test_resnet_without_a_power_of_two_is_decoded_by_an_mlp():
     [
         ({}, (1, 50, 70), r"sst encoder .* not 50x70 \(the nearest are 48x68 and 52x72\)"),
         ({"encoder": "dcgan"}, (1, 100), "dcgan encoder .* not 100 points"),
-        ({"no_s": True}, (1, 96, 64), "sst networks, given or picked .* drop --no-s and --mixing mul, or choose"),
+        ({"no_s": True}, (1, 96, 64), "sst networks, given or picked .* set --mixing concat and do without --no-s"),
         ({"mixing": "mul"}, (1, 96, 64), "sst networks, given or picked"),
         ({"mixing": "mul", "encoder": "sst"}, (1, 64, 64), "sst networks, given or picked"),
         ({"shape": (1, 64, 64)}, (1, 32, 32), "frames are 1x32x32, the model takes 1x64x64: leave out --shape"),

@@ -44,7 +44,7 @@ def test_two_processes_train_score_and_speak_once(tmp_path):
             "--batch-size=9",
             "error: a batch of 9 cannot be divided among 2 processes: set --batch-size to 8 or 10, or start fewer",
         ),
-        ("--sise=9", "error: there is no option --sise: see python -m fastsep.train --help"),
+        ("--sise=9", "error: there is no option --sise: see python -m fastsep.train wave100 --help"),
     ],
 )
 def test_bad_input_is_one_line_and_the_cause_in_the_end(tmp_path, word, line):

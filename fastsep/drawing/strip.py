@@ -11,7 +11,7 @@ _LEAST_HEIGHT = 100
 _GREY = 0.5
 
 
-def forecast_strip(truth: Tensor, forecast: Tensor, mask: Tensor | None = None) -> Tensor:
+def forecast_strip(truth: Tensor, forecast: Tensor, mask: Tensor | None = None, rises: bool = False) -> Tensor:
     """Truth above forecast above absolute error.
 
     Args:
@@ -19,11 +19,14 @@ def forecast_strip(truth: Tensor, forecast: Tensor, mask: Tensor | None = None) 
             lists of points all frames, one column each. Two channels show the first.
         forecast: as ``truth``.
         mask: the cells that count, (H, W) or (points,) bool; the others are grey. By default all do.
+        rises: the last row of an image is the upper one.
 
     Returns:
         (3, height, width) float32 of 0 to 1 on the CPU; all three rows share the truth's range.
     """
     truth, forecast = truth.detach().float().cpu(), forecast.detach().float().cpu()
+    if rises and truth.ndim == 4:
+        truth, forecast, mask = (None if part is None else part.flip(-2) for part in (truth, forecast, mask))
     counted = truth if mask is None else truth[..., mask.cpu()]
     low, high = counted.min(), counted.max()
     span = (high - low).clamp_min(1e-8)

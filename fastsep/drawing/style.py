@@ -75,7 +75,7 @@ class Appearance:
         return f"|error|{unit[0] if unit else ''}"
 
     def __post_init__(self) -> None:
-        for name in ("title", "quantity"):
+        for name in ("title", "quantity", "step"):
             object.__setattr__(self, name, plain(getattr(self, name)))
 
 

@@ -16,7 +16,7 @@ from fastsep.data.frames.kept import Kept, read_every
 from fastsep.data.frames.opening import open_as_trained, open_source
 from fastsep.data.frames.settings import Frames
 from fastsep.data.frames.source import Source
-from fastsep.data.wave.files import time_step
+from fastsep.data.wave.files import is_simulated
 from fastsep.data.wave.settings import Wave
 from fastsep.errors import UserError
 from fastsep.inference.forecaster import Forecaster
@@ -96,7 +96,7 @@ def open_given(
         UserError: there is none, it cannot be read, or its frames do not fit.
     """
     trained = model.config.data
-    if isinstance(trained, Wave) and time_step(path) is not None:
+    if isinstance(trained, Wave) and is_simulated(path):
         raise UserError(
             f"{path} holds waves as they are simulated, the run takes every second frame of sequences scaled to 0..1: "
             "give such frames, or score the file with python -m fastsep.evaluate RUN --data"

@@ -59,9 +59,9 @@ def require_fit(role: str, kind: str, space: Space) -> None:
     raise UserError(f"{_misfit(kind, f'{kind} {role}', space)}{near}: give such, or choose another --{role}")
 
 
-def single_valued(kind: str, space: Space) -> bool:
-    """Whether batch norm in a network meets maps of one pixel: of one frame they have no variance."""
-    return kind == "vgg" or (kind == "sst" and max(space) <= _STRIDE)
+def single_valued(encoder: str, space: Space) -> bool:
+    """Whether batch norm in a model meets maps of one pixel: of one frame they have no variance."""
+    return encoder == "vgg" or (encoder == "sst" and max(space) <= _STRIDE)
 
 
 def written(shape: tuple[int, ...]) -> str:

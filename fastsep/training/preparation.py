@@ -95,8 +95,8 @@ def _check_batch(config: Config, windows: Windows, world: World) -> None:
     """Refuse batches that the data, the processes or batch norm do not allow."""
     optim = config.optim
     batch, rows = optim.batch_size, world.share(optim.batch_size, optim.accumulate)
-    networks, space = {config.model.encoder, config.model.decoder}, config.model.shape[1:]
-    single = next((kind for kind in networks if single_valued(kind, space)), None)
+    encoder = config.model.encoder
+    single = encoder if single_valued(encoder, config.model.shape[1:]) else None
     if single and len(windows) < 2:
         raise UserError(
             f"batch norm in {single} cannot learn from one training window: give longer or more sequences, or lower "

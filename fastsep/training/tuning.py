@@ -57,7 +57,9 @@ def settle(
         try:
             choices = choose.decide(take_step.cases(), take_step.device, known, again, announce)
         except choose.BrokenDeviceError as error:
-            raise UserError(f"{error}: start again, it is left out from now on") from None
+            kept = cache.path_for(cache.machine(take_step.device)) is not None
+            remedy = "start again, it is left out from now on" if kept else "start again with --tune off"
+            raise UserError(f"{error}: {remedy}") from None
         if path:
             _write(path, take_step, {case.name: choice.to_json() for case, choice in choices.items()})
     if take_step.device.type == "cuda":

@@ -15,7 +15,7 @@ import torch
 
 from kernels.cache_directory import cache_directory
 
-FORMAT = 2
+FORMAT = 3
 
 
 def machine(device: torch.device) -> dict[str, str]:

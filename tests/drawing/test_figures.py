@@ -211,3 +211,17 @@ def test_large_frames_are_drawn_from_every_kth_pixel():
 def test_strip_survives_constant_and_broken_frames():
     strip = forecast_strip(torch.zeros(3, 1, 8, 8), torch.full((3, 1, 8, 8), float("nan")))
     assert strip.isfinite().all()
+
+
+def test_a_strip_shows_the_last_row_above_where_rows_rise():
+    frames = torch.rand(3, 1, 8, 6)
+    mask = torch.rand(8, 6) < 0.7
+    risen = forecast_strip(frames, frames.sqrt(), mask, rises=True)
+    assert torch.equal(risen, forecast_strip(frames.flip(-2), frames.sqrt().flip(-2), mask.flip(-2)))
+    assert not torch.equal(risen, forecast_strip(frames, frames.sqrt(), mask))
+
+
+def test_units_of_time_are_text_not_mathematics(tmp_path):
+    look = Appearance("Made data", "value", step="frames of 1 $^$")
+    frames = torch.rand(3, 1, 8, 8)
+    drawn(forecast_figure(frames, frames + 0.1, look), tmp_path / "forecast.png")

@@ -197,6 +197,11 @@ def test_waves_as_they_are_simulated_are_refused(command, tmp_path) -> None:
         file.attrs["dt"] = 1e-3
     status, _, errors = command(run, tmp_path / "wave.h5", "--horizon", 1, "--out", tmp_path / "o.npy")
     assert status == 2 and "wave.h5 holds waves as they are simulated" in errors and errors.count("\n") == 1
+    with h5py.File(tmp_path / "scaled.h5", "w") as file:
+        file["frames"] = np.random.RandomState(0).rand(2, 30, 16, 16).astype(np.float32)
+        file.attrs["dt"] = 2e-3
+    status, _, errors = command(run, tmp_path / "scaled.h5", "--horizon", 1, "--out", tmp_path / "o.npy")
+    assert status == 0, errors
 
 
 def test_a_run_that_goes_back_in_time_forecasts_no_file(command, tmp_path) -> None:

@@ -17,11 +17,12 @@ from fastsep.errors import UserError
 from fastsep.model import SeparableModel
 from fastsep.networks import build_decoder, build_encoder, build_integrator, init_weights
 from fastsep.networks.convolutions import CodeConvTranspose2d, Conv2d, ConvTranspose2d, ExitConvTranspose2d
-from fastsep.networks.sizes import fits
+from fastsep.networks.sizes import fits, single_valued
 from fastsep.networks.sst import SSTIntegrator
 from fastsep.presets import sst
 
 CALLS, BATCH = 3, 2
+SMALLEST = {"mlp": (1, 3, 3), "dcgan": (1, 16, 16), "vgg": (1, 16, 16), "resnet": (1, 32, 32), "sst": (1, 4, 4)}
 
 
 def slow(*value: int):
@@ -169,6 +170,22 @@ def test_kaiming_initialisation_keeps_the_variance_of_every_layer(layer: nn.Modu
     assert inner.square().mean().item() == pytest.approx(1, rel=0.25)
 
 
+@pytest.mark.parametrize(("encoder", "shape"), [*SMALLEST.items(), ("vgg", (1, 64, 64)), ("sst", (1, 4, 8))])
+def test_one_sequence_trains_wherever_maps_have_pixels(encoder: str, shape: tuple[int, ...]) -> None:
+    decoder = "vgg" if encoder == "resnet" else encoder
+    config = ModelConfig(
+        shape=shape, encoder=encoder, decoder=decoder, enc_hidden_size=2, dec_hidden_size=2, sst_filters=2,
+        code_size_s=3, code_size_t=3, res_hidden_size=4,
+    )  # fmt: skip
+    model = SeparableModel(config).train()
+    frames = torch.rand(1, config.nt_cond, *shape)
+    if single_valued(encoder, shape[1:]):
+        with pytest.raises(ValueError, match="more than one value a channel"):
+            model.forecast(frames, 2)
+    else:
+        assert model.forecast(frames, 2).isfinite().all()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -182,9 +199,12 @@ def test_kaiming_initialisation_keeps_the_variance_of_every_layer(layer: nn.Modu
         ({"encoder": "vgg", "skip": True}, "one kind"),
         ({"dec_hidden_size": 32, "skip": True}, "64 and 32 filters"),
         ({"encoder": "sst"}, "both or neither"),
-        ({"no_s": True, "mixing": "mul", "code_size_s": 20, "skip": True}, "drop --skip or --no-s"),
-        ({"encoder": "sst", "decoder": "sst", "mixing": "mul", "code_size_s": 20}, "drop --no-s and --mixing mul"),
-        ({"encoder": "sst", "decoder": "sst", "no_s": True}, "drop --no-s and --mixing mul"),
+        ({"no_s": True, "mixing": "mul", "code_size_s": 20, "skip": True}, "do without --skip or --no-s"),
+        (
+            {"encoder": "sst", "decoder": "sst", "mixing": "mul", "code_size_s": 20},
+            "set --mixing concat and do without",
+        ),
+        ({"encoder": "sst", "decoder": "sst", "no_s": True}, "set --mixing concat and do without --no-s"),
     ],
 )
 def test_networks_that_do_not_fit_are_refused(change: dict, message: str) -> None:

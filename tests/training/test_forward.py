@@ -97,7 +97,7 @@ def test_some_steps_have_nothing_to_run_beside() -> None:
     step = make_step(ways=Ways(False, True), device="cuda")
     assert step._forward.beside is not None
     world = World(rank=0, size=2, joined=True)
-    joined = TrainStep(step.model, step.windows, CONFIG, torch.float32, Ways(False, True), world)
+    joined = TrainStep(step.model, step.feed.windows, CONFIG, torch.float32, Ways(False, True), world)
     assert joined._forward.beside is None
     alone = replace(CONFIG, model=replace(CONFIG.model, no_s=True))
     assert make_step(ways=Ways(False, True), config=alone, device="cuda")._forward.beside is None

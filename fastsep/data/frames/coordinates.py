@@ -11,11 +11,16 @@ from fastsep.data.frames.source import Coordinate
 _LARGEST = 1 << 24  # elements
 
 
-def read_coordinates(arrays: Sequence[Array], chosen: Sequence[Array]) -> dict[str, Coordinate]:
+def read_coordinates(
+    arrays: Sequence[Array], chosen: Sequence[Array], only: str | None = None
+) -> dict[str, Coordinate]:
     """Those of ``arrays`` that are named as an axis of the chosen ones, or by their attribute ``coordinates``.
 
     Of several with one name the one in the chosen arrays' own group holds, else in the nearest group around it; of
     others, of which none is nearer, none.
+
+    Args:
+        only: read what has this name, by default all.
 
     Raises:
         ValueError: one of them is damaged.
@@ -28,7 +33,7 @@ def read_coordinates(arrays: Sequence[Array], chosen: Sequence[Array]) -> dict[s
     for array in arrays:
         group, _, name = array.name.rpartition("/")
         of_axis = name in axes and len(array.shape) == 1
-        if not (of_axis or name in beside) or not set(array.dims) <= axes | {name}:
+        if only not in (None, name) or not (of_axis or name in beside) or not set(array.dims) <= axes | {name}:
             continue
         if array.problem or array.dtype.kind not in "fiub" or not 0 < math.prod(array.shape) <= _LARGEST:
             continue

@@ -53,6 +53,9 @@ class JoinedSource(Source):
         """Those of the first part."""
         return self._parts[0].coordinates
 
+    def along(self, letter: str) -> Coordinate | None:
+        return self._parts[0].along(letter)
+
     def read(self, sequence: int, first: int, count: int) -> np.ndarray:
         number = bisect_right(self._stops, sequence)
         part = self._parts[number]

@@ -1,10 +1,17 @@
-"""What the coordinates of a file say about how its frames are shown: which way is up, how much time goes by."""
+"""What the coordinates of a file say about how its frames are shown: which way is up, how much time goes by.
+
+It is for pictures alone: coordinates that cannot be read count as if they were not there.
+"""
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
-from fastsep.data.frames.source import Source
+from fastsep.data.formats.packing import Packing
+from fastsep.data.frames.source import Coordinate, Source
+from fastsep.errors import UserError
 
 _NORTH = {"degrees_north", "degree_north", "degree_n", "degrees_n", "degreen", "degreesn"}
 """Units of latitude, in small letters (CF conventions, 4.1)."""
@@ -14,34 +21,48 @@ _REGULAR = 1e-3
 
 def goes_north(source: Source) -> bool:
     """Whether the last row of a frame is the northernmost: rows are latitudes that rise."""
-    rows = source.coordinates.get(source.dims.get("h", ""))
-    if rows is None or rows.values.ndim != 1 or len(rows.values) < 2:
+    rows = _along(source, "h")
+    if rows is None or len(rows.values) < 2:
         return False
     said = {name: str(rows.attributes.get(name, "")).lower() for name in ("units", "standard_name")}
-    is_latitude = said["units"] in _NORTH or said["standard_name"] == "latitude"
-    return bool(is_latitude and rows.values[-1] > rows.values[0])
+    return bool(
+        (said["units"] in _NORTH or said["standard_name"] == "latitude") and rows.values[-1] > rows.values[0]
+    )  # fmt: skip
 
 
 def step_of(source: Source, every: int) -> str:
     """The unit in which frames are counted of which every ``every``-th is taken: "frames of 2 s", or "frames"."""
-    times = source.coordinates.get(source.dims.get("t", ""))
-    unit, since, _ = str(times.attributes.get("units", "")).partition(" since ") if times else ("", "", "")
+    times = _along(source, "t")
+    said = str(times.attributes.get("units", "")) if times else ""
+    unit = re.split(r"\s+since\s+", said.strip(), flags=re.IGNORECASE)[0]
     step = regular_step(times.values) if times else None
-    if not step or not unit.strip():
+    if not step or not unit or unit == "1":
         return "frames" if every == 1 else f"steps of {every} frames"
     length = f"{abs(step) * every:.6g}"
-    return f"frames of {length} {unit.strip().removesuffix('s') if since and length == '1' else unit.strip()}"
+    return f"frames of {length} {unit.removesuffix('s') if length == '1' and len(unit) > 3 else unit}"
+
+
+def _along(source: Source, letter: str) -> Coordinate | None:
+    """The coordinates (n,) of an axis, unpacked; None where there are none."""
+    try:
+        found = source.along(letter)
+        if found is None or found.values.ndim != 1 or found.values.dtype.kind not in "iuf":
+            return None
+        packing = Packing.of(found.attributes, found.values.dtype)
+        packed = packing.scale is not None or packing.offset is not None
+        return found._replace(values=packing.unpack(found.values)) if packed else found
+    except (UserError, ValueError):
+        return None
 
 
 def regular_step(times: np.ndarray) -> float | None:
-    """The step of ``times`` (T,), as they stand in a file; None where they do not go by equal steps."""
+    """The step of ``times`` (T,) in their own unit; None where they do not go by equal steps."""
     if times.ndim != 1 or len(times) < 2 or times.dtype.kind not in "iuf" or not np.isfinite(times).all():
         return None
-    if times.dtype.kind == "f":
-        since = times.astype(np.float64) - float(times[-1])
-    else:  # counted from the last one: nanoseconds since 1970 are more than a float64 tells apart
-        since = np.array([int(time) - int(times[-1]) for time in times], np.float64)
+    whole = times.dtype.kind != "f"
+    # Counted from the last one: nanoseconds since 1970 are more than a float64 tells apart.
+    since = np.subtract(times, times[-1], dtype=np.int64 if whole else np.float64, casting="unsafe").astype(np.float64)
     steps = np.diff(since)
     step = -since[0] / len(steps)
-    rounding = 0.0 if times.dtype.kind != "f" else 4 * np.spacing(np.abs(times).max())
+    rounding = 0.0 if whole else 4 * np.spacing(np.abs(times).max())
     return None if step == 0 or np.abs(steps - step).max() > _REGULAR * abs(step) + rounding else float(step)

@@ -66,5 +66,9 @@ class Source:
         """
         raise NotImplementedError
 
+    def along(self, letter: str) -> Coordinate | None:
+        """Those of one axis of the layout, read alone; None where there are none. Raises UserError."""
+        return self.coordinates.get(self.dims.get(letter, ""))
+
     def close(self) -> None:
         """Let go of the files."""

@@ -78,6 +78,11 @@ class StackedSource(Source):
         with self._reading():
             return read_coordinates(self._contents.arrays, self._arrays)
 
+    def along(self, letter: str) -> Coordinate | None:
+        name = self.dims.get(letter, "")
+        with self._reading():
+            return read_coordinates(self._contents.arrays, self._arrays, only=name).get(name) if name else None
+
     def _reading(self) -> AbstractContextManager[None]:
         return reading(self._contents.path, self._contents.what, REMEDY, folder=True)
 

@@ -163,6 +163,16 @@ def open_frames(path: Path) -> Hdf5Frames | PtFrames:
     raise UserError(f"{what}: make the data with python -m fastsep.gen_wave --out {path}")
 
 
+def is_simulated(path: Path) -> bool:
+    """Whether ``gen_wave`` wrote the file there: displacement as it was simulated, neither scaled nor thinned out."""
+    path = path / HDF5_NAME if path.is_dir() else path
+    try:
+        with open_hdf5(path, _HDF5, _REMEDY) as file:
+            return _SEQUENCES in file and "dt" in file.attrs
+    except UserError:
+        return False
+
+
 def time_step(path: Path) -> float | None:
     """Seconds between the frames of ``gen_wave``'s file there; None where it does not say."""
     path = path / HDF5_NAME if path.is_dir() else path

@@ -26,6 +26,7 @@ from kernels.wave import simulate
 
 _CHUNK_BYTES = 128 << 20
 _KEEP_EVERY = 2
+_TRAIN_SHARE = 0.8
 
 
 def open_windows(config: Wave, split: Split, cond: int, pred: int, device: torch.device) -> TensorWindows:
@@ -38,7 +39,7 @@ def open_windows(config: Wave, split: Split, cond: int, pred: int, device: torch
         torch.device(device),
     )
     length = cond + pred
-    train = len(view.frames) * 4 // 5
+    train = min(round(len(view.frames) * _TRAIN_SHARE), len(view.frames) - 1)
     frames = view.frames[:train] if split == "train" else view.frames[train:]  # (N, T, *shape)
     starts = all_starts(len(frames), frames.shape[1], length)
     if len(starts) == 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -54,12 +55,36 @@ def test_rows_of_rising_latitudes_go_north(lat, attributes, expected, tmp_path):
         ([0.0, 2.0, 5.0], {"units": "s"}, 1, "frames"),
         ([0.0, 2.0, 5.0], {"units": "s"}, 2, "steps of 2 frames"),
         ([0.0, 1.0, 2.0], {}, 1, "frames"),
+        ([0.0, 1.0, 2.0], {"units": "1"}, 1, "frames"),
+        ([0.0, 1.0, 2.0], {"units": "s since 2000-01-01"}, 1, "frames of 1 s"),
+        ([0.0, 1.0, 2.0], {"units": "ms since 2000-01-01"}, 1, "frames of 1 ms"),
+        ([0.0, 1.0, 2.0], {"units": "days  Since 2000-01-01"}, 1, "frames of 1 day"),
     ],
 )
 def test_frames_are_counted_in_the_time_that_goes_by(time, attributes, every, expected, tmp_path):
     source = open_source(written(tmp_path / "x.nc", [0.0, 1.0], {}, time, attributes), (), None)
     assert step_of(source, every) == expected
     source.close()
+
+
+def test_packed_coordinates_are_unpacked(tmp_path):
+    path = written(tmp_path / "x.nc", [0.0, 1.0, 2.0], NORTH, [0.0, 1.0, 2.0], {"units": "h"})
+    with h5py.File(path, "r+") as file:
+        for name, scale in (("lat", -0.5), ("time", 0.25)):
+            file[name].attrs["scale_factor"] = scale
+    source = open_source(path, (), None)
+    assert not goes_north(source) and step_of(source, 1) == "frames of 0.25 h"
+    source.close()
+
+
+def test_coordinates_that_cannot_be_read_cost_no_training(tmp_path, monkeypatch):
+    def damaged(*_, **__):
+        raise ValueError("the checksum does not fit")
+
+    monkeypatch.setattr("fastsep.data.frames.stacked.read_coordinates", damaged)
+    path = written(tmp_path / "x.nc", [0.0, 1.0, 2.0, 3.0], NORTH, list(np.arange(20.0)), DAYS, spread=0.1)
+    windows = Frames(data=path).open("train", 1, 2, CPU)
+    assert len(windows) and (windows.rises, windows.step) == (False, "frames")
 
 
 @pytest.mark.parametrize("rises", [True, False])
