@@ -137,6 +137,12 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
+def require_suffix(path: Path, suffixes: tuple[str, ...]) -> None:
+    """Raise UserError for a name that says that the file is of another format than the one to be written."""
+    if path.suffix not in suffixes:
+        raise UserError(f"{path} ends in none of {', '.join(suffixes)}: name such a file with --out")
+
+
 def write_problem(path: Path, error: BaseException, remedy: str = "") -> UserError:
     """The error of a write to ``path`` as one line: the true cause, where it is, and what helps.
 
@@ -158,7 +164,8 @@ def write_problem(path: Path, error: BaseException, remedy: str = "") -> UserErr
 
 
 def _target(path: Path) -> Path:
-    """The file to replace: what a symbolic link names. Raises OSError for what is there and no file."""
+    """The file to replace: what a symbolic link names. Raises OSError for what is there and is no file, or
+    is not to be written."""
     target = Path(os.path.realpath(path)) if path.is_symlink() else path
     try:
         mode = target.stat().st_mode
@@ -168,6 +175,8 @@ def _target(path: Path) -> Path:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
     if not stat.S_ISREG(mode):
         raise OSError(errno.EINVAL, "a device or a pipe, not a file", str(target))
+    if not os.access(target, os.W_OK):  # to replace a file takes rights to its directory alone
+        raise OSError(errno.EINVAL, "it is write-protected", str(target))
     return target
 
 

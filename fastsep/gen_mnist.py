@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from fastsep import cli, entry
 from fastsep.data.mnist.settings import DIGIT_SIDE, TEST_SEED, MovingMNIST
+from fastsep.files import require_suffix
 from fastsep.settings import NumPySeed, Range, Settings
 
 
@@ -42,6 +43,8 @@ def main() -> None:
     arguments = cli.parse(
         Arguments, "gen_mnist", examples=["--out data/mnist_test.h5", "--digits sklearn --videos 100 --out digits.h5"]
     )
+    if arguments.out.suffix:
+        require_suffix(arguments.out, (".h5", ".hdf5"))
     config = MovingMNIST(
         data=arguments.data, digits=arguments.digits, n_digits=arguments.n_digits, grid=arguments.grid,
         speed=arguments.speed, stochastic=arguments.stochastic, test_videos=arguments.videos,

@@ -233,3 +233,12 @@ def test_a_file_system_without_locks_is_said_once(tmp_path, monkeypatch, capsys)
     assert capsys.readouterr().err == (
         f"warning: the file system of {tmp_path} has no locks: let no two processes write there at the same time\n"
     )
+
+
+def test_a_file_that_is_write_protected_stays(tmp_path, monkeypatch):
+    (tmp_path / "mine").write_text("mine")
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)  # root may write anything
+    with pytest.raises(OSError, match="write-protected"):
+        write_text(tmp_path / "mine", "other")
+    assert (tmp_path / "mine").read_text() == "mine" and os.listdir(tmp_path) == ["mine"]
+    write_text(tmp_path / "new", "new")

@@ -64,6 +64,7 @@ def test_more_sequences_begin_with_the_same_ones_and_seeds_differ(tmp_path, caps
         (["plume", "--out", "x", "--frames", "1"], "set --frames to a whole number from 2"),
         (["layers", "--out", "x", "--seed", "-1"], "set --seed"),
         (["layers", "--out", "x", "--size", "1000000"], "GB free"),
+        (["layers", "--out", "x.npy"], "x.npy ends in none of .nc, .h5, .hdf5"),
         (["layers", "--out", "."], "cannot write"),
         (["layers", "--out", "file/x"], "cannot write"),
     ],

@@ -56,6 +56,14 @@ def test_pt_layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert saved["c"] == wave_files.draw(3, 42)[1][1]
 
 
+@pytest.mark.parametrize("folder", [".", "data"])
+def test_no_file_hides_a_set_of_pt_files(folder, tmp_path: Path, monkeypatch, capsys) -> None:
+    assert call(monkeypatch, "--out", str(tmp_path), *SMALL, "--format", "pt") == 0
+    assert call(monkeypatch, "--out", str(tmp_path / folder), *SMALL) == 2
+    assert "holds a set of .pt files, in place of which" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("wave.h5"))
+
+
 @pytest.mark.parametrize(("format", "files"), [("hdf5", 1), ("pt", 5)])
 def test_files_are_on_the_disk_before_they_have_their_names(format, files, tmp_path: Path, monkeypatch) -> None:
     with safely_named() as named:

@@ -66,6 +66,8 @@ def forecast_file(
     output = output_of(out)
     _check_places(out, animate, [data, *([motion] if motion else [])])
     model = load(run, device)
+    trained_on = model.config.data.path
+    _check_places(out, animate, [trained_on] if trained_on else [], "the run was trained on")
     if model.backwards:
         raise UserError(f"{run} goes back in time, as published: train with --order chronological to forecast a file")
     if model.device.type == "cpu":
@@ -106,7 +108,7 @@ def forecast_file(
     return lines
 
 
-def _check_places(out: Path, animate: Path | None, taken: list[Path]) -> None:
+def _check_places(out: Path, animate: Path | None, taken: list[Path], what: str = "the forecast is made from") -> None:
     """Raise UserError for a picture that is no GIF, and for outputs that would change what is read."""
     if animate is not None and animate.suffix != ".gif":
         raise UserError(f"{animate} does not end in .gif: name such a file with --animate")
@@ -116,7 +118,7 @@ def _check_places(out: Path, animate: Path | None, taken: list[Path]) -> None:
         for source in taken:
             if Path(os.path.realpath(path)).is_relative_to(os.path.realpath(source)):
                 inside = "lies in" if source.is_dir() else "is"
-                raise UserError(f"{path} {inside} what the forecast is made from: write it elsewhere")
+                raise UserError(f"{path} {inside} what {what}: write it elsewhere")
 
 
 def _count_diverged(future: np.ndarray, present: np.ndarray | None) -> int:

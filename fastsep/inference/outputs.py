@@ -19,8 +19,7 @@ import numpy as np
 from fastsep.data.formats.hdf5_stream import Rows, hdf5_stream
 from fastsep.data.formats.netcdf_stream import netcdf_stream
 from fastsep.data.frames.source import Source
-from fastsep.errors import UserError
-from fastsep.files import whole_path
+from fastsep.files import require_suffix, whole_path
 from fastsep.inference.continued import continue_source
 
 NAME = "forecast"
@@ -60,8 +59,7 @@ def output_of(out: Path) -> Callable[[Path, Plan], AbstractContextManager[Write]
     Raises:
         UserError: its suffix stands for no format.
     """
-    if out.suffix not in _OUTPUTS:
-        raise UserError(f"{out} ends in none of {', '.join(_OUTPUTS)}: name such a file with --out")
+    require_suffix(out, tuple(_OUTPUTS))
     return _OUTPUTS[out.suffix]
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -14,11 +15,12 @@ import numpy as np
 import pytest
 import xarray
 from forecast_cases import write_nc
-from run_cases import HOLES, WITH_HOLES, lively
+from run_cases import HOLES, WITH_HOLES, lively, lively_run
 
 import fastsep
+from fastsep.data.frames.settings import Frames
 from fastsep.runs.checkpoint import save_checkpoint
-from fastsep.runs.directory import create_run, load_config
+from fastsep.runs.directory import create_run, load_config, update_config
 
 OLD_RUN = Path(__file__).parents[1] / "fixtures" / "run_0.1.0"
 ROOT = Path(__file__).parents[2]
@@ -113,6 +115,18 @@ def test_no_output_takes_the_place_of_a_file_that_a_folder_links_to(out, run, fr
     status, _, errors = command(run, tmp_path / "folder", "--horizon", 2, *how)
     assert status == 2 and "is what the forecast is made from: write it elsewhere" in errors
     assert (tmp_path / "1.gif").read_bytes() == before and not (tmp_path / "out.npy").exists()
+
+
+def test_no_output_takes_the_place_of_what_was_trained_on(frames, command, tmp_path) -> None:
+    data = tmp_path / "train.npy"
+    np.save(data, frames)
+    np.save(tmp_path / "frames.npy", frames)
+    own = lively_run(tmp_path / "run", WITH_HOLES, HOLES)
+    update_config(own, replace(load_config(own), data=Frames(data=data)))
+    before = data.read_bytes()
+    status, _, errors = command(own, tmp_path / "frames.npy", "--horizon", 2, "--out", data)
+    assert status == 2 and "train.npy is what the run was trained on: write it elsewhere" in errors
+    assert data.read_bytes() == before
 
 
 def test_forecasts_that_are_not_finite_are_said(run, frames, command, tmp_path) -> None:

@@ -20,7 +20,7 @@ from fastsep import __version__
 from fastsep.data.disk_space import require_space
 from fastsep.data.examples import layers, plume
 from fastsep.data.formats.hdf5_stream import Rows, RowWriter, hdf5_stream
-from fastsep.files import make_directory, write_problem
+from fastsep.files import make_directory, require_suffix, write_problem
 from fastsep.progress import progress_bar
 
 EXAMPLES: dict[str, ModuleType] = {"plume": plume, "layers": layers}
@@ -36,6 +36,8 @@ def make(name: str, out: Path, size: int, frames: int, seed: int) -> str:
     Raises:
         UserError: the file cannot be written or the disk is full; what lay there is left as it was.
     """
+    if out.suffix:
+        require_suffix(out, (".nc", ".h5", ".hdf5"))
     example = EXAMPLES[name]
     shape = (size, frames, *(example.SHAPE if example.SHAPE[0] > 1 else example.SHAPE[1:]))
     try:

@@ -46,7 +46,14 @@ def write_hdf5(folder: Path, settings: WaveSettings, f0: np.ndarray, c: np.ndarr
 
     Raises:
         OSError: it cannot be written.
+        UserError: there is a set of .pt files, which it would be read in place of.
     """
+    for place in (folder, folder / PT_FOLDER):
+        if place.is_dir() and any(PT_PATTERN.fullmatch(name) for name in os.listdir(place)):
+            raise UserError(
+                f"{place} holds a set of .pt files, in place of which {folder / HDF5_NAME} would be read: choose "
+                "another --out, or move it away"
+            )
     s = settings
     rows, columns = pixels(s.grid)
     arrays = {"c": c, "f0": f0, "pixel_rows": rows, "pixel_columns": columns}
