@@ -46,6 +46,8 @@ def from_json(text: str, run: Path | None = None) -> Config:
         config = Config(**{name: _build(cls, parts[name]) for name, cls in (PARTS | {"data": kind}).items()})
     except UserError as error:
         raise UserError(f"{where}: {error}, in that file") from None
+    except json.JSONDecodeError as error:
+        raise UserError(f"{where} is no JSON ({first_line(error)}): mend it, or restore it from a copy") from None
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise UserError(f"{where} does not fit this version of fastsep ({first_line(error)}): train again") from None
     return config if run is None else _located(config, run)

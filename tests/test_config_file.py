@@ -74,7 +74,8 @@ def changed(value, *path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "does not fit"),
+        ("", "is no JSON"),
+        ('{"run": {},}', "is no JSON (Expecting property name"),
         ("null", "does not fit"),
         ("[" * 100_000, "does not fit"),
         ("{}", "does not fit"),
@@ -90,7 +91,7 @@ def changed(value, *path):
     ],
 )
 def test_a_file_that_is_no_settings_is_named(text, words):
-    with pytest.raises(UserError, match=words.replace("[", r"\[")):
+    with pytest.raises(UserError, match=words.replace("[", r"\[").replace("(", r"\(")):
         from_json(text)
 
 

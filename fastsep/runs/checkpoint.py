@@ -59,14 +59,17 @@ def save_checkpoint(
         test_mse: the validation error, where it was measured.
 
     Raises:
-        NotSavedError: a disk that is full, or fails.
+        NotSavedError: a disk that is full, or fails, or is not there.
         UserError: weights that are not finite; nothing is written then.
     """
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     broken = [name for name, tensor in weights.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
     if broken:
         raise UserError(f"the weights are not finite after step {step} ({broken[0]}): {last_good(run)}")
-    owner = own_identity(run)
+    try:
+        owner = own_identity(run)
+    except UserError as error:
+        raise NotSavedError(error, run) from None
     final = run / "checkpoints" / f"step-{step:08d}"
     parts = {WEIGHTS: safetensors.torch.save(weights, metadata={"step": str(step)})}
     if state is not None:
@@ -122,6 +125,8 @@ def find_checkpoint(run: Path, state: bool = True) -> Checkpoint | None:
 def newest_checkpoint(run: Path, state: bool = True) -> Checkpoint:
     """``find_checkpoint``, and a UserError where there is none."""
     found = find_checkpoint(run, state)
+    if found is None and checkpoint_folders(run):
+        raise UserError(f"the checkpoints in {run} are another run's: restore its own, or its run.json, from a copy")
     if found is None:
         raise UserError(
             f"{run} holds no checkpoint yet: wait for its first one, or go on training with "
@@ -165,7 +170,7 @@ def load_weights(model: SeparableModel, checkpoint: Checkpoint) -> None:
         model.load_state_dict(checkpoint.weights)
     except RuntimeError:
         raise UserError(
-            f"{checkpoint.path / WEIGHTS} does not fit the run's config.json: weights of another preset were copied in"
+            f"{checkpoint.path / WEIGHTS} does not fit the run's config.json: one was changed, or is of another preset"
         ) from None
 
 

@@ -153,6 +153,8 @@ def own_identity(run: Path) -> Identity:
     known = identity(run)
     if known is not None:
         return known
+    if not run.is_dir():
+        raise UserError(f"{run} is not there any more: bring it back")
     name, plain = uuid.uuid4().hex, []
     for folder in checkpoint_folders(run):
         try:

@@ -24,7 +24,16 @@ from fastsep.runs.checkpoint import (
     save_checkpoint,
 )
 from fastsep.runs.data_record import record_data
-from fastsep.runs.directory import check_new, create_run, identity, load_config, training_lock, update_config
+from fastsep.runs.directory import (
+    check_new,
+    checkpoint_folders,
+    create_run,
+    identity,
+    load_config,
+    training_lock,
+    update_config,
+)
+from fastsep.runs.log_file import read_log
 from fastsep.training import profiling
 from fastsep.training.agreement import same_run
 from fastsep.training.batches import batches
@@ -81,6 +90,9 @@ def resume(run: Path, show_progress: bool = True, config: Config | None = None) 
         same_run(world, run, checkpoint)
         if checkpoint is not None:
             trainer.restore(checkpoint)
+        elif world.is_first and (rows := read_log(run)):
+            others = "only another run's" if checkpoint_folders(run) else "no"
+            warn(f"{run} has a log to step {rows[-1]['step']:.0f} and {others} checkpoints: it begins at step 0 again")
         if trainer.done >= trainer.total_steps:
             if world.restarts:  # a rank failed in what comes after training
                 return

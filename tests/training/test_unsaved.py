@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import shutil
 import signal
 from dataclasses import replace
 
@@ -90,3 +92,45 @@ def test_who_asks_to_stop_hears_that_the_step_is_not_saved(config, tmp_path, mon
     with pytest.raises(UserError, match=r"step-00000007 \(No space left"), signals.heeded():
         train(config, tmp_path / "run", False)
     assert newest_checkpoint(tmp_path / "run").step == 5
+
+
+def test_a_run_directory_that_is_away_for_a_moment_costs_a_warning(config, tmp_path, monkeypatch, capsys):
+    run, aside, save = tmp_path / "run", tmp_path / "aside", loop.save_checkpoint
+
+    def saving(run, step, *values):
+        away = step == STEPS[1]
+        if away:
+            os.rename(run, aside)
+        try:
+            return save(run, step, *values)
+        finally:
+            if away:
+                os.rename(aside, run)
+
+    monkeypatch.setattr(loop, "save_checkpoint", saving)
+    train(config, run, False)
+    assert "run is not there any more: bring it back" in capsys.readouterr().err
+    assert newest_checkpoint(run).step == STEPS[-1]
+
+
+@pytest.mark.parametrize("left", ["nothing", "another run's"])
+def test_a_run_that_begins_again_for_want_of_its_checkpoints_says_so(left, config, tmp_path, capsys):
+    run = tmp_path / "run"
+    train(config, run, False)
+    if left == "nothing":
+        shutil.rmtree(run / "checkpoints")
+    else:
+        (run / "run.json").write_text(json.dumps({"id": "another", "adopted": []}))
+        with pytest.raises(UserError, match=r"another run's: restore its own, or its run.json"):
+            newest_checkpoint(run)
+    resume(run, False)
+    said = capsys.readouterr().err
+    assert f"a log to step {STEPS[-1]} and" in said and "it begins at step 0 again" in said
+
+
+def test_a_run_without_a_log_begins_without_a_word(config, tmp_path, capsys):
+    train(config, tmp_path / "run", False)
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    (tmp_path / "run" / "log.csv").unlink()
+    resume(tmp_path / "run", False)
+    assert "begins" not in capsys.readouterr().err
