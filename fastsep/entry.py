@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 
 import kernels
@@ -34,6 +35,7 @@ def run(main: Callable[[], None], several: bool = False) -> None:
             are refused: each would do all of it, into the same files.
     """
     launch.quieten()
+    os.environ["MPLBACKEND"] = "agg"  # pictures go to files; a name that matplotlib does not know would end it
     status = 0
     with lenient_output():
         try:
@@ -96,6 +98,14 @@ def _alone(main: Callable[[], None]) -> None:
 def _check_environment() -> None:
     if os.name != "posix":  # locks, signals and flushed directories are those of POSIX
         raise UserError("this program runs on Linux and macOS: on Windows, use it within WSL")
+    try:
+        os.getcwd()
+    except FileNotFoundError:  # PyTorch's libraries would not be found, and say something else
+        raise UserError("the current directory was deleted: change to one that is there") from None
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        raise UserError("no directory for temporary files can be written: free some space, or set TMPDIR") from None
     try:
         kernels.setting()
     except ValueError as error:

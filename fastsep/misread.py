@@ -19,7 +19,7 @@ from fastsep.errors import UserError, speaks
 T = TypeVar("T")
 Problem = tuple[str, str]  # what is wrong, and what may help
 
-_WIDE = "10000"  # columns
+_WIDE, _LEAST = "10000", 20  # columns
 _HELP = ("-h", "--help")
 _KINDS = {"FLOAT": "a number", "INT": "a whole number", "PATH": "a path", "STR": "a word"}
 _SUGGESTIONS = 3
@@ -38,7 +38,10 @@ def read_words(
     """
     words = sys.argv[1:] if words is None else words
     if any(word in _HELP for word in words):
-        return read(speaks())
+        given = os.environ.get("COLUMNS", "")
+        narrow = given.isdigit() and int(given) < _LEAST
+        with _columns(str(_LEAST)) if narrow else contextlib.nullcontext():  # in less tyro finds no end
+            return read(speaks())
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said), _columns(_WIDE):

@@ -209,3 +209,37 @@ def test_other_systems_are_told_what_helps(capsys, monkeypatch) -> None:
     with pytest.raises(SystemExit) as stop:
         entry.run(lambda: None)
     assert stop.value.code == 2 and capsys.readouterr().err.endswith("on Windows, use it within WSL\n")
+
+
+@pytest.mark.parametrize("command", ["forecast x.npy y --horizon 1 --out z.npy", "train wave100"])
+def test_places_that_a_program_needs_are_asked_for_at_once(command: str, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    script = f"mkdir {gone}; cd {gone}; rmdir {gone}; exec {sys.executable} -m fastsep.{command}"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(["sh", "-c", script], env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == "error: the current directory was deleted: change to one that is there\n"
+
+
+def test_without_a_place_for_temporary_files_a_line_says_so(monkeypatch, capsys) -> None:
+    def none() -> str:
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr("tempfile.gettempdir", none)
+    status, _, error = run_command("evaluate", "x", capsys=capsys)
+    assert status == 2 and error.endswith("set TMPDIR\n") and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("columns", ["1", "4", "20"])
+def test_help_ends_in_the_narrowest_window(columns: str) -> None:
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": columns}
+    command = [sys.executable, "-m", "fastsep.export", "--help"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and "Exit" in done.stdout
+
+
+def test_a_backend_that_matplotlib_does_not_know_ends_nothing(tmp_path: Path) -> None:
+    code = "import fastsep.entry; fastsep.entry.run(lambda: __import__('matplotlib.figure'))"
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "MPLBACKEND": "foo"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

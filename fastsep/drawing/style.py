@@ -81,8 +81,10 @@ class Appearance:
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """The house style; figures are drawn and saved inside."""
-    with matplotlib.rc_context(_STYLE):
+    """The house style, whatever the user's own is; figures are drawn and saved inside."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_STYLE)
         yield
 
 

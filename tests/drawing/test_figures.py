@@ -4,6 +4,7 @@ import os
 import warnings
 from dataclasses import replace
 
+import matplotlib
 import numpy as np
 import pytest
 import torch
@@ -225,3 +226,13 @@ def test_units_of_time_are_text_not_mathematics(tmp_path):
     look = Appearance("Made data", "value", step="frames of 1 $^$")
     frames = torch.rand(3, 1, 8, 8)
     drawn(forecast_figure(frames, frames + 0.1, look), tmp_path / "forecast.png")
+
+
+def test_the_users_own_style_changes_nothing(tmp_path):
+    frames = torch.rand(3, 1, 8, 8)
+    dark = {"savefig.bbox": "tight", "axes.facecolor": "black", "text.color": "white", "figure.facecolor": "black"}
+    for name, own in (("plain", {}), ("dark", dark)):
+        with matplotlib.rc_context(own), styled():
+            save(forecast_figure(frames, frames + 0.1, LOOK), tmp_path / f"{name}.png")
+            assert matplotlib.rcParams["text.color"] == "black"
+    assert (tmp_path / "plain.png").read_bytes() == (tmp_path / "dark.png").read_bytes()
