@@ -45,7 +45,7 @@ def decide(
     measured and added to the cache. Call it outside graph capture: timing waits for the device.
 
     Args:
-        again: measure anew what is not known; only what broke this GPU stays out.
+        again: measure anew what ``known`` lacks; only what broke this GPU stays out.
         announce: hears, once, that something is measured, which takes seconds.
 
     Raises:

@@ -25,9 +25,8 @@ def goes_north(source: Source) -> bool:
     if rows is None or len(rows.values) < 2:
         return False
     said = {name: str(rows.attributes.get(name, "")).lower() for name in ("units", "standard_name")}
-    return bool(
-        (said["units"] in _NORTH or said["standard_name"] == "latitude") and rows.values[-1] > rows.values[0]
-    )  # fmt: skip
+    is_latitude = said["units"] in _NORTH or said["standard_name"] == "latitude"
+    return is_latitude and bool(rows.values[-1] > rows.values[0])
 
 
 def step_of(source: Source, every: int) -> str:
