@@ -31,7 +31,7 @@ def test_an_example_is_read_as_frames(name, shape, tmp_path, capsys):
     source.close()
     again = np.empty_like(frames)
     example = making.EXAMPLES[name]
-    example.simulate(example.draw(np.random.default_rng([0, 2])), again)
+    example.simulate(example.draw(np.random.default_rng([0, 2])), again, np.zeros(1, np.uint8))
     np.testing.assert_array_equal(frames, again)
 
 
@@ -79,21 +79,25 @@ def test_bad_options(arguments, message, tmp_path, monkeypatch, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_stopped_run_leaves_the_old_file(tmp_path):
+@pytest.mark.parametrize("long", [("--size", "9999"), ("--size", "1", "--frames", "40000")], ids=["many", "one long"])
+def test_a_stopped_run_ends_at_once_and_leaves_the_old_file(long, tmp_path):
     (tmp_path / "x.nc").write_text("old")
     script = (
         "import fastsep.data.examples.making as made; made.require_space = lambda *_: None;"  # no disk is that small
         "from fastsep import entry, gen_example; entry.run(gen_example.main)"
     )
-    command = [sys.executable, "-c", script, "layers", "--out", str(tmp_path / "x.nc"), "--size", "9999"]
+    command = [sys.executable, "-c", script, "layers", "--out", str(tmp_path / "x.nc"), *long]
     heed = partial(signal.signal, signal.SIGTERM, signal.SIG_DFL)
     with subprocess.Popen(command, preexec_fn=heed, stderr=subprocess.PIPE, text=True) as process:
         for _ in range(1200):  # until it writes
             if (tmp_path / ".x.part.nc").exists() and os.path.getsize(tmp_path / ".x.part.nc"):
                 break
             time.sleep(0.05)
+        time.sleep(0.5)  # sequences are under way
         process.send_signal(signal.SIGTERM)
+        asked = time.monotonic()
         _, error = process.communicate(timeout=60)
     assert process.returncode == 143, error
+    assert time.monotonic() - asked < 10
     assert error.splitlines()[-1] == "stopped by SIGTERM: no file is half written"
     assert [path.name for path in tmp_path.iterdir()] == ["x.nc"] and (tmp_path / "x.nc").read_text() == "old"

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 import numpy as np
-from numba import float32, njit, void
+from numba import float32, njit, uint8, void
 
 from kernels.wave import scheme
 
@@ -25,7 +25,7 @@ _second_difference = njit(**_OPTIONS)(scheme.second_difference)
 _first_stages = njit(**_OPTIONS)(scheme.first_stages)
 _last_stages = njit(**_OPTIONS)(scheme.last_stages)
 
-_SIGNATURE = void(float32, float32, float32[:, ::1], float32[:, ::1], float32[:, :, ::1])
+_SIGNATURE = void(float32, float32, float32[:, ::1], float32[:, ::1], float32[:, :, ::1], uint8[::1])
 _PAD = 16  # columns of zeros left of a row (and so right of the one above): a cache line, which keeps rows aligned
 _RING = 8
 _ZERO = np.float32(0)
@@ -76,7 +76,7 @@ def _last_sweep(w, u, ring, r, columns, ky, kx, disc, s3, s4):
 
 
 @njit(**_OPTIONS)
-def _sequence(courant2, source, decay, disc, out):
+def _sequence(courant2, source, decay, disc, out, stop):
     frames, rows, columns = out.shape
     padded = (columns + _PAD - 1) // _PAD * _PAD + _PAD
     w = np.zeros((rows + 4, padded), np.float32)
@@ -87,6 +87,8 @@ def _sequence(courant2, source, decay, disc, out):
     kx[columns - 2 :] = 0
     out[0] = 0
     for n in range(frames - 1):
+        if stop[0]:
+            return
         s1, s2, s3, s4 = source * decay[n, 0], source * decay[n, 1], source * decay[n, 2], source * decay[n, 3]
         for r in range(rows + 2):
             if r < rows:
@@ -104,9 +106,9 @@ def _define(scheme_source: str, cache: bool):
     """The kernel for one sequence. Numba's cache sees changes of this file only, so the scheme's text joins its key."""
 
     @njit(_SIGNATURE, nogil=True, cache=cache, **_OPTIONS)
-    def simulate(courant2, source, decay, disc, out):
+    def simulate(courant2, source, decay, disc, out, stop):
         scheme_source  # noqa: B018
-        _sequence(courant2, source, decay, disc, out)
+        _sequence(courant2, source, decay, disc, out, stop)
 
     return simulate
 
@@ -129,7 +131,13 @@ _compiling = threading.Lock()  # of threads that call for the first time, one co
 
 
 def simulate_cpu(
-    courant2: np.ndarray, source: np.ndarray, decay: np.ndarray, disc: np.ndarray, out: np.ndarray, threads: int
+    courant2: np.ndarray,
+    source: np.ndarray,
+    decay: np.ndarray,
+    disc: np.ndarray,
+    out: np.ndarray,
+    threads: int,
+    stop: np.ndarray | None = None,
 ) -> None:
     """Fill ``out`` (S, T, H, W); all arrays float32 and contiguous.
 
@@ -142,18 +150,25 @@ def simulate_cpu(
         decay: the source's course at the stage times of each step, (T - 1, 4).
         disc: 1 where the source acts, (H, W).
         threads: how many to use.
+        stop: ends all sequences at their next frame once it is not 0, (1,) uint8. So does what ends the wait for them.
     """
     with _compiling:
         kernel = _compiled()
     threads = min(threads, len(out))
+    stop = np.zeros(1, np.uint8) if stop is None else stop
 
     def fill(s: int) -> None:
-        kernel(courant2[s], source[s], decay, disc, out[s])
+        kernel(courant2[s], source[s], decay, disc, out[s], stop)
 
-    if threads == 1:
+    # The main thread waits: it alone hears of signals, and not before what it calls has returned.
+    if threads == 1 and threading.current_thread() is not threading.main_thread():
         for s in range(len(out)):
             fill(s)
         return
     with ThreadPoolExecutor(threads) as pool:
-        for _ in pool.map(fill, range(len(out))):
-            pass
+        try:
+            for _ in pool.map(fill, range(len(out))):
+                pass
+        except BaseException:
+            stop[0] = 1
+            raise

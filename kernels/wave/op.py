@@ -37,6 +37,7 @@ def simulate(
     dt: float = 1e-3,
     device: torch.device | str = "cpu",
     out: Tensor | None = None,
+    stop: np.ndarray | None = None,
 ) -> Tensor:
     """Solve w_tt = c^2 (w_xx + w_yy) + f0 exp(-20 t) on the source disc, from rest, in float32 (paper, section 4.1).
 
@@ -51,6 +52,8 @@ def simulate(
         dt: time step and time between frames, in seconds.
         device: where to compute.
         out: result to fill, (S, frames, grid, grid) float32, contiguous and on ``device``.
+        stop: another thread sets it to 1 to end a simulation on the CPU at the next frame, (1,) uint8; what follows
+            in ``out`` is then not written. A GPU has everything queued by then and ignores it.
 
     Returns:
         w, (S, frames, grid, grid) float32 on ``device``.
@@ -85,7 +88,7 @@ def simulate(
 
         simulate_cuda(*(x.to(out.device, non_blocking=True) for x in inputs), out)
     else:
-        simulate_cpu(*(x.cpu().numpy() for x in inputs), out.numpy(), torch.get_num_threads())
+        simulate_cpu(*(x.cpu().numpy() for x in inputs), out.numpy(), torch.get_num_threads(), stop)
     return out
 
 

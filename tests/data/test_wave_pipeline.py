@@ -16,7 +16,7 @@ import torch
 
 from fastsep import signals
 from fastsep.data import residency
-from fastsep.data.wave import pipeline
+from fastsep.data.wave import pipeline, reader, shares
 from fastsep.data.wave.files import WaveSettings, draw
 from fastsep.data.wave.generate import generate
 from fastsep.data.wave.shares import stream_shares
@@ -118,6 +118,38 @@ def test_a_signal_while_threads_write_waits_for_them_and_leaves_the_old_file(way
     asking.join()
     assert not at_work() and not too_late
     assert contents(tmp_path) == {"wave.h5": b"old"}
+
+
+@pytest.mark.parametrize("within", ["a file's threads", "one process of several", "data made in memory"])
+def test_a_signal_ends_a_long_sequence_at_its_next_frame(within, tmp_path: Path, monkeypatch) -> None:
+    settings = WaveSettings(size=1, frames=30_000)
+    under_way, made = threading.Event(), []
+
+    def watched(*arguments, out=None, **options):
+        made.append(torch.full((1, settings.frames, 64, 64), torch.nan))
+        under_way.set()
+        return simulate(*arguments, out=made[0], **options)
+
+    def ask() -> None:
+        under_way.wait(10)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)
+
+    for module in (pipeline, shares, reader):
+        monkeypatch.setattr(module, "simulate", watched)
+    asking = threading.Thread(target=ask)
+    asking.start()
+    with pytest.raises(signals.Stopped), signals.heeded():
+        if within == "a file's threads":
+            generate(tmp_path, settings, CPU)
+        elif within == "one process of several":
+            stream_shares(None, settings, *map(torch.from_numpy, draw(1, 0)), CPU, None, World(size=2))
+        else:
+            reader._Simulated(settings, CPU).read(0, 1)
+    asking.join()
+    within_seconds = time.monotonic() + 5
+    while within != "a file's threads" and at_work() and time.monotonic() < within_seconds:
+        time.sleep(0.01)  # nothing is closed that a thread writes to
+    assert made[0][0, -1].isnan().all() and not at_work() and not contents(tmp_path)
 
 
 @pytest.mark.parametrize("processes", [1, 2])

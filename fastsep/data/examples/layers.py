@@ -45,11 +45,11 @@ def draw(random: np.random.Generator) -> np.ndarray:
     return np.array(parameters)
 
 
-def simulate(parameters: np.ndarray, out: np.ndarray) -> None:
-    """Fill ``out`` (T, 2, H, W) float32 with elevations in mm."""
+def simulate(parameters: np.ndarray, out: np.ndarray, stop: np.ndarray) -> None:
+    """Fill ``out`` (T, 2, H, W) float32 with elevations in mm. Ends early once ``stop`` (1,) is not 0."""
     steps = round(_SPIN_UP / FRAME_SECONDS) * STEPS
     thickness = np.empty((len(out), *SHAPE))
-    run(at_rest(parameters), parameters[0], thickness, STEPS, steps, FRAME_SECONDS / STEPS)
+    run(at_rest(parameters), parameters[0], thickness, STEPS, steps, FRAME_SECONDS / STEPS, stop)
     interface = thickness[:, 1] - DEPTHS[1]
     out[:, 0] = 1e3 * (thickness[:, 0] - DEPTHS[0] + interface)
     out[:, 1] = 1e3 * interface
@@ -138,14 +138,19 @@ def _advance(field, dt, a, now, b, before, c, earlier):
 
 
 @compiled
-def run(start, f, out, steps, spin_up, dt):
-    """Thickness (T, 2, H, W) at every ``steps``-th time step after ``spin_up``, from ``start`` (2, H, W)."""
+def run(start, f, out, steps, spin_up, dt, stop):
+    """Thickness (T, 2, H, W) at every ``steps``-th time step after ``spin_up``, from ``start`` (2, H, W).
+
+    ``stop`` (1,) ends it where it stands once it is not 0.
+    """
     height, width = start.shape[1:]
     h = start.copy()
     u, v = np.zeros((2, height, width + 1)), np.zeros((2, height + 1, width))
     du, dv = np.zeros((3, 2, height, width + 1)), np.zeros((3, 2, height + 1, width))  # of the last three steps
     spin, energy, change = np.empty((height + 1, width + 1)), np.empty((height, width)), np.empty((height, width))
     for n in range(spin_up + (len(out) - 1) * steps + 1):
+        if stop[0]:
+            return
         if n >= spin_up and (n - spin_up) % steps == 0:
             out[(n - spin_up) // steps] = h
         now, before, earlier = n % 3, (n - 1) % 3, (n - 2) % 3

@@ -60,9 +60,11 @@ def make(name: str, out: Path, size: int, frames: int, seed: int) -> str:
 def _simulated(example: ModuleType, parameters: np.ndarray, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
     """Sequences (T, C, H, W) float32, in order."""
 
+    stop = np.zeros(1, np.uint8)  # which machine code can look at, too
+
     def simulate(one: np.ndarray) -> np.ndarray:
         out = np.empty(shape, np.float32)
-        example.simulate(one, out)
+        example.simulate(one, out, stop)
         return out
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -76,6 +78,7 @@ def _simulated(example: ModuleType, parameters: np.ndarray, shape: tuple[int, ..
         while pending:
             yield pending.popleft().result()
     finally:
+        stop[0] = 1
         pool.shutdown(cancel_futures=True)
 
 

@@ -48,10 +48,10 @@ def draw(random: np.random.Generator) -> np.ndarray:
     return np.array(wind)
 
 
-def simulate(parameters: np.ndarray, out: np.ndarray) -> None:
-    """Fill ``out`` (T, 1, H, W) float32; cells of obstacles become NaN."""
+def simulate(parameters: np.ndarray, out: np.ndarray, stop: np.ndarray) -> None:
+    """Fill ``out`` (T, 1, H, W) float32; cells of obstacles become NaN. Ends early once ``stop`` (1,) is not 0."""
     flows = [velocity for stream in _stream_functions() for velocity in velocities(stream)]
-    _run(parameters, *flows, fluid(), out[:, 0], _steps(), _spin_up_steps(), FRAME_SECONDS / _steps())
+    _run(parameters, *flows, fluid(), out[:, 0], _steps(), _spin_up_steps(), FRAME_SECONDS / _steps(), stop)
     out[:, 0, ~fluid()] = np.nan
 
 
@@ -158,7 +158,7 @@ def _tendency(c, along, across, fluid, out):
 
 
 @compiled
-def _run(parameters, wind_along, wind_across, eddies_along, eddies_across, open_cells, out, steps, spin_up, dt):
+def _run(parameters, wind_along, wind_across, eddies_along, eddies_across, open_cells, out, steps, spin_up, dt, stop):
     """Heun's method in its form that keeps what is not negative so."""
     frames, height, width = out.shape
     fluid = np.zeros((height + 4, width + 4), np.bool_)
@@ -176,6 +176,8 @@ def _run(parameters, wind_along, wind_across, eddies_along, eddies_across, open_
     change = np.empty((height, width))
     along, across = np.empty_like(wind_along), np.empty_like(wind_across)
     for n in range(spin_up + (frames - 1) * steps + 1):
+        if stop[0]:
+            return
         if n >= spin_up and (n - spin_up) % steps == 0:
             for i in range(height):
                 for j in range(width):

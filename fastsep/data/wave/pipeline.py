@@ -7,11 +7,11 @@ from the first sequence on. On a GPU batches are copied into two pinned buffers 
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -48,17 +48,17 @@ def _on_cpu(writer: Writer, s: WaveSettings, f0: Tensor, c: Tensor, device: torc
     count = max(1, min(count, s.size, free_bytes(device) // s.sequence_bytes))
     require_memory(count * s.sequence_bytes, f"a sequence of {s.frames:,} frames", SMALLER)
     numbers = iter(range(s.size))  # shared: the interpreter gives each number to one thread
-    ended = threading.Event()
+    stop = np.zeros(1, np.uint8)
 
     def work() -> None:
         buffer = torch.empty(1, s.frames, s.grid, s.grid)
         for k in numbers:
-            simulate(c[k : k + 1], f0[k : k + 1], frames=s.frames, grid=s.grid, dt=s.dt, out=buffer)
-            writer.write_at(k, buffer.numpy())
-            if ended.is_set():
+            simulate(c[k : k + 1], f0[k : k + 1], frames=s.frames, grid=s.grid, dt=s.dt, out=buffer, stop=stop)
+            if stop[0]:
                 return
+            writer.write_at(k, buffer.numpy())
 
-    with _team(count, ended) as pool:
+    with _team(count, stop) as pool:
         tasks = {pool.submit(work) for _ in range(count)}
         with signals.released():
             while tasks:
@@ -74,7 +74,7 @@ def _from_gpu(writer: Writer, s: WaveSettings, f0: Tensor, c: Tensor, device: to
     require_memory(2 * count * s.sequence_bytes, f"{2 * count} sequences of {s.frames:,} frames", SMALLER)
     buffers = [torch.empty(shape, pin_memory=device.type == "cuda") for _ in range(2)]
     writing: list[list[Future]] = [[], []]
-    with _team(_WRITERS, threading.Event()) as pool:
+    with _team(_WRITERS) as pool:
         for step, first in enumerate(range(0, s.size, count)):
             part, turn = slice(first, first + count), step % 2
             with signals.released():
@@ -94,7 +94,7 @@ def _finish(tasks: list[Future], writer: Writer, bar: tqdm) -> None:
 
 
 @contextmanager
-def _team(count: int, ended: threading.Event) -> Iterator[ThreadPoolExecutor]:
+def _team(count: int, stop: np.ndarray | None = None) -> Iterator[ThreadPoolExecutor]:
     """Threads that have all ended when the block has, whatever ends it: nobody writes into a file that is closed.
 
     Signals are held within it, since one that comes while a thread starts would leave that out of the team; release
@@ -105,5 +105,6 @@ def _team(count: int, ended: threading.Event) -> Iterator[ThreadPoolExecutor]:
         try:
             yield pool
         finally:
-            ended.set()
+            if stop is not None:
+                stop[0] = 1
             pool.shutdown(cancel_futures=True)

@@ -12,6 +12,7 @@ from fastsep.data.examples import layers
 H1, H2 = layers.DEPTHS
 G, R = layers.GRAVITY, layers.RATIO
 DT = layers.FRAME_SECONDS / layers.STEPS
+TO_THE_END = np.zeros(1, np.uint8)
 
 
 def draws(number):
@@ -20,7 +21,7 @@ def draws(number):
 
 def thickness(start, f, frames, steps=layers.STEPS):
     out = np.empty((frames, *layers.SHAPE))
-    layers.run(start, f, out, steps, 0, layers.FRAME_SECONDS / steps)
+    layers.run(start, f, out, steps, 0, layers.FRAME_SECONDS / steps, TO_THE_END)
     return out
 
 
@@ -54,7 +55,7 @@ def test_waves_have_the_periods_of_theory(mode):
     start = np.stack([H1 + (elevation[0] - elevation[1]) * wave, H2 + elevation[1] * wave])
     quarter = round(2 * layers.SHAPE[1] * layers.CELL / math.sqrt(square) / DT / 4)
     out = np.empty((5, *layers.SHAPE))
-    layers.run(start, 0.0, out, quarter, 0, DT)
+    layers.run(start, 0.0, out, quarter, 0, DT, TO_THE_END)
     swing = ((out[:, 1] - H2) * wave).sum((1, 2))
     swing /= swing[0]
     assert np.abs(swing[[1, 3]]).max() < 0.05
@@ -77,6 +78,6 @@ def test_a_rotating_tank_keeps_an_eddy():
 def test_a_sequence_is_a_function_of_its_draws_in_millimetres():
     one, again = np.empty((2, 30, *layers.SHAPE), np.float32)
     for out in (one, again):
-        layers.simulate(draws(2), out)
+        layers.simulate(draws(2), out, TO_THE_END)
     np.testing.assert_array_equal(one, again)
     assert np.isfinite(one).all() and 3 < np.abs(one[:, 1]).max() < 40 and 0.1 < np.abs(one[:, 0]).max() < 10

@@ -11,13 +11,14 @@ from fastsep.data.examples import plume
 
 CLOSED = np.zeros((100, 68), bool)
 CLOSED[2:-2, 2:-2] = plume.fluid()
+TO_THE_END = np.zeros(1, np.uint8)
 
 
 @pytest.fixture(scope="module")
 def sequences():
     out = np.empty((3, 40, *plume.SHAPE), np.float32)
     for number, sequence in enumerate(out):
-        plume.simulate(plume.draw(np.random.default_rng([5, number])), sequence)
+        plume.simulate(plume.draw(np.random.default_rng([5, number])), sequence, TO_THE_END)
     return out
 
 
@@ -68,12 +69,12 @@ def test_a_smaller_step_changes_little(monkeypatch, sequences):
     steps = 2 * plume._steps()
     monkeypatch.setattr(plume, "_steps", lambda: steps)
     finer = np.empty_like(sequences[0])
-    plume.simulate(plume.draw(np.random.default_rng([5, 0])), finer)
+    plume.simulate(plume.draw(np.random.default_rng([5, 0])), finer, TO_THE_END)
     difference = np.nanmean(np.square(finer - sequences[0])) / np.nanvar(sequences[0])
     assert difference < 1e-3
 
 
 def test_a_sequence_is_a_function_of_its_draws(sequences):
     again = np.empty_like(sequences[1])
-    plume.simulate(plume.draw(np.random.default_rng([5, 1])), again)
+    plume.simulate(plume.draw(np.random.default_rng([5, 1])), again, TO_THE_END)
     np.testing.assert_array_equal(again, sequences[1])
