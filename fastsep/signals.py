@@ -1,4 +1,7 @@
-"""Signals that ask a command to stop: SIGINT (Ctrl-C), SIGTERM (batch systems, ``kill``) and SIGHUP (a lost terminal).
+"""Signals that ask a command to stop: SIGINT (Ctrl-C), SIGTERM (``kill``, batch systems) and SIGHUP (a lost terminal).
+
+Batch systems announce the end of a job by SIGUSR1, SIGUSR2 or SIGXCPU, too, which would end a process that does not
+heed them. Where somebody else does, in this process, they are left to that one.
 
 The first one raises ``Stopped`` where the program stands, so that files half written are removed on the way out.
 Within ``held`` it only sets a flag: training looks at it after each step and writes a checkpoint first. Another signal
@@ -27,7 +30,9 @@ from typing import Any
 
 from fastsep.errors import ToldElsewhere
 
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+_ALWAYS = ("SIGINT", "SIGTERM", "SIGHUP")
+_UNLESS_TAKEN = ("SIGUSR1", "SIGUSR2", "SIGXCPU")
+SIGNALS = tuple(getattr(signal, name) for name in (*_ALWAYS, *_UNLESS_TAKEN) if hasattr(signal, name))
 _SAME_REQUEST = 1.0  # seconds
 _MOMENT = 0.01  # seconds, in which a finalizer has most likely ended
 
@@ -87,7 +92,7 @@ class _Handler:
             under_way = self._raised is not None and self._raised() is not None
             if not under_way and (self.holds == 0 or self._insisted):
                 raise self._stopped()
-        elif now - self._last >= _SAME_REQUEST:
+        elif now - self._last >= _SAME_REQUEST and signum != signal.SIGXCPU:  # which comes again every second
             if self._insisted:  # it was asked to stop at once, and still does not
                 os._exit(128 + signum)
             self._insisted = True
@@ -103,9 +108,8 @@ class _Handler:
         """Heed the signals from now on."""
         sys.unraisablehook = self._ignored
         for signum in SIGNALS:
-            before = signal.getsignal(signum)
-            if before != signal.SIG_IGN:
-                self._before[signum] = before
+            if is_heeded(signum):
+                self._before[signum] = signal.getsignal(signum)
                 signal.signal(signum, self)
 
     def remove(self) -> None:
@@ -139,6 +143,12 @@ class _Handler:
         """Takes the place of ``sys.unraisablehook``, which prints what the interpreter has dropped."""
         if not issubclass(unraisable.exc_type, Stopped):
             self._hook_before(unraisable)
+
+
+def is_heeded(signum: signal.Signals) -> bool:
+    """Whether it asks a command to stop that is started in this process now."""
+    handler = signal.getsignal(signum)
+    return handler == signal.SIG_DFL or (signum.name in _ALWAYS and handler != signal.SIG_IGN)
 
 
 _handler: _Handler | None = None

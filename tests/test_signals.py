@@ -65,6 +65,32 @@ def test_a_signal_inherited_as_ignored_stays_ignored(signum):
         signal.signal(signum, before)
 
 
+def test_a_signal_that_somebody_takes_is_theirs_unless_it_always_asks_to_stop():
+    taken, signums = [], (signal.SIGUSR1, signal.SIGTERM)
+    before = [signal.signal(signum, lambda signum, _: taken.append(signum)) for signum in signums]
+    try:
+        assert status_of(lambda: signal.raise_signal(signal.SIGUSR1)) == 0
+        assert status_of(lambda: signal.raise_signal(signal.SIGTERM)) == 143
+    finally:
+        for signum, handler in zip(signums, before, strict=True):
+            signal.signal(signum, handler)
+    assert taken == [signal.SIGUSR1]
+
+
+def test_a_limit_of_time_that_is_told_every_second_insists_on_nothing(monkeypatch):
+    monkeypatch.setattr(signals, "_SAME_REQUEST", 0.0)
+    seen = []
+
+    def main():
+        with signals.held():
+            for _ in range(3):
+                signal.raise_signal(signal.SIGXCPU)
+            seen.append("saved")
+
+    assert status_of(main) == 128 + signal.SIGXCPU
+    assert seen == ["saved"]
+
+
 def test_held_waits_for_the_end_of_the_outermost_block():
     seen = []
 
