@@ -95,6 +95,17 @@ def save_checkpoint(
     return final
 
 
+def require_place(run: Path) -> None:
+    """Raise UserError where ``run`` takes no checkpoints: better now than after the steps to the first one."""
+    part = run / "checkpoints" / ".part"
+    try:
+        make_directory(part)
+    except OSError as error:
+        raise write_problem(part.parent, error, "continue with a copy of the run elsewhere") from None
+    finally:
+        clear(part)
+
+
 def find_checkpoint(run: Path, state: bool = True) -> Checkpoint | None:
     """The newest whole checkpoint of a run, None where it has written none. Passes over damaged ones with a warning.
 

@@ -21,6 +21,7 @@ from fastsep.runs.checkpoint import (
     find_checkpoint,
     last_good,
     load_weights,
+    require_place,
     save_checkpoint,
 )
 from fastsep.runs.data_record import record_data
@@ -161,6 +162,7 @@ class Trainer:
         """
         with signals.held() as request:
             if self.world.is_first:
+                require_place(self.run)
                 record_data(self.run, self.config.data, self.windows)
             self.world.spread([*self.model.parameters(), *self.model.buffers()])
             try:

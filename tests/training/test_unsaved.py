@@ -134,3 +134,16 @@ def test_a_run_without_a_log_begins_without_a_word(config, tmp_path, capsys):
     (tmp_path / "run" / "log.csv").unlink()
     resume(tmp_path / "run", False)
     assert "begins" not in capsys.readouterr().err
+
+
+def test_a_place_that_takes_no_checkpoints_is_noticed_before_the_first_step(config, tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    stop_at(monkeypatch, 12, signal.SIGTERM)
+    with pytest.raises(signals.Stopped):
+        train(config, run, False)
+    log = (run / "log.csv").read_bytes()
+    shutil.move(run / "checkpoints", tmp_path / "away")
+    (run / "checkpoints").write_text("in the way")
+    with pytest.raises(UserError, match=r"cannot write .*checkpoints \(Not a directory\): continue with a copy"):
+        resume(run, False)
+    assert (run / "log.csv").read_bytes() == log and (run / "checkpoints").read_text() == "in the way"
