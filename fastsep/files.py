@@ -106,6 +106,13 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
+def require_writable(path: Path) -> None:
+    """Raise OSError where ``path`` cannot be written, and make its directory: before what takes long, not after."""
+    make_directory(path.parent)
+    with lock(_part_of(_target(path))):
+        pass
+
+
 def write_inside(path: Path, data: bytes) -> None:
     """Write a file of a directory that nobody knows yet, on the disk before that is given its name. Raises OSError."""
     descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)

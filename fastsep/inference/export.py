@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,11 +15,12 @@ from torch.export import ExportedProgram
 
 from fastsep.data.formats.optional import optional
 from fastsep.errors import UserError, warn
-from fastsep.files import make_directory, write_bytes, write_problem
+from fastsep.files import require_writable, write_bytes, write_problem
 from fastsep.inference.arrays import whole_number
 from fastsep.inference.forecaster import Forecaster, load
 from fastsep.inference.program import BACKWARDS, INPUT, OUTPUT, as_texts, describe, example, quiet, trace
 from fastsep.machine.compiler import has_compiler, is_compiler_problem
+from fastsep.progress import progress_bar
 
 Format = Literal["auto", "pt2", "onnx", "aoti"]
 FACTS = "fastsep.json"
@@ -27,7 +30,9 @@ _OPSET = 18
 _TOLERANCE = 1e-4  # of the largest value: what is wrong is off by far more, rounding by far less
 
 
-def export_run(run: Path, out: Path, horizon: int | None = None, format: Format = "auto") -> dict[str, Any]:
+def export_run(
+    run: Path, out: Path, horizon: int | None = None, format: Format = "auto", progress: bool = True
+) -> dict[str, Any]:
     """Write the newest checkpoint of ``run`` as a program: the last n frames in, ``horizon`` frames out.
 
     Args:
@@ -36,6 +41,7 @@ def export_run(run: Path, out: Path, horizon: int | None = None, format: Format 
         horizon: frames to forecast; by default as many as training predicts.
         format: pt2 (``torch.export.load``), onnx, or aoti (``torch._inductor.aoti_load_package``); auto goes by the
             suffix of ``out``.
+        progress: show a bar.
 
     Returns:
         What was written beside the program: shapes, units and so on.
@@ -50,17 +56,20 @@ def export_run(run: Path, out: Path, horizon: int | None = None, format: Format 
     facts = describe(forecaster, horizon)
     if facts["frames"] == BACKWARDS:
         warn(f"{run} goes back in time, as published: the program takes and gives frames newest first")
-    program = trace(forecaster, horizon)
-    _check(program, forecaster, horizon)
-    pack = {"pt2": _pack_pt2, "onnx": _pack_onnx, "aoti": _pack_aoti}[format]
-    with torch.no_grad(), quiet():
-        data = pack(program, facts)
-    try:
-        make_directory(out.parent)
+    with _blamed_on(out):
+        require_writable(out)
+    data = _make(forecaster, horizon, format, facts, progress)
+    with _blamed_on(out):
         write_bytes(out, data)
+    return facts
+
+
+@contextmanager
+def _blamed_on(out: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise write_problem(out, error, "choose another --out") from None
-    return facts
 
 
 def _settle(out: Path, format: Format) -> Literal["pt2", "onnx", "aoti"]:
@@ -75,6 +84,22 @@ def _settle(out: Path, format: Format) -> Literal["pt2", "onnx", "aoti"]:
     if format == "aoti" and not has_compiler(torch.device("cpu")):
         raise UserError("--format aoti compiles and there is no C++ compiler: install g++, or use --format pt2")
     return format
+
+
+def _make(forecaster: Forecaster, horizon: int, format: str, facts: dict[str, Any], progress: bool) -> bytes:
+    """The file's content; hundreds of frames take minutes."""
+    pack = {"pt2": _pack_pt2, "onnx": _pack_onnx, "aoti": _pack_aoti}[format]
+    with progress_bar(total=3, desc=f"trace {horizon} frames", unit="part", disable=not progress) as bar:
+        program = trace(forecaster, horizon)
+        bar.update()
+        bar.set_description("compare forecasts")
+        _check(program, forecaster, horizon)
+        bar.update()
+        bar.set_description(f"pack as {format}")
+        with torch.no_grad(), quiet():
+            data = pack(program, facts)
+        bar.update()
+    return data
 
 
 def _check(program: ExportedProgram, forecaster: Forecaster, horizon: int) -> None:
