@@ -115,7 +115,7 @@ def _write(run: Path, result: dict[str, Any]) -> None:
     try:
         write_text(path, json.dumps(_strict(result), indent=2, allow_nan=False) + "\n")
     except OSError as error:
-        raise write_problem(path, error) from None
+        raise write_problem(path, error, "evaluate a copy of the run elsewhere, to keep its scores") from None
 
 
 def _strict(value: Any) -> Any:
