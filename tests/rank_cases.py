@@ -161,7 +161,7 @@ def fail(how: str, config: Config, run: Path) -> None:
 def wait_for_the_later_of_two() -> None:
     """Rank 1 takes no part in two exchanges, of which the one begun first is the first to time out."""
     if distributed.current().rank == 1:
-        time.sleep(12)
+        time.sleep(8)
         return
     begun = []
     for _ in range(2):

@@ -45,8 +45,8 @@ def run_mutations(count: int) -> None:
     assert counts["refused"] > count / 4 and counts["read as written"] > count / 20
 
 
-def test_a_thousand_changed_files():
-    run_mutations(1_000)
+def test_some_changed_files():
+    run_mutations(600)
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from torch import library
 from kernels.max_pool.op import _MaxPool
 from kernels.max_pool.reference import max_pool_reference
 
-SIZES = [(2, 3, 5, 7), (1, 20, 8, 6), (2, 64, 17, 17), (2, 70, 1, 2), (1, 1, 1, 1)]
+SIZES = [(2, 3, 5, 7), (1, 20, 8, 6), (2, 64, 9, 9), (2, 70, 1, 2), (1, 1, 1, 1)]
 
 
 def special(size: tuple[int, ...]) -> list[torch.Tensor]:
