@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import datetime
 import importlib.metadata
-import os
 import platform
 import re
-import subprocess
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ import torch
 
 from bench.timing import measure
 from fastsep.machine.precision import cpu_has_bf16
+from fastsep.runs import starts
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results"
@@ -55,19 +54,8 @@ def slug(device: torch.device) -> str:
 
 
 def commit() -> str:
-    """Short hash of the checkout, with ``+`` when tracked files differ from it.
-
-    Outside git, as in a checkout copied to a GPU machine, it is what the variable FASTSEP_COMMIT says.
-    """
-
-    def git(*args: str) -> str:
-        return subprocess.run(["git", *args], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        changed = git("status", "--porcelain", "--untracked-files=no", "--", "fastsep", "kernels", "bench/*.py")
-        return git("rev-parse", "--short=10", "HEAD") + ("+" if changed else "")
-    except (OSError, subprocess.CalledProcessError):
-        return os.environ.get("FASTSEP_COMMIT", "unknown")
+    """Short hash of the checkout, with ``+`` when what is measured differs from it."""
+    return starts.commit("fastsep", "kernels", "bench/*.py")
 
 
 def _version(package: str) -> str:

@@ -87,7 +87,7 @@ def reproduce(
     from fastsep.runs.checkpoint import find_checkpoint
     from fastsep.runs.directory import create_run, load_config, training_lock
     from fastsep.runs.log_file import read_log
-    from fastsep.training.loop import Trainer
+    from fastsep.training.trainer import Trainer
 
     config = RUNS[name].config()
     if small:
@@ -138,9 +138,9 @@ def training_seconds(log: list[dict[str, Any]], batch: int) -> float:
 
 def finished(name: str, run: Path) -> tuple[int, dict[str, Any]]:
     """The seed of a finished and scored run directory, and of it what ``reproduce`` would have returned."""
-    from fastsep.machine.precision import precision_name, resolve_device, resolve_precision
     from fastsep.runs.directory import load_config
     from fastsep.runs.log_file import read_log
+    from fastsep.runs.starts import read_starts
 
     config, log = load_config(run), read_log(run)
     expected = RUNS[name].config()
@@ -151,7 +151,7 @@ def finished(name: str, run: Path) -> tuple[int, dict[str, Any]]:
     seconds = training_seconds(log, batch)
     return config.run.seed, {
         "run": name, "dataset": config.data.name, "seed": config.run.seed,
-        "precision": precision_name(resolve_precision(config.run.precision, resolve_device(config.run.device))),
+        "precision": starts[-1]["precision"] if (starts := read_starts(run)) else "not known",
         "batch": batch, "seconds": seconds, "log": log[:: max(len(log) // LOG_ROWS, 1)],
         "scores": [{"step": metrics["step"], "seconds": seconds, "metrics": metrics}],
     }  # fmt: skip

@@ -179,7 +179,7 @@ class Search:
     def _fit(self, config: Config, run: Path) -> Any:
         from fastsep.runs.checkpoint import find_checkpoint
         from fastsep.runs.directory import create_run, training_lock
-        from fastsep.training.loop import Trainer
+        from fastsep.training.trainer import Trainer
 
         trainer = Trainer(config, run, self.show)
         if (run / "config.json").exists():

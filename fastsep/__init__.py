@@ -45,16 +45,17 @@ def _import_own_kernels() -> None:
 _import_own_kernels()
 
 
-def load(run: str | Path, device: str | torch.device = "auto") -> Forecaster:
+def load(run: str | Path, device: str | torch.device = "auto", best: bool = False) -> Forecaster:
     """The newest checkpoint of a run, ready to forecast. PyTorch is imported only now.
 
     Args:
         run: run directory, as training wrote it.
         device: auto (the GPU where there is one), cpu, cuda or cuda:N.
+        best: take the checkpoint with the least error in validation instead.
 
     Raises:
         fastsep.errors.UserError: there is no run, none of its checkpoints is whole, or the device is not to be had.
     """
     from fastsep.inference import load as load_run
 
-    return load_run(run, device)
+    return load_run(run, device, best)

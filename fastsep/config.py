@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -128,6 +128,9 @@ class RunConfig(Settings):
     """Steps between rows of the log."""
     checkpoint_every: Annotated[Count, AT_RESUME] = 1000
     """Steps between checkpoints; there is one more before the steps begin to predict more frames (nt_pred_start)."""
+    auto_resume: Annotated[bool, AT_RESUME] = False
+    """Go on with the run in out if there is one, and begin it otherwise; a complete one is scored if it was not. For
+    jobs that are started again by the same command."""
     profile: Annotated[bool, AT_RESUME] = False
     """Trace some steps, the eleventh to the fifteenth, into the run's profile/: largest operations, communication, idle
     time."""
@@ -151,6 +154,9 @@ class EvaluateConfig(Settings):
     """Sequences forecast at once [what fits memory]."""
     data: Path | None = None
     """Where the data lie, if not where the run's settings say."""
+    best: bool = False
+    """Take the checkpoint with the least error in validation instead of the newest. Validation sees test windows: what
+    it picks scores better than it would on others."""
     figures: bool = True
     """Figures and an animation; none with --no-figures."""
 
@@ -202,6 +208,29 @@ def check_resumable(before: Config, after: Config) -> None:
         raise UserError(
             f"a run that goes on keeps its {' and '.join(changed)}: leave out what differs, or start a new run"
         )
+
+
+def started_again(before: Config, given: Config) -> Config:
+    """The settings that a run goes on with when the command that began it is given again.
+
+    Args:
+        before: the run's settings.
+        given: those of the command. What they leave to the data is as it was settled then.
+
+    Raises:
+        UserError: they would compute something else.
+    """
+    model, optim = given.model, given.optim
+    settled = [*model.left_open, *(["skip"] if model.encoder == "auto" and not model.skip else [])]
+    if type(before.data) is type(given.data):
+        model = replace(model, **{name: getattr(before.model, name) for name in settled})
+    if optim.batch_size is None:
+        optim = replace(optim, batch_size=before.optim.batch_size)
+    if optim.steps is None and optim.epochs is None:
+        optim = replace(optim, steps=before.optim.steps, epochs=before.optim.epochs)
+    after = replace(given, model=model, optim=optim)
+    check_resumable(before, after)
+    return after
 
 
 def at_resume() -> list[str]:

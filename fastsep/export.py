@@ -26,6 +26,8 @@ class Arguments(Settings):
     """File to write, .pt2 or .onnx."""
     horizon: Annotated[int | None, Range(1, 1000)] = None
     """Frames that the program forecasts [as many as training predicted]."""
+    best: bool = False
+    """Take the checkpoint with the least error in validation instead of the newest."""
     format: Literal["auto", "pt2", "onnx", "aoti"] = "auto"
     """auto goes by the suffix; onnx needs the extra onnx; aoti is a .pt2 of code compiled for such machines."""
 

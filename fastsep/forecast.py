@@ -38,6 +38,8 @@ class Arguments(Settings):
     """Axes of the file, such as nthw or tchw [as in training]."""
     every: Count | None = None
     """Keep every K-th frame [as in training]."""
+    best: bool = False
+    """Take the checkpoint with the least error in validation instead of the newest."""
     device: Device = "auto"
     """auto (the GPU where there is one), cpu, cuda or cuda:N."""
 

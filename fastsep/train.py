@@ -38,6 +38,7 @@ def main() -> None:
 
     # Imported only now: --help should not wait for PyTorch's slower parts.
     from fastsep import distributed
+    from fastsep.evaluation.run import is_scored
     from fastsep.training import agreement, loop
 
     with distributed.joined(config.run.timeout, _GO_ON) as world:
@@ -46,7 +47,7 @@ def main() -> None:
             loop.train(config, run)
         else:
             loop.resume(run, config=config)
-        if config.run.score:
+        if config.run.score and not (config.run.auto_resume and world.of_first(is_scored(run))):
             _score(config, run, world)
         if world.is_first:
             print(f"run: {run}")

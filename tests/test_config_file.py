@@ -140,7 +140,7 @@ def test_what_a_run_takes_when_it_goes_on_changes_no_number():
     """But for precision, and for how long it trains."""
     assert set(at_resume()) == {
         "--epochs", "--steps", "--device", "--precision", "--compile", "--capture", "--tune", "--log-every",
-        "--checkpoint-every", "--profile", "--timeout", "--score", "--data",
+        "--checkpoint-every", "--auto-resume", "--profile", "--timeout", "--score", "--data",
     }  # fmt: skip
     for kind in DATASETS.values():
         assert [setting.flag for setting in settings_of(kind) if setting.at_resume] == ["--data"]

@@ -79,13 +79,25 @@ def test_scores_say_of_which_weights_they_are(tmp_path, wave_run, capsys):
 
 
 def test_numbers_of_numpy_are_numbers(wave_run):
-    found = evaluate_run(wave_run, np.int64(7), device="cpu", batch_size=np.int32(5), figures=False, progress=False)
+    found = evaluate_run(wave_run, horizon=np.int64(7), device="cpu", batch_size=np.int32(5), figures=False, progress=False)
     assert found["horizon"] == json.loads((wave_run / "metrics.json").read_text())["horizon"] == 7
 
 
 def test_horizon_and_no_figures(mnist_run):
     result = evaluate_run(mnist_run, horizon=3, figures=False, progress=False)
     assert list(result["scores"]["model"]["mse"]) == ["3"] and "figures" not in result and "swap" not in result
+
+
+@pytest.mark.parametrize("command", ["evaluate", "forecast", "export"])
+def test_the_best_checkpoint_can_be_asked_for(command, tmp_path, wave_run, capsys):
+    """The newest is the only one of this run, and was not validated."""
+    np.save(tmp_path / "x.npy", np.random.rand(1, 5, 1, 100).astype(np.float32))
+    arguments = {
+        "evaluate": [], "forecast": [tmp_path / "x.npy", "--horizon", 2, "--out", tmp_path / "y.npy"],
+        "export": ["--out", tmp_path / "m.pt2"],
+    }[command]  # fmt: skip
+    status, _, error = run_command(command, wave_run, *arguments, "--best", capsys=capsys)
+    assert status == 2 and "holds no whole checkpoint with an error of validation: leave out --best" in error
 
 
 @pytest.mark.parametrize("horizon", [1, 11])

@@ -211,3 +211,20 @@ def test_a_run_trains_scores_draws_and_says_where(tmp_path, command):
     status, _, errors = command("--resume", run)
     assert status == 2
     assert "is complete" in errors
+
+
+def test_the_same_command_may_be_given_again(tmp_path, command, monkeypatch):
+    """By a batch system: it trains, then scores what was not scored, then ends well at once."""
+    arguments = "wave100", *SMALL, "--out", tmp_path / "run", "--auto-resume", "--device", "cpu"
+    with monkeypatch.context() as patch:
+        patch.setattr("fastsep.evaluation.evaluate_run", lambda *_, **__: signal.raise_signal(signal.SIGTERM))
+        assert command(*arguments)[0] == 143
+    status, out, err = command(*arguments)
+    assert status == 0 and "is complete (12 steps)" in out and "persistence" in out, err
+    scores = (tmp_path / "run/metrics.json").read_bytes()
+    assert [start["step"] for start in json.loads(scores)["starts"]] == [0]
+    status, out, _ = command(*arguments)
+    assert status == 0 and "is complete (12 steps)" in out and "persistence" not in out
+    assert (tmp_path / "run/metrics.json").read_bytes() == scores
+    status, _, err = command(*arguments, "--seed", "5")
+    assert status == 2 and "a run that goes on keeps its --seed" in err

@@ -21,7 +21,7 @@ from typing import Any
 from bench.trust.runs import STEPS, attempt, evaluate, go_on, is_same, tiny
 from fastsep.config import Config
 from fastsep.runs.directory import create_run
-from fastsep.training.loop import Trainer
+from fastsep.training.trainer import Trainer
 
 ERRORS = ("ENOSPC", "EIO", "EACCES")
 KINDS = (*ERRORS, "ENOSPC for good", "short", "kill")

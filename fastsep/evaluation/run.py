@@ -27,38 +27,32 @@ from fastsep.machine.memory import keep_freed_memory
 from fastsep.machine.precision import resolve_device
 from fastsep.model import SeparableModel
 from fastsep.model_auto import require_shape
-from fastsep.runs.checkpoint import Checkpoint, load_model
+from fastsep.runs.checkpoint import Checkpoint, load_model, newest_checkpoint
 from fastsep.runs.data_record import same_data
 from fastsep.runs.directory import kept_scaling
 from fastsep.runs.log_file import read_log
+from fastsep.runs.starts import device_name, read_starts
+
+_METRICS = "metrics.json"
 
 
 def evaluate_run(
-    run: Path,
-    horizon: int | None = None,
-    swap: bool = False,
-    device: str = "auto",
-    batch_size: int | None = None,
-    data: Path | None = None,
-    figures: bool = True,
+    run: Path | str,
+    *,
     progress: bool = True,
     report: Callable[[dict[str, Any]], None] | None = None,
+    **settings: Any,
 ) -> dict[str, Any]:
-    """Score the newest checkpoint of ``run`` on the test set of its data set, in float32.
+    """Score a checkpoint of ``run`` on the test set of its data set, in float32.
 
     Several processes (see ``fastsep/distributed.py``) share the windows and come to the same digits; the first one
     reports, writes and draws.
 
     Args:
         run: run directory.
-        horizon: frames to forecast; by default the longest published horizon that the data allow.
-        swap: also score forecasts with the content of one sequence and the motion of another.
-        device: auto, cpu, cuda or cuda:N.
-        batch_size: sequences forecast at once; by default what fits memory.
-        data: where the data lie, if not where the run's settings say.
-        figures: also draw.
         progress: show bars.
         report: what to do with the scores as soon as they are there, before anything is written or drawn.
+        settings: those of ``EvaluateConfig``, by name.
 
     Returns:
         What ``metrics.json`` holds.
@@ -68,14 +62,14 @@ def evaluate_run(
             data set, an unwritable run directory.
     """
     run = Path(run)
-    given = EvaluateConfig(horizon, swap, device, batch_size, data, figures)
-    horizon, batch_size, data = given.horizon, given.batch_size, given.data
-    target = resolve_device(device)
+    given = EvaluateConfig(**settings)
+    horizon, swap, batch_size = given.horizon, given.swap, given.batch_size
+    target = resolve_device(given.device)
     if target.type == "cpu":
         keep_freed_memory()
-    model, config, checkpoint = load_model(run, target, folded=True)
-    if data is not None:
-        config = dataclasses.replace(config, data=config.data.at(data))
+    model, config, checkpoint = load_model(run, target, folded=True, best=given.best)
+    if given.data is not None:
+        config = dataclasses.replace(config, data=config.data.at(given.data))
     kind = PROTOCOLS.get(config.data.name, OwnData)
     if swap and not kind.swap_metrics:
         raise UserError(f"{config.data.name} has no ground truth for swapped sequences: evaluate without --swap")
@@ -93,6 +87,7 @@ def evaluate_run(
     )
     with exact_float32():
         result = _describe(checkpoint, config, windows, target, horizon)
+        result["starts"] = read_starts(run)
         result["trained_on_these_data"] = same_data(run, config.data, windows)
         protocol = kind(config.data, windows)
         result |= _score(model, windows, protocol, horizon, swap, batch_size, progress)
@@ -101,7 +96,7 @@ def evaluate_run(
         if report:
             report(result)
         _write(run, result)  # before anything is drawn, which is not what took so long
-        if figures:
+        if given.figures:
             paths = draw_figures(run, model, config, windows, protocol.labels(), result["curves"], read_log(run))
             result["figures"] = [str(path.relative_to(run)) for path in paths]
             _write(run, result)
@@ -110,8 +105,17 @@ def evaluate_run(
     return result
 
 
+def is_scored(run: Path) -> bool:
+    """Whether the run's newest checkpoint is the one that its ``metrics.json`` is of."""
+    try:
+        step = json.loads((run / _METRICS).read_bytes())["step"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
+    return step == newest_checkpoint(run, state=False).step
+
+
 def _write(run: Path, result: dict[str, Any]) -> None:
-    path = run / "metrics.json"
+    path = run / _METRICS
     try:
         write_text(path, json.dumps(_strict(result), indent=2, allow_nan=False) + "\n")
     except OSError as error:
@@ -151,7 +155,6 @@ def _open(config: Config, horizon: int, device: torch.device, scaling: Scaling |
 def _describe(
     checkpoint: Checkpoint, config: Config, windows: Windows, device: torch.device, horizon: int
 ) -> dict[str, Any]:
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
     return {
         "dataset": config.data.name,
         "data": windows.description,
@@ -160,7 +163,7 @@ def _describe(
         "windows": len(windows),
         "conditioning_frames": config.model.nt_cond,
         "horizon": horizon,
-        "device": name,
+        "device": device_name(device),
         "versions": {"fastsep": __version__, "torch": torch.__version__},
     }
 

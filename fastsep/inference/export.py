@@ -31,14 +31,15 @@ _TOLERANCE = 1e-4  # of the largest value: what is wrong is off by far more, rou
 
 
 def export_run(
-    run: Path, out: Path, horizon: int | None = None, format: Format = "auto", progress: bool = True
+    run: Path, out: Path, horizon: int | None = None, best: bool = False, format: Format = "auto", progress: bool = True
 ) -> dict[str, Any]:
-    """Write the newest checkpoint of ``run`` as a program: the last n frames in, ``horizon`` frames out.
+    """Write a checkpoint of ``run`` as a program: the last n frames in, ``horizon`` frames out.
 
     Args:
         run: run directory.
         out: file to write, ``.pt2`` or ``.onnx``.
         horizon: frames to forecast; by default as many as training predicts.
+        best: take the checkpoint with the least error in validation instead of the newest.
         format: pt2 (``torch.export.load``), onnx, or aoti (``torch._inductor.aoti_load_package``); auto goes by the
             suffix of ``out``.
         progress: show a bar.
@@ -51,7 +52,7 @@ def export_run(
         ValueError: a horizon that is no number of frames.
     """
     format = _settle(out, format)
-    forecaster = load(run, "cpu")
+    forecaster = load(run, "cpu", best)
     horizon = whole_number(horizon or forecaster.config.objective.nt_pred, "horizon")
     facts = describe(forecaster, horizon)
     if facts["frames"] == BACKWARDS:

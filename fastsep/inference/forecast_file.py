@@ -40,6 +40,7 @@ def forecast_file(
     variable: tuple[str, ...] = (),
     layout: str | None = None,
     every: int | None = None,
+    best: bool = False,
     device: str = "auto",
     progress: bool = True,
 ) -> list[str]:
@@ -54,6 +55,7 @@ def forecast_file(
         variable: variables of the files, stacked as channels; by default as the run was trained.
         layout: axes of the files; by default as the run was trained.
         every: keep every K-th frame; by default as the run was trained.
+        best: take the checkpoint with the least error in validation instead of the newest.
         device: auto, cpu, cuda or cuda:N.
         progress: show a bar.
 
@@ -65,7 +67,7 @@ def forecast_file(
     """
     output = output_of(out)
     _check_places(out, animate, [data, *([motion] if motion else [])])
-    model = load(run, device)
+    model = load(run, device, best)
     trained_on = model.config.data.path
     _check_places(out, animate, [trained_on] if trained_on else [], "the run was trained on")
     if model.backwards:

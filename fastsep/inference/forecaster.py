@@ -29,12 +29,13 @@ from fastsep.runs.directory import kept_scaling
 from fastsep.settings import as_path
 
 
-def load(run: str | Path, device: str | torch.device = "auto") -> Forecaster:
+def load(run: str | Path, device: str | torch.device = "auto", best: bool = False) -> Forecaster:
     """The newest checkpoint of a run, ready to forecast.
 
     Args:
         run: run directory, as training wrote it.
         device: auto (the GPU where there is one), cpu, cuda or cuda:N.
+        best: take the checkpoint with the least error in validation instead.
 
     Raises:
         UserError: there is no run, none of its checkpoints is whole, or the device is not to be had.
@@ -42,7 +43,7 @@ def load(run: str | Path, device: str | torch.device = "auto") -> Forecaster:
     path, target = as_path(run), resolve_device(str(device))
     if path is None:
         raise UserError(f"{run!r:.100} is no path, or in the home directory of nobody here: give a run directory")
-    model, config, checkpoint = load_model(path, target, folded=True)
+    model, config, checkpoint = load_model(path, target, folded=True, best=best)
     scaling = kept_scaling(path, config) or Scaling.identity(config.model.shape)
     return Forecaster(model, config, scaling, target, checkpoint.step)
 

@@ -146,27 +146,43 @@ def newest_checkpoint(run: Path, state: bool = True) -> Checkpoint:
     return found
 
 
+def best_checkpoint(run: Path, state: bool = True) -> Checkpoint:
+    """The whole checkpoint with the least error in validation. Raises UserError where there is none."""
+    owner = identity(run)
+    tested = [(m.test_mse, folder) for folder, m in own_checkpoints(run, owner) if m.test_mse is not None]
+    for _, folder in sorted(tested):
+        with suppress(DamagedError, OSError):
+            found = _open(folder, owner, state)
+            if found is not None:
+                return found
+    raise UserError(f"{run} holds no whole checkpoint with an error of validation: leave out --best, for the newest")
+
+
 class Trained(NamedTuple):
     """The model of a run."""
 
     model: SeparableModel
-    """With the newest weights, in evaluation mode."""
+    """In evaluation mode."""
     config: Config
     """The run's settings."""
     checkpoint: Checkpoint
     """Where the weights are from; without the state of training."""
 
 
-def load_model(run: Path | str, device: torch.device | str = "cpu", folded: bool = False) -> Trained:
+def load_model(
+    run: Path | str, device: torch.device | str = "cpu", folded: bool = False, best: bool = False
+) -> Trained:
     """The newest weights of a run on ``device``.
 
     Args:
+        best: those with the least error in validation instead.
         folded: to forecast fast, in float32: batch norms become part of the layers before them.
 
     Raises:
         UserError: there is no run, none of its checkpoints is whole, or there is no room for the networks.
     """
-    config, checkpoint = load_config(Path(run)), newest_checkpoint(Path(run), state=False)
+    config, find = load_config(Path(run)), best_checkpoint if best else newest_checkpoint
+    checkpoint = find(Path(run), state=False)
     require_room(config.model, torch.device(device))
     with torch.random.fork_rng(devices=[]):  # the weights that a new model draws are not the caller's numbers
         model = SeparableModel(config.model)

@@ -1,8 +1,8 @@
 """Run directories: whose they are, what settings they were started with, and who trains in them now.
 
 ``run.json`` names the run; a checkpoint belongs to it when its manifest carries the same name. Nothing in a run
-directory but ``run.json``, ``config.json``, ``data.json``, ``scaling.json``, ``choices.json``, the run's own
-checkpoints, log, scores and figures is ever counted, loaded, deleted or written over.
+directory but ``run.json``, ``config.json``, ``data.json``, ``scaling.json``, ``starts.jsonl``, ``choices.json``, the
+run's own checkpoints, log, scores and figures is ever counted, loaded, deleted or written over.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from fastsep.files import make_directory, write_problem, write_text
 from fastsep.locks import holder, lock
 from fastsep.runs.manifest import DamagedError, read_manifest
 
-_IDENTITY, _SETTINGS, _DATA, _LOCK = "run.json", "config.json", "data.json", ".lock"
+_IDENTITY, _SETTINGS, _DATA, _STARTS, _LOCK = "run.json", "config.json", "data.json", "starts.jsonl", ".lock"
 _LEFT_BY_A_KILL = {_LOCK, ".run.part.json", ".config.part.json"}
 _CHECKPOINT = re.compile(r"step-[0-9]{8}")
 _OTHER_OUT = "choose another --out"
@@ -72,7 +72,7 @@ def create_run(run: Path, config: Config, scaling: Scaling | None = None, launch
     check_new(run)
     try:
         make_directory(run)
-        for name in (_SETTINGS, _DATA, SCALING):  # of a start that came to no checkpoint
+        for name in (_SETTINGS, _DATA, _STARTS, SCALING):  # of a start that came to no checkpoint
             (run / name).unlink(missing_ok=True)
         _write_identity(run, Identity(uuid.uuid4().hex, launchers=tuple(sorted(launchers))))
         if scaling is not None:

@@ -26,7 +26,7 @@ def manifest_of(folder: Path, owner: Identity | None) -> Manifest | None:
     return manifest
 
 
-def own_checkpoints(run: Path, owner: Identity) -> list[tuple[Path, Manifest]]:
+def own_checkpoints(run: Path, owner: Identity | None) -> list[tuple[Path, Manifest]]:
     """The run's checkpoints by step, whole or not."""
     found = []
     for folder in checkpoint_folders(run):

@@ -5,14 +5,18 @@ All of it is decoration: what cannot be written costs a warning, not the trainin
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from torch import Tensor
 
 from fastsep.objective import Losses
 from fastsep.progress import progress_bar
-from fastsep.runs.log_file import LogFile
+from fastsep.runs.log_file import LogFile, Row
 from fastsep.training.board import Board
+
+OnRow = Callable[[Row], None]
+"""Another log, of whoever calls."""
 
 
 class Log:
@@ -21,9 +25,13 @@ class Log:
     Args:
         run: the run directory.
         first_step: steps done before; rows beyond it are dropped, so that a resumed log has no step twice.
+        on_row: is called with each row, too; what it raises ends the training.
     """
 
-    def __init__(self, run: Path, first_step: int, total_steps: int, show_progress: bool = True):
+    def __init__(
+        self, run: Path, first_step: int, total_steps: int, show_progress: bool = True, on_row: OnRow | None = None
+    ):
+        self._on_row = on_row
         self._file = LogFile(run / "log.csv", first_step)
         self._board = Board(run / "tensorboard", first_step)
         self._bar = progress_bar(
@@ -41,6 +49,8 @@ class Log:
         if test_mse is not None:
             values["test_mse"] = test_mse
         self._file.write(values)
+        if self._on_row is not None:
+            self._on_row(dict(values))
         for name, value in values.items():
             if name != "step":
                 self._board.scalar(f"train/{name}", value, step)

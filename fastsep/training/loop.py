@@ -1,30 +1,16 @@
-"""The training loop: batches, rows of the log, checkpoints, and what happens when something goes wrong."""
+"""A training in its run directory: from the start, or from where it stopped, to the end of its schedule."""
 
 from __future__ import annotations
 
-import math
 import shlex
-import time
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
-from torch import Tensor
-
 from fastsep import distributed, signals
-from fastsep.config import Config, check_resumable
-from fastsep.drawing.strip import forecast_strip
-from fastsep.errors import UserError, first_line, is_memory_problem, warn
-from fastsep.machine.compiler import is_compiler_problem
-from fastsep.runs.checkpoint import (
-    Checkpoint,
-    NotSavedError,
-    find_checkpoint,
-    last_good,
-    load_weights,
-    require_place,
-    save_checkpoint,
-)
-from fastsep.runs.data_record import record_data
+from fastsep.config import Config, check_resumable, started_again
+from fastsep.errors import UserError, warn
+from fastsep.runs.checkpoint import find_checkpoint
 from fastsep.runs.directory import (
     check_new,
     checkpoint_folders,
@@ -35,34 +21,36 @@ from fastsep.runs.directory import (
     update_config,
 )
 from fastsep.runs.log_file import read_log
-from fastsep.training import profiling
 from fastsep.training.agreement import same_run
-from fastsep.training.batches import batches
-from fastsep.training.log import Log, Silence
-from fastsep.training.pace import Pace
-from fastsep.training.preparation import prepare
-from fastsep.training.schedule import horizon, learning_rate, longer_from
-from fastsep.training.step import TrainStep
-from fastsep.training.tuning import tune
-from fastsep.training.validation import validate
+from fastsep.training.log import OnRow
+from fastsep.training.trainer import Trainer
 from fastsep.world import World
 
-_UNSAVED = 3  # checkpoints in a row that cannot be written end a training
 
+def train(
+    config: Config, run: Path | str | None = None, show_progress: bool = True, on_row: OnRow | None = None
+) -> None:
+    """Train from the start into the new run directory ``run``; with ``auto_resume``, go on with the run that is there.
 
-def train(config: Config, run: Path, show_progress: bool = True) -> None:
-    """Train from the start into the new run directory ``run``.
+    Args:
+        run: by default the one that ``config`` names.
+        on_row: called with each row of the log, as it is written: its columns and numbers.
 
     Raises:
         UserError: missing data, an unwritable directory, a device that is not there, a loss that is not finite.
     """
+    run = Path(run or config.run.out)
     world = distributed.current()
     if world.of_first(_is_ours(run, world)):  # torchrun starts its processes anew after a failure
-        resume(run, show_progress)
+        resume(run, show_progress, on_row=on_row)
+        return
+    if config.run.auto_resume and world.of_first((run / "config.json").exists()):
+        config = started_again(load_config(run), replace(config, run=replace(config.run, out=run)))
+        resume(run, show_progress, config, on_row, again=True)
         return
     if world.is_first:
         check_new(run)  # not only after minutes of preparing data
-    trainer = Trainer(config, run, show_progress)
+    trainer = Trainer(config, run, show_progress, on_row=on_row)
     with signals.held(), _alone_in(run, world, make=True):  # a signal now would leave a run without a checkpoint
         if world.is_first:
             create_run(run, trainer.config, trainer.windows.scaling, world.agents)
@@ -71,22 +59,31 @@ def train(config: Config, run: Path, show_progress: bool = True) -> None:
         trainer.fit()
 
 
-def resume(run: Path, show_progress: bool = True, config: Config | None = None) -> None:
+def resume(
+    run: Path | str,
+    show_progress: bool = True,
+    config: Config | None = None,
+    on_row: OnRow | None = None,
+    again: bool = False,
+) -> None:
     """Continue a run from its newest whole checkpoint to the end of its schedule; from the start if it has none yet.
 
     Args:
         config: the run's settings with others of how and where to run; the run keeps them.
+        on_row: as in ``train``.
+        again: a run that is complete is no error.
 
     Raises:
         UserError: no run, one that is complete, is trained by another process or has no checkpoint that is whole;
             settings that would compute something else.
     """
+    run = Path(run)
     before = load_config(run)
     config = config or before
     check_resumable(before, config)
     world = distributed.current()
     with _alone_in(run, world):
-        trainer = Trainer(config, run, show_progress, resumed=True)
+        trainer = Trainer(config, run, show_progress, resumed=True, on_row=on_row)
         checkpoint = find_checkpoint(run)
         same_run(world, run, checkpoint)
         if checkpoint is not None:
@@ -95,7 +92,8 @@ def resume(run: Path, show_progress: bool = True, config: Config | None = None) 
             others = "only another run's" if checkpoint_folders(run) else "no"
             warn(f"{run} has a log to step {rows[-1]['step']:.0f} and {others} checkpoints: it begins at step 0 again")
         if trainer.done >= trainer.total_steps:
-            if world.restarts:  # a rank failed in what comes after training
+            if world.restarts or again:  # a rank failed in what comes after training
+                trainer.say(f"{run} is complete ({trainer.done:,} steps)")
                 return
             raise UserError(
                 f"{run} is complete ({trainer.done} steps): evaluate it with python -m fastsep.evaluate "
@@ -103,6 +101,8 @@ def resume(run: Path, show_progress: bool = True, config: Config | None = None) 
             )
         if trainer.config != before and world.is_first:
             update_config(run, trainer.config)
+        if trainer.done:
+            trainer.say(f"{run} goes on after step {trainer.done:,} of {trainer.total_steps:,}")
         trainer.fit()
 
 
@@ -115,167 +115,3 @@ def _is_ours(run: Path, world: World) -> bool:
 def _alone_in(run: Path, world: World, make: bool = False) -> AbstractContextManager[None]:
     """The lock of the run, held by rank 0 for all."""
     return training_lock(run, make) if world.is_first else nullcontext()
-
-
-class Trainer:
-    """A model in training: made from a config, moved by ``fit``.
-
-    Its own ``config`` is that with all that it left to the data settled. A run that is ``resumed`` keeps its networks
-    and what its frames are scaled by.
-    """
-
-    def __init__(self, config: Config, run: Path, show_progress: bool = True, resumed: bool = False):
-        self.world = distributed.current()
-        self.run = run
-        self.show_progress = show_progress and self.world.is_first
-        ready = prepare(config, self.world, self._say, run if resumed else None)
-        self.config, self.device = ready.config, ready.device
-        self.windows, self.test_windows = ready.windows, ready.test_windows
-        self.total_steps, self.steps_per_epoch = ready.pace
-        self.model = ready.model
-        self.take_step = TrainStep(self.model, self.windows, self.config, ready.dtype, ready.ways, self.world)
-        self.done = self._unsaved = 0
-        self._longer_from = longer_from(self.total_steps, self.config.objective)
-
-    def restore(self, checkpoint: Checkpoint) -> None:
-        """Set weights, optimiser and position to those of a checkpoint.
-
-        Raises:
-            UserError: it holds weights alone, or what does not belong to this model.
-        """
-        if checkpoint.state is None:
-            raise UserError(f"{checkpoint.path} holds weights only: it can be evaluated, not resumed")
-        load_weights(self.model, checkpoint)
-        try:
-            self.take_step.load_state(checkpoint.state["step"], checkpoint.step)
-        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError):
-            raise UserError(
-                f"the state in {checkpoint.path} is not that of this model: it can be evaluated, not resumed"
-            ) from None
-        self.done = checkpoint.step
-
-    def fit(self) -> None:
-        """Train to the end of the schedule, with a checkpoint at the end.
-
-        Raises:
-            Stopped: a signal asked to stop; the step that was running was finished and saved.
-        """
-        with signals.held() as request:
-            if self.world.is_first:
-                require_place(self.run)
-                record_data(self.run, self.config.data, self.windows)
-            self.world.spread([*self.model.parameters(), *self.model.buffers()])
-            try:
-                self._fit(request)
-            except signals.Stopped as stop:  # asked twice
-                note = f"at once; continue from the last checkpoint with {resume_command(self.run)}"
-                raise signals.Stopped(stop.signum, note) from None
-            except (RuntimeError, MemoryError) as error:
-                problem = self._explain(error)
-                if problem is None:
-                    raise
-                raise problem from error
-            signum = self.world.vote(request)()
-            if signum:
-                complete = self.done == self.total_steps
-                note = "it was the last one" if complete else f"continue with {resume_command(self.run)}"
-                raise signals.Stopped(signum, f"step {self.done} is saved, {note}")
-
-    def _fit(self, request: signals.Request) -> None:
-        """The steps that remain, or up to the one that ends after ``request``; the last one taken is saved."""
-        run, batch, first = self.config.run, self.config.optim.batch_size, self.world.is_first
-        self.model.train()
-        tune(self.take_step, run.tune, self.run, self._say)
-        log = Log(self.run, self.done, self.total_steps, self.show_progress) if first else Silence()
-        profiler = profiling.Profiler(self.run, self.device, self.world.rank) if run.profile else None
-        row_step, row_time = self.done, time.perf_counter()
-        try:
-            pace = Pace(self.total_steps, self.steps_per_epoch)
-            for index in batches(self.windows, pace, self.config, self.world, self.done):
-                lr = learning_rate(self.done, *pace, self.config.optim)
-                asked = self.world.vote(request)
-                self.take_step(index, lr, horizon(self.done, self.total_steps, self.config.objective))
-                stops = asked()
-                self.done += 1
-                log.advance()
-                if profiler:
-                    profiler.advance()
-                last = self.done == self.total_steps
-                # More frames than before may need more memory than there is: what was learned so far is safe by then.
-                saves = last or self.done % run.checkpoint_every == 0 or self.done == self._longer_from
-                if stops and not saves:  # without a row or a forecast: who asks may not wait long
-                    self._check_finite(self.take_step.read_losses().total)
-                    self._save(must=True)
-                    break
-                if not saves and self.done % run.log_every:
-                    continue
-                losses = self.take_step.read_losses()  # waits for the device
-                self._check_finite(losses.total)
-                rate = (self.done - row_step) * batch / (time.perf_counter() - row_time)
-                test_mse, strip = self._validate() if saves and first else (None, None)
-                log.row(self.done, (self.done - 1) // self.steps_per_epoch, lr, losses, rate, test_mse)
-                if strip is not None:
-                    self._check_finite(test_mse, "validation error")
-                    log.images(self.done, strip)
-                if saves:
-                    self._save(test_mse, must=last or stops)
-                row_step, row_time = self.done, time.perf_counter()
-                if saves and stops:
-                    break
-        finally:
-            log.close()
-            if profiler:
-                self._say(profiler.close())
-
-    def _explain(self, error: Exception) -> UserError | None:
-        """What the user can do about an error of PyTorch in a step; None where it is a mistake of this program."""
-        reason = first_line(error)
-        if is_memory_problem(error):
-            return UserError(
-                f"not enough memory on {self.device} for steps of {self.config.optim.batch_size} sequences ({reason}): "
-                "start anew with a lower --batch-size or a higher --accumulate, or free some and continue with "
-                f"{resume_command(self.run)}"
-            )
-        if is_compiler_problem(error):
-            return UserError(
-                f"torch.compile failed ({reason}): mend the compiler, or go on without it: "
-                f"{resume_command(self.run)} --compile off"
-            )
-        return None
-
-    def _check_finite(self, value: float, what: str = "loss") -> None:
-        if not math.isfinite(value):
-            raise UserError(f"the {what} is {value} at step {self.done}; {last_good(self.run)}")
-
-    def _validate(self) -> tuple[float, Tensor]:
-        """Mean squared error of the forecast over windows spread across the test set, and a picture of the first."""
-        with self.take_step.scored_weights():
-            error, *first = validate(self.model, self.test_windows)
-        return error, forecast_strip(*first, self.test_windows.mask, self.test_windows.rises)
-
-    def _say(self, line: str) -> None:
-        if self.show_progress:
-            print(line, flush=True)
-
-    def _save(self, test_mse: float | None = None, must: bool = False) -> None:
-        """Write a checkpoint. Unless it ``must`` be, one that cannot be costs a warning, and the next is due soon."""
-        if self.world.is_first:
-            state = {"step": self.take_step.state()}
-            try:
-                with self.take_step.scored_weights():
-                    save_checkpoint(self.run, self.done, self.model, state, test_mse)
-                self._unsaved = 0
-            except NotSavedError as error:
-                self._unsaved += 1
-                if must or self._unsaved == _UNSAVED:
-                    raise
-                every = self.config.run.checkpoint_every
-                turns = (self.done // every + 1) * every, self._longer_from, self.total_steps
-                again = min(turn for turn in turns if turn > self.done)
-                warn(f"{error.problem}; training goes on and tries again at step {again}")
-        self.world.barrier()  # it is there for all
-
-
-def resume_command(run: Path) -> str:
-    """What continues ``run`` when typed into a shell."""
-    return f"python -m fastsep.train --resume {shlex.quote(str(run))}"

@@ -30,10 +30,10 @@ def test_a_finished_run_is_neither_trained_nor_scored_again(tmp_path: Path, monk
     checkpoints.rename(aside)
     with pytest.raises(RuntimeError, match="trains"), monkeypatch.context() as patch:
         # Ended before its first checkpoint, it starts again instead of refusing.
-        patch.setattr("fastsep.training.loop.Trainer.fit", lambda self: raises(RuntimeError("trains")))
+        patch.setattr("fastsep.training.trainer.Trainer.fit", lambda self: raises(RuntimeError("trains")))
         reproduce("wave100-published", 0, run, CPU, small=True)
     aside.rename(checkpoints)
-    monkeypatch.setattr("fastsep.training.loop.Trainer.fit", lambda self: pytest.fail("trained again"))
+    monkeypatch.setattr("fastsep.training.trainer.Trainer.fit", lambda self: pytest.fail("trained again"))
     again = reproduce("wave100-published", 0, run, CPU, small=True)
     assert again["scores"][0]["metrics"]["scores"] == first["scores"][0]["metrics"]["scores"]
 

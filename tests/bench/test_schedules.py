@@ -76,7 +76,7 @@ def test_an_interrupted_training_goes_on(tmp_path: Path, monkeypatch: pytest.Mon
         with pytest.raises(KeyboardInterrupt):
             search(tmp_path).error({"ema": 0.5})
     assert not (tmp_path / "found.jsonl").exists()
-    monkeypatch.setattr("fastsep.training.loop.Trainer.fit", lambda self: pytest.fail("trained again"))
+    monkeypatch.setattr("fastsep.training.trainer.Trainer.fit", lambda self: pytest.fail("trained again"))
     assert search(tmp_path).error({"ema": 0.5}) == pytest.approx(whole, rel=1e-6)
 
 
@@ -85,7 +85,7 @@ def test_a_training_that_breaks_down_is_a_result(tmp_path: Path, monkeypatch: py
         raise UserError("the loss is nan at step 3; no checkpoint was written yet")
 
     (tmp_path / "runs").mkdir()
-    monkeypatch.setattr("fastsep.training.loop.Trainer.fit", broken)
+    monkeypatch.setattr("fastsep.training.trainer.Trainer.fit", broken)
     assert search(tmp_path).error({"lr": 1.0}) == float("inf")
     (row,) = read_lines(tmp_path / "found.jsonl")
     assert row["mse"] is None and row["broke"] == "the loss is nan at step 3"

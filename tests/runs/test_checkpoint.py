@@ -12,6 +12,7 @@ from disk_order import safely_named
 from network_cases import SMALL
 from safetensors.torch import save_file
 
+import fastsep
 from fastsep.config import Config
 from fastsep.config_file import from_json, to_json
 from fastsep.data.wave.settings import Wave100
@@ -270,6 +271,20 @@ def test_settings_of_another_version_are_refused(run):
     (run / "config.json").write_text(json.dumps(settings))
     with pytest.raises(UserError, match="unheard_of"):
         load_model(run)
+
+
+def test_the_best_by_validation_is_loaded_where_it_is_asked_for(run, model):
+    with pytest.raises(UserError, match="no whole checkpoint with an error of validation: leave out --best"):
+        load_model(run, best=True)
+    for step, error in ((1, 0.2), (2, 0.1), (3, 0.4), (4, None)):
+        with torch.no_grad():
+            next(model.parameters()).fill_(step)
+        save_checkpoint(run, step, model, test_mse=error)
+    best = load_model(run, best=True)
+    assert best.checkpoint.step == 2 and (next(best.model.parameters()) == 2).all()
+    assert fastsep.load(run, "cpu", best=True).step == 2 and fastsep.load(run, "cpu").step == 4
+    (best.checkpoint.path / "weights.safetensors").write_bytes(b"damaged")
+    assert load_model(run, best=True).checkpoint.step == 3
 
 
 def test_a_checkpoint_dropped_while_it_is_read_is_no_damage(run, model, monkeypatch, capsys):

@@ -13,7 +13,8 @@ from fastsep.errors import UserError
 from fastsep.runs.checkpoint import newest_checkpoint
 from fastsep.runs.log_file import read_log
 from fastsep.training.average import decay_at
-from fastsep.training.loop import Trainer, resume, train
+from fastsep.training.loop import resume, train
+from fastsep.training.trainer import Trainer
 from fastsep.training.ways import Ways
 
 CONVOLUTIONAL = ModelConfig(nt_cond=2, offset=2, enc_hidden_size=2, dec_hidden_size=2, res_hidden_size=8)

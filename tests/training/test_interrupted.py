@@ -13,8 +13,9 @@ from fastsep.runs import checkpoint as checkpoints
 from fastsep.runs.checkpoint import find_checkpoint, newest_checkpoint
 from fastsep.runs.directory import load_config, training_lock
 from fastsep.runs.log_file import read_log
-from fastsep.training.loop import Trainer, resume, train
+from fastsep.training.loop import resume, train
 from fastsep.training.step import TrainStep
+from fastsep.training.trainer import Trainer
 
 
 def short(config, steps=12, **run):

@@ -23,7 +23,7 @@ def config(monkeypatch):
     return pulses_config(monkeypatch)
 
 
-WHOLE_RUN = {"run.json", "config.json", "data.json", "log.csv", "checkpoints", "tensorboard"}
+WHOLE_RUN = {"run.json", "config.json", "data.json", "starts.jsonl", "log.csv", "checkpoints", "tensorboard"}
 
 
 def test_training_learns_and_leaves_a_whole_run(config, tmp_path):

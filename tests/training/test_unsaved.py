@@ -16,7 +16,7 @@ from loop_cases import pulses_config, stop_at, weights_of
 from fastsep import signals
 from fastsep.errors import UserError
 from fastsep.runs.checkpoint import newest_checkpoint
-from fastsep.training import loop
+from fastsep.training import trainer
 from fastsep.training.loop import resume, train
 
 STEPS = (5, 10, 15, 20, 25, 30)
@@ -31,7 +31,7 @@ def config(monkeypatch):
 
 def full_at(monkeypatch, *steps: int) -> None:
     """The disk is full when these steps are saved."""
-    save, rename = loop.save_checkpoint, os.rename
+    save, rename = trainer.save_checkpoint, os.rename
 
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -43,7 +43,7 @@ def full_at(monkeypatch, *steps: int) -> None:
         finally:
             monkeypatch.setattr(os, "rename", rename)
 
-    monkeypatch.setattr(loop, "save_checkpoint", saving)
+    monkeypatch.setattr(trainer, "save_checkpoint", saving)
 
 
 @pytest.mark.parametrize("steps", [(5,), (10, 15), (5, 10, 20, 25)])
@@ -95,7 +95,7 @@ def test_who_asks_to_stop_hears_that_the_step_is_not_saved(config, tmp_path, mon
 
 
 def test_a_run_directory_that_is_away_for_a_moment_costs_a_warning(config, tmp_path, monkeypatch, capsys):
-    run, aside, save = tmp_path / "run", tmp_path / "aside", loop.save_checkpoint
+    run, aside, save = tmp_path / "run", tmp_path / "aside", trainer.save_checkpoint
 
     def saving(run, step, *values):
         away = step == STEPS[1]
@@ -107,7 +107,7 @@ def test_a_run_directory_that_is_away_for_a_moment_costs_a_warning(config, tmp_p
             if away:
                 os.rename(aside, run)
 
-    monkeypatch.setattr(loop, "save_checkpoint", saving)
+    monkeypatch.setattr(trainer, "save_checkpoint", saving)
     train(config, run, False)
     assert "run is not there any more: bring it back" in capsys.readouterr().err
     assert newest_checkpoint(run).step == STEPS[-1]

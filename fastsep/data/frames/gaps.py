@@ -19,9 +19,9 @@ def refuse(kept: Kept, piece: Piece, present: np.ndarray, count: int) -> UserErr
     """What to say about ``count`` missing values, the first of which is in ``piece``."""
     place = np.argwhere(~np.isfinite(piece.frames) & present)[0]
     return UserError(
-        f"{count:,} values are missing (NaN, infinite, a fill value or beyond float32) in cells that have values at other times, first "
-        f"{_place(kept, piece.sequence, piece.first + place[0], place[1], place[2:])}: set --fill linear to "
-        "interpolate in time, or mend the data"
+        f"{count:,} values are missing (NaN, infinite, a fill value or beyond float32) in cells that have values at "
+        f"other times, first {_place(kept, piece.sequence, piece.first + place[0], place[1], place[2:])}: set --fill "
+        "linear to interpolate in time, or mend the data"
     )
 
 
