@@ -24,6 +24,7 @@ from fastsep.networks.convolutions import CodeConvTranspose2d
 from fastsep.networks.layers import activate, conv_norm
 from fastsep.objective import run_networks
 from fastsep.presets import PRESETS
+from fastsep.training.ways import cudnn_benchmark
 from kernels.choose import asked_for, decide, use
 
 THIN = 16
@@ -154,7 +155,9 @@ def layer_subject(
             with asked_for() as cases:
                 mine.ours(inputs)
     if chooses:
-        use({case: choice.use for case, choice in decide(cases, device).items()})  # with gradients and exact references
+        with cudnn_benchmark(True):  # as in a step, whose choices these are
+            decided = decide(cases, device)  # with gradients and exact references
+        use({case: choice.use for case, choice in decided.items()})
     grad = torch.randn(shape, device=device).to(memory_format=torch.channels_last)
 
     def call() -> None:

@@ -56,6 +56,7 @@ def run_tests(recorder: Recorder) -> None:
             output, status = done.stdout, done.returncode
         except subprocess.TimeoutExpired as error:
             output, status = (error.stdout or b"").decode(), "stopped at its limit"
+            recorder.left_out += 1
         print(output)
         return {"status": status, **read_tests(output)}
 
@@ -112,7 +113,7 @@ def trainer(*runs: tuple[str, int]) -> Callable[[Recorder], None]:
 
 PARTS: dict[str, Part] = {
     "ceilings": Part(40, model_parts.measure_ceilings),
-    "tests": Part(180, run_tests),
+    "tests": Part(600, run_tests),
     "generate": Part(60, model_parts.time_generation),
     "rollout": Part(130, model_parts.time_rollout),
     "cluster": Part(240, check_cluster),

@@ -145,18 +145,20 @@ class Search:
         """Train and score; the run is removed afterwards."""
         from fastsep.evaluation import evaluate_run
         from fastsep.runs.log_file import read_log
+        from fastsep.training.loop import train
 
+        torch.compiler.reset()  # each training compiles its own, and the compiler keeps but a few of each function
         choice = differences(self.config, choice)
         name = hashlib.sha256(f"{self.steps} {self.seed} {json.dumps(choice)}".encode()).hexdigest()[:12]
         run = self.runs / f"{self.preset}-{name}"
         config = apply(self.config, choice)
-        config = replace(config, run=replace(config.run, out=run))
+        config = replace(config, run=replace(config.run, out=run, auto_resume=True))
         row: dict[str, Any] = {
             "preset": self.preset, "steps": self.steps, "seed": self.seed, "choice": choice,
             "environment": describe(self.device), "threads": torch.get_num_threads(),
         }  # fmt: skip
         try:
-            trainer = self._fit(config, run)
+            trainer = train(config, run, self.show)
         except UserError as error:
             if "not finite" not in str(error) and " is nan" not in str(error) and " is inf" not in str(error):
                 raise
@@ -175,23 +177,6 @@ class Search:
             row |= {"mse_last": _mean(curve), "curve_last": _rounded(curve)}
         shutil.rmtree(run)
         return row
-
-    def _fit(self, config: Config, run: Path) -> Any:
-        from fastsep.runs.checkpoint import find_checkpoint
-        from fastsep.runs.directory import create_run, training_lock
-        from fastsep.training.trainer import Trainer
-
-        trainer = Trainer(config, run, self.show)
-        if (run / "config.json").exists():
-            checkpoint = find_checkpoint(run)
-            if checkpoint is not None:
-                trainer.restore(checkpoint)
-        else:
-            create_run(run, trainer.config, trainer.windows.scaling)
-        if trainer.done < trainer.total_steps:
-            with training_lock(run):
-                trainer.fit()
-        return trainer
 
     def _last_weights(self, trainer: Any, run: Path) -> Path:
         """A run of its own with the weights of the last step, not averaged."""

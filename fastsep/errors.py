@@ -95,6 +95,13 @@ def is_memory_problem(error: BaseException) -> bool:
     )
 
 
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and those that it came of, or came up while they were handled."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
 def first_line(error: BaseException, limit: int = 200) -> str:
     """What an error says, in at most ``limit`` characters of one line; its name where it says nothing."""
     lines = str(error).strip().splitlines()

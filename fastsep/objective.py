@@ -113,7 +113,7 @@ def decode(model: SeparableModel, static: Static, codes: Tensor, chosen: Tensor 
 def objective(
     model: SeparableModel, video: Tensor, end: Tensor, config: ObjectiveConfig, chosen: Tensor | None = None
 ) -> Losses:
-    """The loss of one batch.
+    """The loss of one batch: the definition, of whose parts ``training/forward.py`` makes a step.
 
     Args:
         video: (B, n + m, *shape) float32.

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-from fastsep.errors import ToldElsewhere
+from fastsep.errors import ToldElsewhere, causes
 
 _ALWAYS = ("SIGINT", "SIGTERM", "SIGHUP")
 _UNLESS_TAKEN = ("SIGUSR1", "SIGUSR2", "SIGXCPU")
@@ -226,6 +226,4 @@ def _active() -> _Handler | None:
 
 def _comes_of_stopping(error: BaseException | None) -> bool:
     """Whether a library made another error of ``Stopped``."""
-    while error is not None and not isinstance(error, Stopped):
-        error = error.__cause__ or error.__context__
-    return error is not None
+    return any(isinstance(each, Stopped) for each in causes(error))

@@ -79,7 +79,9 @@ def test_scores_say_of_which_weights_they_are(tmp_path, wave_run, capsys):
 
 
 def test_numbers_of_numpy_are_numbers(wave_run):
-    found = evaluate_run(wave_run, horizon=np.int64(7), device="cpu", batch_size=np.int32(5), figures=False, progress=False)
+    found = evaluate_run(
+        wave_run, horizon=np.int64(7), device="cpu", batch_size=np.int32(5), figures=False, progress=False
+    )
     assert found["horizon"] == json.loads((wave_run / "metrics.json").read_text())["horizon"] == 7
 
 

@@ -11,6 +11,7 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any, NamedTuple
 
 import safetensors.torch
@@ -45,7 +46,7 @@ class NotSavedError(UserError):
     """A checkpoint could not be written; those before it are whole."""
 
     def __init__(self, problem: UserError, run: Path):
-        super().__init__(f"{problem}, then continue with --resume {run}")
+        super().__init__(f"{problem}, then continue with --resume {quote(str(run))}")
         self.problem = problem
 
 
@@ -141,7 +142,7 @@ def newest_checkpoint(run: Path, state: bool = True) -> Checkpoint:
     if found is None:
         raise UserError(
             f"{run} holds no checkpoint yet: wait for its first one, or go on training with "
-            f"python -m fastsep.train --resume {run}"
+            f"python -m fastsep.train --resume {quote(str(run))}"
         )
     return found
 
@@ -208,7 +209,7 @@ def last_good(run: Path) -> str:
         return "no checkpoint was written yet: train anew with a lower --lr, or with --precision fp32"
     return (
         f"the last good checkpoint is {own[-1][0]}: train anew with a lower --lr, or continue with "
-        f"--resume {run} --precision fp32"
+        f"--resume {quote(str(run))} --precision fp32"
     )
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from fastsep.config import Config
@@ -57,7 +58,7 @@ def check_new(run: Path) -> None:
     if not _is_ours(run):
         raise UserError(f"{run} holds what no run of fastsep wrote, such as {min(names)}: {_OTHER_OUT}")
     if checkpoint_folders(run):
-        raise UserError(f"{run} already holds a run: continue it with --resume {run}, or {_OTHER_OUT}")
+        raise UserError(f"{run} already holds a run: continue it with --resume {quote(str(run))}, or {_OTHER_OUT}")
 
 
 def create_run(run: Path, config: Config, scaling: Scaling | None = None, launchers: Iterable[str] = ()) -> None:

@@ -29,12 +29,15 @@ from fastsep.world import World
 
 def train(
     config: Config, run: Path | str | None = None, show_progress: bool = True, on_row: OnRow | None = None
-) -> None:
+) -> Trainer:
     """Train from the start into the new run directory ``run``; with ``auto_resume``, go on with the run that is there.
 
     Args:
         run: by default the one that ``config`` names.
         on_row: called with each row of the log, as it is written: its columns and numbers.
+
+    Returns:
+        The trainer, with its model.
 
     Raises:
         UserError: missing data, an unwritable directory, a device that is not there, a loss that is not finite.
@@ -42,12 +45,10 @@ def train(
     run = Path(run or config.run.out)
     world = distributed.current()
     if world.of_first(_is_ours(run, world)):  # torchrun starts its processes anew after a failure
-        resume(run, show_progress, on_row=on_row)
-        return
+        return resume(run, show_progress, on_row=on_row)
     if config.run.auto_resume and world.of_first((run / "config.json").exists()):
         config = started_again(load_config(run), replace(config, run=replace(config.run, out=run)))
-        resume(run, show_progress, config, on_row, again=True)
-        return
+        return resume(run, show_progress, config, on_row, again=True)
     if world.is_first:
         check_new(run)  # not only after minutes of preparing data
     trainer = Trainer(config, run, show_progress, on_row=on_row)
@@ -57,6 +58,7 @@ def train(
         world.barrier()
         same_run(world, run)
         trainer.fit()
+    return trainer
 
 
 def resume(
@@ -65,13 +67,16 @@ def resume(
     config: Config | None = None,
     on_row: OnRow | None = None,
     again: bool = False,
-) -> None:
+) -> Trainer:
     """Continue a run from its newest whole checkpoint to the end of its schedule; from the start if it has none yet.
 
     Args:
         config: the run's settings with others of how and where to run; the run keeps them.
         on_row: as in ``train``.
         again: a run that is complete is no error.
+
+    Returns:
+        As ``train``.
 
     Raises:
         UserError: no run, one that is complete, is trained by another process or has no checkpoint that is whole;
@@ -94,7 +99,7 @@ def resume(
         if trainer.done >= trainer.total_steps:
             if world.restarts or again:  # a rank failed in what comes after training
                 trainer.say(f"{run} is complete ({trainer.done:,} steps)")
-                return
+                return trainer
             raise UserError(
                 f"{run} is complete ({trainer.done} steps): evaluate it with python -m fastsep.evaluate "
                 f"{shlex.quote(str(run))}, or extend it with --steps N, more than {trainer.done}"
@@ -104,6 +109,7 @@ def resume(
         if trainer.done:
             trainer.say(f"{run} goes on after step {trainer.done:,} of {trainer.total_steps:,}")
         trainer.fit()
+    return trainer
 
 
 def _is_ours(run: Path, world: World) -> bool:

@@ -12,7 +12,7 @@ from torch import Tensor
 from fastsep import distributed, signals
 from fastsep.config import Config
 from fastsep.drawing.strip import forecast_strip
-from fastsep.errors import UserError, first_line, is_memory_problem, warn
+from fastsep.errors import UserError, causes, first_line, is_memory_problem, warn
 from fastsep.machine.compiler import is_compiler_problem
 from fastsep.machine.precision import precision_name
 from fastsep.runs.checkpoint import (
@@ -156,7 +156,9 @@ class Trainer:
     def _explain(self, error: Exception) -> UserError | None:
         """What the user can do about an error of PyTorch in a step; None where it is a mistake of this program."""
         reason = first_line(error)
-        if is_memory_problem(error):
+        memory = next(filter(is_memory_problem, causes(error)), None)  # a recording that fails hides why
+        if memory is not None:
+            reason = first_line(memory)
             return UserError(
                 f"not enough memory on {self.device} for steps of {self.config.optim.batch_size} sequences ({reason}): "
                 "start anew with a lower --batch-size or a higher --accumulate, or free some and continue with "

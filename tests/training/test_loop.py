@@ -175,12 +175,23 @@ def test_frames_of_another_shape_are_refused_before_anything_is_written(config, 
     assert not (tmp_path / "run").exists()
 
 
+def hidden(words):
+    """An error that came up while the memory's was handled."""
+    error = RuntimeError(words)
+    error.__context__ = torch.OutOfMemoryError("CUDA out of memory. Tried")
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "words"),
     [
         (
             torch.OutOfMemoryError("CUDA out of memory. Tried"),
             "steps of 16 sequences .*lower --batch-size or a higher --accumulate, or free some",
+        ),
+        (
+            hidden("operation failed due to a previous error during capture"),
+            "steps of 16 sequences .*CUDA out of memory",
         ),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "higher --accumulate, or free some and continue"),
         (BackendCompilerFailed(lambda: None, ValueError("g++ crashed"), None), "compile failed .*--compile off"),
