@@ -38,7 +38,6 @@ def main() -> None:
 
     # Imported only now: --help should not wait for PyTorch's slower parts.
     from fastsep import distributed
-    from fastsep.evaluation.run import is_scored
     from fastsep.training import agreement, loop
 
     with distributed.joined(config.run.timeout, _GO_ON) as world:
@@ -47,16 +46,18 @@ def main() -> None:
             loop.train(config, run)
         else:
             loop.resume(run, config=config)
-        if config.run.score and not (config.run.auto_resume and world.of_first(is_scored(run))):
+        if config.run.score:
             _score(config, run, world)
         if world.is_first:
             print(f"run: {run}")
 
 
 def _score(config: Config, run: Path, world: World) -> None:
-    from fastsep.evaluation import evaluate_run
+    from fastsep.evaluation import evaluate_run, is_scored
     from fastsep.evaluation.report import print_files, print_scores
 
+    if config.run.auto_resume and world.of_first(is_scored(run)):
+        return
     try:
         result = evaluate_run(run, device=config.run.device, report=print_scores)
         if world.is_first:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from fastsep.evaluation.run import evaluate_run
+from fastsep.evaluation.run import evaluate_run, is_scored
 
-__all__ = ["evaluate_run"]
+__all__ = ["evaluate_run", "is_scored"]
