@@ -54,19 +54,6 @@ START: Choice = {"ema": 0.99}
 """Averages are kept from the start: they change nothing in training, and both weights are scored."""
 
 
-def apply(config: Config, choice: Choice) -> Config:
-    """``config`` with the settings of ``choice``, wherever they belong. Raises UserError for one that is unknown."""
-    parts = {name: asdict(getattr(config, name)) for name in ("model", "objective", "optim")}
-    for name in choice:
-        if not any(name in known for known in parts.values()):
-            raise UserError(f"there is no setting {name} of model, objective or schedule")
-    changed = {
-        part: replace(getattr(config, part), **{name: value for name, value in choice.items() if name in known})
-        for part, known in parts.items()
-    }
-    return replace(config, **changed)
-
-
 def differences(config: Config, choice: Choice) -> Choice:
     """What of ``choice`` differs from ``config``, sorted by name: equal trainings have equal ones."""
     known = asdict(config.model) | asdict(config.objective) | asdict(config.optim)
@@ -151,7 +138,7 @@ class Search:
         choice = differences(self.config, choice)
         name = hashlib.sha256(f"{self.steps} {self.seed} {json.dumps(choice)}".encode()).hexdigest()[:12]
         run = self.runs / f"{self.preset}-{name}"
-        config = apply(self.config, choice)
+        config = self.config.having(**choice)
         config = replace(config, run=replace(config.run, out=run, auto_resume=True))
         row: dict[str, Any] = {
             "preset": self.preset, "steps": self.steps, "seed": self.seed, "choice": choice,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastsep.data import DataConfig
 from fastsep.errors import UserError
@@ -181,6 +181,22 @@ class Config:
     def window(self) -> int:
         """Frames of a training window, n + m."""
         return self.model.nt_cond + self.objective.nt_pred
+
+    def having(self, **settings: Any) -> Config:
+        """The same with other settings, each by its name alone, as on the command line: ``having(lr=1e-3, seed=2)``.
+
+        Raises:
+            UserError: one that there is not, or a value that it does not take.
+        """
+        if settings.get("epochs") is not None:  # it holds where it is given, though there is a number of steps
+            settings = {"steps": None, **settings}
+        parts, left = {name: getattr(self, name) for name in PARTS}, dict(settings)
+        for name, part in parts.items():
+            mine = {each.name: left.pop(each.name) for each in settings_of(type(part)) if each.name in left}
+            parts[name] = replace(part, **mine)
+        if left:
+            raise UserError(f"there is no setting {', '.join(left)}: python -m fastsep.train PRESET --help lists them")
+        return replace(self, **parts)
 
 
 def _nearest(value: int, most: int, fits: Callable[[int], bool]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from fastsep.config import Config, ModelConfig, ObjectiveConfig, OptimConfig, RunConfig
 from fastsep.data import DATASETS, DataConfig
@@ -13,6 +14,7 @@ from fastsep.data.mnist.settings import MovingMNIST
 from fastsep.data.sst.settings import SST
 from fastsep.data.taxibj.settings import TaxiBJ
 from fastsep.data.wave.settings import Wave, Wave100
+from fastsep.errors import UserError
 from fastsep.model_config import LEFT_OPEN
 
 
@@ -155,6 +157,19 @@ PRESETS: dict[str, Callable[[], Config]] = {
     )
 }  # fmt: skip
 """The published ones, and other schedules for the same networks."""
+
+
+def preset(name: str, **settings: Any) -> Config:
+    """A preset by its name, as on the command line, with settings by theirs: ``preset("wave100-onecycle", seed=2)``.
+
+    Raises:
+        UserError: a preset or a setting that there is not, or a value that it does not take.
+    """
+    known = all_presets()
+    found = known.get(name.replace("-", "_"))
+    if found is None:
+        raise UserError(f"there is no preset {name}, but {', '.join(known)}")
+    return found[0].having(**settings)
 
 
 def all_presets() -> dict[str, tuple[Config, str]]:

@@ -13,7 +13,18 @@ from typing import Any, Literal, get_args, get_origin
 import numpy as np
 import pytest
 
-from fastsep import cli, evaluate, gen_example, gen_mnist, gen_wave, import_official, prepare_chairs, prepare_sst, train
+from fastsep import (
+    cli,
+    evaluate,
+    gen_example,
+    gen_mnist,
+    gen_wave,
+    import_official,
+    prepare_chairs,
+    prepare_sst,
+    presets,
+    train,
+)
 from fastsep.config import EvaluateConfig
 from fastsep.config_file import from_json, to_json
 from fastsep.data.sst.settings import Region
@@ -207,3 +218,30 @@ def test_choices_are_texts_alone() -> None:
     for setting in ALL.values():
         if get_origin(setting.kind) is Literal:
             assert all(isinstance(choice, str) for choice in get_args(setting.kind))
+
+
+def test_a_preset_takes_settings_by_their_names_alone():
+    config = presets.preset("wave100-onecycle", steps=7, seed=2, lamb_t=0.5, code_size_s=8, code_size_t=8, frames=90)
+    found = config.optim.steps, config.run.seed, config.objective.lamb_t, config.model.code_size_s, config.data.frames
+    assert found == (7, 2, 0.5, 8, 90)
+    assert (
+        presets.preset("wave100_onecycle") == presets.wave100_onecycle() == presets.preset("wave100-onecycle").having()
+    )
+    own = presets.preset("frames", data="mine.nc", batch_size=4)
+    assert own.data.data == Path("mine.nc") and own.model.encoder == "auto" and own.optim.batch_size == 4
+    assert config.having(epochs=3).optim.steps is None and config.having(epochs=3, steps=9).optim.steps == 9
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "words"),
+    [
+        ("wavy", {}, "there is no preset wavy, but wave, wave_onecycle"),
+        ("wave", {"learning_rate": 1}, "there is no setting learning_rate: python -m fastsep.train PRESET --help"),
+        ("wave", {"variable": ("t",)}, "there is no setting variable"),
+        ("wave", {"lr": -1}, "set --lr to a number above 0"),
+        ("mnist", {"skip": True, "no_s": True}, "do without --skip or --no-s"),
+    ],
+)
+def test_a_preset_refuses_what_there_is_not(name, settings, words):
+    with pytest.raises(UserError, match=words):
+        presets.preset(name, **settings)

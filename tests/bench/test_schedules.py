@@ -15,7 +15,7 @@ from bench.environment import RESULTS
 from bench.reporting.results_files import Device, read_device, read_results
 from bench.reporting.schedule_tables import best_schedules, named, schedules_section
 from bench.rows import read_lines
-from bench.schedules import AXES, START, Search, apply, differences, parse_choice, walk
+from bench.schedules import AXES, START, Search, differences, parse_choice, walk
 from fastsep.errors import UserError
 from fastsep.presets import PRESETS
 
@@ -31,11 +31,11 @@ def test_every_value_of_every_axis_is_a_setting(preset: str) -> None:
     config = PRESETS[preset]()
     for values in AXES.values():
         for value in values:
-            changed = apply(config, {**START, **value})
+            changed = config.having(**(START | value))
             parts = (changed.objective, changed.optim)
             assert all(any(getattr(part, name, ()) == wanted for part in parts) for name, wanted in value.items())
     with pytest.raises(UserError, match="no setting speed"):
-        apply(config, {"speed": 2})
+        config.having(speed=2)
 
 
 def test_the_walk_keeps_what_helps_and_goes_on_from_there() -> None:
@@ -150,7 +150,7 @@ def test_the_best_preset_stands_beside_the_published_one() -> None:
 
 
 def test_the_best_preset_is_what_the_search_found() -> None:
-    found = apply(PRESETS["wave100_onecycle"](), {"lamb_t": 1e-4, "steps": 20_000})
+    found = PRESETS["wave100_onecycle"]().having(lamb_t=1e-4, steps=20_000)
     preset = PRESETS["wave100_best"]()
     assert replace(found, run=preset.run) == preset
     rows = [row for device in read_results(RESULTS) for row in device.schedules]
