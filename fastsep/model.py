@@ -13,7 +13,9 @@ from torch.utils.checkpoint import checkpoint
 
 from fastsep.errors import UserError
 from fastsep.model_config import ModelConfig
+from fastsep.network_kinds import kind_of
 from fastsep.networks import build_decoder, build_encoder, build_integrator, init_weights
+from fastsep.networks.layers import require_call_norms
 
 
 class Static(NamedTuple):
@@ -40,7 +42,12 @@ class SeparableModel(nn.Module):
     """
 
     def __init__(self, config: ModelConfig):
-        """A model with fresh weights. Raises UserError for settings that are left open or do not fit each other."""
+        """A model with fresh weights.
+
+        Raises:
+            UserError: settings that are left open or do not fit each other.
+            TypeError: a network with a batch norm that would take a stack of calls for one.
+        """
         super().__init__()
         if config.left_open:
             flags = ", ".join("--" + name.replace("_", "-") for name in config.left_open)
@@ -50,6 +57,7 @@ class SeparableModel(nn.Module):
         self.encoder_t = build_encoder(config, config.code_size_t)
         self.decoder = build_decoder(config)
         self.integrator = build_integrator(config)
+        require_call_norms(self)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -59,7 +67,7 @@ class SeparableModel(nn.Module):
 
     def lay_out(self) -> SeparableModel:
         """Store convolutions' weights channels last, the layout in which they are fast; returns the model."""
-        is_convolutional = self.config.encoder != "mlp"
+        is_convolutional = kind_of(self.config.encoder).convolutional
         return self.to(memory_format=torch.channels_last) if is_convolutional else self
 
     def encode_static(self, frames: Tensor) -> Static:

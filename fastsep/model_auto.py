@@ -14,25 +14,11 @@ from typing import Any
 
 from fastsep.errors import UserError
 from fastsep.model_config import ModelConfig
+from fastsep.network_kinds import DECODERS, kind_of
 from fastsep.networks.sizes import fits, require_fit, written
 
 FEW_VALUES = 1024
 """Frames of so many values at most are for an mlp."""
-_PRESETS: dict[str, dict[str, Any]] = {
-    "mlp": {"mixing": "mul", "code_size_s": 32, "code_size_t": 32, "n_blocks": 3, "gain_resnet": 0.71},
-    "dcgan": {"mixing": "concat", "code_size_s": 128, "code_size_t": 20, "n_blocks": 1, "gain_resnet": 1.41},
-    "vgg": {"mixing": "concat", "code_size_s": 128, "code_size_t": 20, "n_blocks": 1, "gain_resnet": 0.71},
-    "resnet": {"mixing": "concat", "code_size_s": 128, "code_size_t": 10, "n_blocks": 1, "gain_resnet": 0.71},
-    "sst": {"mixing": "concat", "code_size_s": 196, "code_size_t": 64, "n_blocks": 2, "gain_resnet": 0.71, "offset": 0},
-}
-"""By encoder."""
-_MLP = {"hidden_size": 1200, "enc_n_layers": 3, "dec_n_layers": 4}
-_CONVOLUTIONAL = {"hidden_size": 64, "enc_n_layers": 3, "dec_n_layers": 3}  # they have layers of their own
-_NARROW = {
-    "dcgan": {"enc_hidden_size": 16, "dec_hidden_size": 16},
-    "sst": {"sst_filters": 16, "code_size_s": 64, "code_size_t": 32, "res_hidden_size": 64},  # its codes are maps, too
-}
-"""What takes the place of published sizes on a CPU, in networks that are picked."""
 
 
 def pick(shape: tuple[int, ...]) -> tuple[str, str]:
@@ -74,14 +60,14 @@ def settle(config: ModelConfig, shape: tuple[int, ...], narrow: bool = False) ->
         require_fit(role, kind, shape[1:])
     if not config.left_open:
         return config, ""
-    picked = config.encoder == config.decoder == "auto" and encoder != "mlp"
     usual = {"offset": config.nt_cond, **_usual(encoder, decoder)}
-    if picked and narrow:
-        usual |= _NARROW[encoder]
-        if any(name in config.left_open for name in _NARROW[encoder]):
+    if narrow and config.encoder == config.decoder == "auto":
+        narrower = kind_of(encoder).narrow
+        usual |= narrower
+        if any(name in config.left_open for name in narrower):
             why += f"; narrow ones, for a CPU (--encoder {encoder} takes the published widths)"
     usual |= {"shape": shape, "encoder": encoder, "decoder": decoder, **_mixing(config, usual)}
-    if encoder == decoder != "mlp":  # of one width, if one of them is given
+    if encoder == decoder and kind_of(encoder).skips:  # of one width, if one of them is given
         width = config.enc_hidden_size or config.dec_hidden_size or usual["enc_hidden_size"]
         usual |= {"enc_hidden_size": width, "dec_hidden_size": width}
     settled = replace(config, **{name: usual[name] for name in config.left_open})
@@ -111,18 +97,18 @@ def networks_for(config: ModelConfig, shape: tuple[int, ...]) -> tuple[str, str,
         return kind, kind, why
     if encoder == "auto":
         return decoder, decoder, f"the decoder is {decoder}"
-    if encoder == "resnet":  # it has no decoder of its own
-        return encoder, "dcgan" if fits("dcgan", shape[1:]) else "mlp", "the encoder is resnet"
+    if encoder not in DECODERS:
+        return encoder, "dcgan" if fits("dcgan", shape[1:]) else "mlp", f"the encoder is {encoder}"
     return encoder, encoder, f"the encoder is {encoder}"
 
 
 def _usual(encoder: str, decoder: str) -> dict[str, Any]:
     """As in the published preset of the networks."""
-    ours, theirs = (_MLP if kind == "mlp" else _CONVOLUTIONAL for kind in (encoder, decoder))
+    ours, theirs = kind_of(encoder), kind_of(decoder)
     return {
-        "enc_hidden_size": ours["hidden_size"], "enc_n_layers": ours["enc_n_layers"],
-        "dec_hidden_size": theirs["hidden_size"], "dec_n_layers": theirs["dec_n_layers"],
-        "sst_filters": 64, "res_hidden_size": 512, "last_activation": "none", **_PRESETS[encoder],
+        "enc_hidden_size": ours.hidden_size, "enc_n_layers": ours.enc_n_layers,
+        "dec_hidden_size": theirs.hidden_size, "dec_n_layers": theirs.dec_n_layers,
+        "sst_filters": 64, "res_hidden_size": 512, "last_activation": "none", **ours.usual,
     }  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from fastsep.errors import UserError
+from fastsep.network_kinds import Decoder, Encoder, kind_of
 from fastsep.settings import LARGEST_FLOAT, Range, Settings
 
 Width = Annotated[int, Range(1, 65_536)]
@@ -24,10 +25,10 @@ class ModelConfig(Settings):
 
     shape: Annotated[tuple[int, ...], Range(1, 1_000_000)] = (1, 64, 64)
     """Frame: channels and size, (C, H, W) for images or (C, points) for lists of pixels; () is that of the data."""
-    encoder: Literal["auto", "mlp", "dcgan", "vgg", "resnet", "sst"] = "dcgan"
+    encoder: Literal["auto", Encoder] = "dcgan"
     """Network of both encoders; auto picks it, and the decoder, by the data's frames, and says which and why. Sizes
     that are as in the preset then become those that suit the network."""
-    decoder: Literal["auto", "mlp", "dcgan", "vgg", "sst"] = "dcgan"
+    decoder: Literal["auto", Decoder] = "dcgan"
     """Network of the decoder; auto is the one that goes with the encoder."""
     skip: bool = False
     """Hand the static encoder's features to the decoder. Networks that auto picks do so where they can; name one with
@@ -70,10 +71,12 @@ class ModelConfig(Settings):
         if len(self.shape) not in (0, 2, 3):
             raise UserError(f"shape is {self.shape}: set --shape to channels, height and width, or channels and points")
         sizes_differ = None not in (self.code_size_s, self.code_size_t) and self.code_size_s != self.code_size_t
-        if "sst" in (self.encoder, self.decoder) and (self.no_s or self.mixing == "mul"):
+        named = [name for name in (self.encoder, self.decoder) if name != "auto"]
+        spatial = [name for name in named if kind_of(name).spatial]
+        if spatial and (self.no_s or self.mixing == "mul"):
             raise UserError(
-                "sst networks, given or picked for the frames, put S and T side by side: set --mixing concat and do "
-                "without --no-s, or choose another --encoder and --decoder, such as mlp"
+                f"{spatial[0]} networks, given or picked for the frames, put S and T side by side: set --mixing concat "
+                "and do without --no-s, or choose another --encoder and --decoder, such as mlp"
             )
         if self.no_s and self.skip:
             raise UserError("skip connections hand on what the encoder of S saw: do without --skip or --no-s")
@@ -90,8 +93,9 @@ class ModelConfig(Settings):
 
     @property
     def can_skip(self) -> bool:
-        """Whether the decoder takes the feature maps of the encoder: they are of one kind, and as wide."""
-        alike = self.encoder == self.decoder != "mlp"
+        """Whether the decoder takes the feature maps of the encoder: settled, they are of one kind, and as wide."""
+        alike = self.encoder == self.decoder and kind_of(self.encoder).skips
+        # One setting, sst_filters, is the width of both sst networks.
         return alike and (self.encoder == "sst" or self.enc_hidden_size == self.dec_hidden_size)
 
     @property

@@ -9,6 +9,7 @@ import torch
 from fastsep.data.residency import free_bytes, require_memory
 from fastsep.model import SeparableModel
 from fastsep.model_config import ModelConfig
+from fastsep.network_kinds import kind_of
 
 FORECASTING, TRAINING = 1, 4
 """Numbers that are kept for each weight: itself; with its gradient and Adam's two moments, at least."""
@@ -17,7 +18,7 @@ _NARROWER = (
 )
 
 # Decoded frames held at once: a convolutional decoder keeps up to 1 MB of features a frame of 64x64 pixels.
-_FRAMES = {"mlp": 8192}
+_FRAMES = 8192
 _FRAMES_CONVOLUTIONAL = {"cpu": 1024, "cuda": 8192}
 _BYTES, _BYTES_CONVOLUTIONAL = 1 << 16, 1 << 20
 _NUMBERS = 64 * 64  # of a frame that these are for
@@ -36,7 +37,8 @@ def require_room(config: ModelConfig, device: torch.device, copies: int = FORECA
 
 def frames_at_once(config: ModelConfig, device: torch.device) -> int:
     """Frames whose decoding fits memory comfortably, at least 1."""
-    frames = _FRAMES.get(config.decoder, _FRAMES_CONVOLUTIONAL.get(device.type, 1024))
+    convolutional = kind_of(config.decoder).convolutional
+    frames = _FRAMES_CONVOLUTIONAL.get(device.type, 1024) if convolutional else _FRAMES
     larger = max(1.0, math.prod(config.shape) / _NUMBERS)
-    size = larger * (_BYTES if config.decoder in _FRAMES else _BYTES_CONVOLUTIONAL)
+    size = larger * (_BYTES_CONVOLUTIONAL if convolutional else _BYTES)
     return max(1, min(int(frames / larger), int(_SHARE * free_bytes(device) / size)))

@@ -13,7 +13,7 @@ from fastsep.errors import UserError
 from fastsep.model import SeparableModel
 from fastsep.model_auto import pick, require_shape, settle
 from fastsep.model_config import LEFT_OPEN, ModelConfig
-from fastsep.networks.sizes import fits, nearest, padding_for
+from fastsep.networks.sizes import fits, nearest, padding_for, single_valued
 from fastsep.presets import PRESETS
 
 OPEN = ModelConfig(**LEFT_OPEN)
@@ -21,6 +21,8 @@ OPEN = ModelConfig(**LEFT_OPEN)
 UNREAD = {
     "mlp": {"last_activation", "sst_filters"},
     "dcgan": {"last_activation", "sst_filters", "enc_n_layers", "dec_n_layers"},
+    "vgg": {"last_activation", "sst_filters", "enc_n_layers", "dec_n_layers"},
+    "resnet": {"last_activation", "sst_filters", "enc_n_layers", "dec_n_layers"},
     "sst": {"last_activation", "enc_n_layers", "dec_n_layers"},
 }
 
@@ -49,7 +51,9 @@ def test_a_network_is_picked_by_the_frames(shape, kind, why):
     assert settle(config, shape) == (config, "")
 
 
-@pytest.mark.parametrize(("preset", "kind"), [("wave", "mlp"), ("mnist", "dcgan"), ("sst", "sst")])
+@pytest.mark.parametrize(
+    ("preset", "kind"), [("wave", "mlp"), ("mnist", "dcgan"), ("taxibj", "vgg"), ("chairs", "resnet"), ("sst", "sst")]
+)
 def test_what_comes_along_is_as_in_the_published_preset(preset, kind):
     published = PRESETS[preset]().model
     settled, _ = settle(replace(OPEN, encoder=kind, nt_cond=published.nt_cond), published.shape)
@@ -150,6 +154,15 @@ def test_resnet_without_a_power_of_two_is_decoded_by_an_mlp():
 def test_frames_that_do_not_fit_are_refused(narrow, given, shape, message):
     with pytest.raises(UserError, match=message):
         settle(replace(OPEN, **given), shape, narrow)
+
+
+def test_a_network_that_there_is_not_is_never_taken_for_another():
+    config = ModelConfig()
+    object.__setattr__(config, "encoder", "fourier")  # which the settings themselves would refuse
+    object.__setattr__(config, "decoder", "fourier")
+    for ask in (lambda: config.can_skip, lambda: settle(config, (1, 64, 64)), lambda: single_valued("fourier", (64,))):
+        with pytest.raises(ValueError, match="there is no network fourier"):
+            ask()
 
 
 def test_a_run_is_told_of_other_frames():

@@ -1,4 +1,18 @@
-"""The networks by name. Parameters are registered in the order of the authors' modules: weights map by order."""
+"""The networks by name (``fastsep.network_kinds`` is their table).
+
+What ``SeparableModel`` calls, for K stacked network calls, B sequences and n conditioning frames:
+
+- encoder: frames (K, B, n, *shape) -> code (K, B, size, ...) and a tuple of skip features (K, B, c, h, w), deepest
+  first, () without ``skips``;
+- decoder: S (B, s, ...), T (K, B, t, ...) and skip features (B, c, h, w) -> logits (K, B, *shape), each call with the
+  same S;
+- integrator: T_0 (B, L, ...) and a number of frames -> T_0 and what follows it, (frames, B, L, ...). It is autonomous,
+  for forecasts go on from the last T they have, and its state is float32 (float64 for a float64 model).
+
+A stack gives what its calls one after another would: batch norms are ``CallBatchNorm2d``, called with K, and a module's
+``NORMS`` names each with the convolution that ``fold_norms`` folds it into. Parameters are registered in the order of
+the authors' modules: weights map by order.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +20,7 @@ from torch import nn
 
 from fastsep.errors import UserError
 from fastsep.model_config import ModelConfig
+from fastsep.network_kinds import kind_of
 from fastsep.networks.dcgan import DCGANDecoder, DCGANEncoder
 from fastsep.networks.fold import fold_norms
 from fastsep.networks.init import init_weights
@@ -24,10 +39,12 @@ def build_encoder(config: ModelConfig, code_size: int, skips: bool = False) -> n
 
     Raises:
         UserError: the frames or the other networks do not fit the encoder.
+        ValueError: there is no such encoder.
     """
     kind = config.encoder
-    if (kind == "sst") != (config.decoder == "sst"):
-        raise UserError("the sst encoder and decoder share spatial codes: choose both or neither")
+    spatial = [name for name in (kind, config.decoder) if kind_of(name).spatial]
+    if spatial and kind != config.decoder:
+        raise UserError(f"the {spatial[0]} encoder and decoder share spatial codes: choose both or neither")
     if kind == "mlp":
         return MLPEncoder(config.shape, config.nt_cond, config.enc_hidden_size, config.enc_n_layers, code_size)
     require_fit("encoder", kind, config.shape[1:])
@@ -38,7 +55,9 @@ def build_encoder(config: ModelConfig, code_size: int, skips: bool = False) -> n
         return VGGEncoder(channels, height, config.enc_hidden_size, code_size, skips)
     if kind == "sst":
         return SSTEncoder(channels, config.sst_filters, code_size, skips)
-    return ResNetEncoder(channels, (height, width), code_size)
+    if kind == "resnet":
+        return ResNetEncoder(channels, (height, width), code_size)
+    raise ValueError(f"there is no encoder {kind}")
 
 
 def build_decoder(config: ModelConfig) -> nn.Module:
@@ -46,6 +65,7 @@ def build_decoder(config: ModelConfig) -> nn.Module:
 
     Raises:
         UserError: the frames or the other networks do not fit the decoder.
+        ValueError: there is no such decoder.
     """
     kind, codes = config.decoder, (config.code_size_s, config.code_size_t)
     if kind == "mlp":
@@ -61,10 +81,12 @@ def build_decoder(config: ModelConfig) -> nn.Module:
         return DCGANDecoder(channels, size, config.dec_hidden_size, config.mixing, *codes, config.skip)
     if kind == "vgg":
         return VGGDecoder(channels, size, config.dec_hidden_size, config.mixing, *codes, config.skip)
-    return SSTDecoder(channels, config.sst_filters, *codes, config.skip)
+    if kind == "sst":
+        return SSTDecoder(channels, config.sst_filters, *codes, config.skip)
+    raise ValueError(f"there is no decoder {kind}")
 
 
 def build_integrator(config: ModelConfig) -> nn.Module:
-    """The integrator of the dynamic code: convolutions for the spatial codes of SST, else an MLP."""
-    kind = SSTIntegrator if config.encoder == "sst" else MLPIntegrator
+    """The integrator of the dynamic code: convolutions for spatial codes, else an MLP."""
+    kind = SSTIntegrator if kind_of(config.encoder).spatial else MLPIntegrator
     return kind(config.code_size_t, config.res_hidden_size, config.n_blocks)

@@ -21,6 +21,8 @@ def init_weights(
     N(0, 0.02) lets the signal of a narrow decoder fade from layer to layer; with ``kind`` "kaiming" (He et al., 2015)
     the weights of encoders and decoder keep its variance instead.
     """
+    if kind not in ("published", "kaiming"):
+        raise ValueError(f"there is no initialisation {kind}, but published and kaiming")
     for root in encoders_and_decoder:
         for module in root.modules():
             if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):

@@ -60,6 +60,16 @@ class CallBatchNorm2d(nn.BatchNorm2d):
         return call_norm(x, self.weight, self.bias, *statistics, calls, gather=self.gather, **settings)
 
 
+def require_call_norms(model: nn.Module) -> None:
+    """Raise TypeError where ``model`` has another batch norm: that would take all calls of a stack for one batch."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and not isinstance(module, CallBatchNorm2d):
+            raise TypeError(
+                f"{name} is a {type(module).__name__}, which would normalise stacked network calls together: use "
+                "fastsep.networks.layers.CallBatchNorm2d"
+            )
+
+
 def share_norms(model: nn.Module, gather: Gather) -> None:
     """Let the batch norms of ``model`` take the statistics of all processes together."""
     for module in model.modules():

@@ -32,6 +32,7 @@ _PRESET_OF_DATA = {
 _NETWORKS = {"encoderSST": "sst", "decoderSST": "sst", "large_mlp": "mlp"}
 _ENCODERS = ("mlp", "dcgan", "vgg", "resnet", "sst")
 _DECODERS = ("mlp", "dcgan", "vgg", "sst")
+"""Those that the authors' code has, which may be fewer than ours."""
 _MODEL = {"skipco": "skip"} | {
     name: name
     for name in (

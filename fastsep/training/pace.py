@@ -19,6 +19,7 @@ from fastsep.config import MAX_STEPS, Config, OptimConfig
 from fastsep.data.residency import fits
 from fastsep.errors import UserError
 from fastsep.model import SeparableModel
+from fastsep.network_kinds import kind_of
 from fastsep.objective import frame_spread, objective
 
 _LARGEST, _SMALLEST = 128, 8
@@ -56,7 +57,7 @@ def settle_pace(config: Config, windows: int, device: torch.device, processes: i
         The settings, and a line that says what was chosen; "" where nothing was.
     """
     optim, said = config.optim, []
-    slow = device.type == "cpu" and config.model.encoder != "mlp"
+    slow = device.type == "cpu" and kind_of(config.model.encoder).convolutional
     if optim.batch_size is None:
         parts = optim.accumulate * processes
         size = largest_batch(windows, sequence_bytes(config, device) // parts, device)

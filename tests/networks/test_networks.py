@@ -15,8 +15,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from fastsep.config import ModelConfig
 from fastsep.errors import UserError
 from fastsep.model import SeparableModel
+from fastsep.network_kinds import DECODERS, KINDS
 from fastsep.networks import build_decoder, build_encoder, build_integrator, init_weights
 from fastsep.networks.convolutions import CodeConvTranspose2d, Conv2d, ConvTranspose2d, ExitConvTranspose2d
+from fastsep.networks.layers import CallBatchNorm2d
 from fastsep.networks.sizes import fits, single_valued
 from fastsep.networks.sst import SSTIntegrator
 from fastsep.presets import sst
@@ -214,8 +216,8 @@ def test_networks_that_do_not_fit_are_refused(change: dict, message: str) -> Non
         build_decoder(config)
 
 
-@pytest.mark.parametrize("encoder", ["mlp", "dcgan", "vgg", "resnet", "sst"])
-@pytest.mark.parametrize("decoder", ["mlp", "dcgan", "vgg", "sst"])
+@pytest.mark.parametrize("encoder", KINDS)
+@pytest.mark.parametrize("decoder", DECODERS)
 @pytest.mark.parametrize("shape", [(5, 32, 32), (1, 96, 64), (2, 33, 50), (3, 7), slow(3, 256, 256), slow(1, 16, 16)])
 def test_every_pair_of_networks_forecasts_all_frames_that_fit_both(encoder, decoder, shape):
     settings = {"shape": shape, "encoder": encoder, "decoder": decoder, "enc_hidden_size": 2, "dec_hidden_size": 2}
@@ -228,6 +230,41 @@ def test_every_pair_of_networks_forecasts_all_frames_that_fit_both(encoder, deco
             return
         skip = encoder == decoder and encoder != "mlp"
         assert SeparableModel(dataclasses.replace(config, skip=skip)).eval().forecast(video, 3).shape == (2, 3, *shape)
+
+
+@pytest.mark.parametrize("in_the_table", [False, True])
+@pytest.mark.parametrize("role", ["encoder", "decoder"])
+def test_a_network_that_there_is_not_is_never_built_as_another(role: str, in_the_table: bool, monkeypatch) -> None:
+    config = ModelConfig()
+    object.__setattr__(config, role, "fourier")  # which the settings themselves would refuse
+    if in_the_table:  # and its line was forgotten
+        monkeypatch.setattr("fastsep.network_kinds.KINDS", {**KINDS, "fourier": KINDS["dcgan"]})
+    with pytest.raises(ValueError, match=f"there is no ({role}|network) fourier"):
+        build_encoder(config, config.code_size_s)
+        build_decoder(config)
+
+
+def test_an_integrator_is_not_picked_by_an_unknown_encoder() -> None:
+    config = ModelConfig()
+    object.__setattr__(config, "encoder", "fourier")
+    with pytest.raises(ValueError, match="there is no network fourier"):
+        build_integrator(config)
+
+
+def test_an_initialisation_that_there_is_not_is_refused() -> None:
+    with pytest.raises(ValueError, match="no initialisation orthogonal"):
+        init_weights([], nn.Identity(), gain=1.0, kind="orthogonal")
+
+
+@pytest.mark.parametrize("norm", [nn.BatchNorm2d, nn.BatchNorm1d, nn.SyncBatchNorm])
+@pytest.mark.parametrize("part", ["encoder", "decoder", "integrator"])
+def test_a_batch_norm_that_mixes_stacked_calls_is_refused(part: str, norm: type[nn.Module], monkeypatch) -> None:
+    network = nn.Sequential(nn.Linear(3, 3), norm(3))
+    monkeypatch.setattr(f"fastsep.model.build_{part}", lambda *args, **options: network)
+    with pytest.raises(TypeError, match=rf"\.1 is a {norm.__name__}, .*: use .*\.CallBatchNorm2d$"):
+        SeparableModel(CONFIGS["dcgan"])
+    network[1] = CallBatchNorm2d(3)
+    SeparableModel(CONFIGS["dcgan"])
 
 
 def test_decoder_traces_as_one_graph_under_autocast() -> None:
