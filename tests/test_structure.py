@@ -27,8 +27,11 @@ def imported(path: Path) -> Iterator[str]:
 
 
 def part(module: str) -> str:
-    """``fastsep.data.wave.reader`` is in ``data``, ``kernels.wave`` in ``kernels``."""
+    """``fastsep.data.wave.reader`` is in ``data``, ``kernels.wave`` in ``kernels``; a data set's own protocol is
+    evaluation's, which alone imports it."""
     top, *rest = module.split(".")
+    if rest[:1] == ["data"] and rest[-1] == "protocol":
+        return "evaluation"
     return rest[0] if top == "fastsep" and rest else top
 
 

@@ -1,8 +1,10 @@
 """Data sets, a folder each: its settings, its reader, and what prepares or draws it.
 
-A new one is a folder and a line in ``DATASETS``: scores and pictures of any frames follow. Where it wants its own,
-there are ``fastsep/presets.py``, ``evaluation/protocols.py`` and ``drawing/gallery.py``. Settings are read without
-PyTorch, so that --help is there at once; the reader that they name is imported when the data set is opened.
+A new one is a folder and its place in ``DATASETS``: preset, scores and pictures of any frames follow. What it wants
+otherwise, its settings say (``DataConfig``): an appearance, what values its frames have, and a protocol, best in a
+``protocol.py`` of its folder, with scores and baselines of its own; other numbers to train with are a function in
+``fastsep/presets.py``. Settings are read without PyTorch, so that --help is there at once; reader and protocol are
+imported by name when they are needed, so that data know nothing of evaluation.
 """
 
 from fastsep.data.base import DataConfig

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
+from fastsep.data.appearance import Appearance
 from fastsep.settings import AT_RESUME, Settings
 
 if TYPE_CHECKING:  # settings are read without PyTorch, so that --help is there at once
@@ -19,6 +20,7 @@ if TYPE_CHECKING:  # settings are read without PyTorch, so that --help is there 
 Padding = Callable[[tuple[int, ...]], tuple[int, ...]]
 """The cells that networks want added at the end of each axis of a frame (C, *space)."""
 Split = Literal["train", "test"]
+Values = Literal["", "unit", "standard"]
 SHORTER = "lower --nt-pred (where a run is evaluated: --horizon)"
 """What helps where sequences are shorter than windows."""
 
@@ -30,11 +32,20 @@ class DataConfig(Settings):
     name: ClassVar[str] = ""
     module: ClassVar[str] = ""
     """Where its readers are: a module with ``open_windows(config, split, cond, pred, device)``; one that is ``scaled``
-    also takes ``scaling`` and ``padding``."""
+    also takes ``scaling`` and ``padding``, and returns windows with ``scaling``: the one given, if any."""
+    protocol: ClassVar[str] = "fastsep.evaluation.own_data:OwnData"
+    """What is scored: the module and the name of a ``Protocol``, imported when a run is evaluated."""
+    appearance: ClassVar[Appearance | None] = None
+    """How its frames are shown; None makes it of what windows say."""
     default_path: ClassVar[Path | None] = None
     """Where its data lie if ``data`` does not say."""
     scaled: ClassVar[bool] = False
     """Its frames are scaled by what the training part says; a run keeps that."""
+    values: ClassVar[Values] = ""
+    """What frames that a run forecasts must roughly have, so that forgotten scaling shows: values of 0 to 1, or a mean
+    of 0 and a deviation of 1 each."""
+    are_bytes: ClassVar[bool] = False
+    """Its files hold bytes, which stand for frames of 0 to 1."""
 
     data: Annotated[Path | None, AT_RESUME] = None
     """Where the data lie (a file or a directory, as the data set says)."""
@@ -56,6 +67,15 @@ class DataConfig(Settings):
     def tests_alone(self) -> bool:
         """Its files hold nothing to train on: they are not those of any training."""
         return False
+
+    @property
+    def newest_first(self) -> bool:
+        """Its windows go back in time, and so do forecasts."""
+        return False
+
+    def refusal(self, path: Path) -> str:
+        """Why a file of frames is none that a run can go on from, and what helps; empty where it may be one."""
+        return ""
 
     def open(
         self,

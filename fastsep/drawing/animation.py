@@ -15,12 +15,12 @@ from matplotlib.animation import PillowWriter
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from fastsep.data.appearance import Appearance
 from fastsep.drawing.points import by_course
 from fastsep.drawing.style import (
     ERROR_MAP,
     FORECAST,
     TRUTH,
-    Appearance,
     colour_map,
     error_picture,
     largest,

@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from fastsep.drawing.style import PREDICTOR_COLOURS, Appearance, new_figure, plain
+from fastsep.data.appearance import Appearance, plain
+from fastsep.drawing.style import new_figure
 
 _COLUMNS, _PANELS = 4, 8
 _TERMS = {
@@ -31,14 +32,13 @@ def error_figure(
     for axis in axes[len(names) :]:
         axis.set_visible(False)
     for axis, name in zip(axes, names, strict=False):
-        for predictor, scores in curves.items():
+        for (predictor, scores), colour in zip(curves.items(), _colours(len(curves)), strict=True):
             if name not in scores:
                 continue
             values = scores[name]
             marker = "o" if len(values) <= 12 else None
             axis.plot(
-                range(1, len(values) + 1), values, color=PREDICTOR_COLOURS[predictor], label=predictor, marker=marker,
-                markersize=3.5,
+                range(1, len(values) + 1), values, color=colour, label=predictor, marker=marker, markersize=3.5
             )  # fmt: skip
         if "MSE" in labels[name]:
             axis.set_yscale("log")

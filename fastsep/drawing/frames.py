@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from torch import Tensor
 
+from fastsep.data.appearance import Appearance
 from fastsep.drawing.mosaic import Mosaic
 from fastsep.drawing.style import (
     ERROR_MAP,
-    Appearance,
     chosen_horizons,
     error_picture,
     largest,

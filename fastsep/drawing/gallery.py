@@ -15,16 +15,15 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from fastsep.config import Config
+from fastsep.data.appearance import Appearance
 from fastsep.data.base import DataConfig
-from fastsep.data.wave.files import time_step
-from fastsep.data.wave.settings import Wave
 from fastsep.data.windows import Windows
 from fastsep.drawing.animation import animate_images, animate_points
 from fastsep.drawing.curves import error_figure, latent_figure, training_figure
 from fastsep.drawing.frames import forecast_figure, strips_figure, swap_figure
 from fastsep.drawing.own import View, channels_of, own_appearance, view_of
 from fastsep.drawing.points import heatmap_figure, series_figure
-from fastsep.drawing.style import Appearance, chosen_horizons, save, styled
+from fastsep.drawing.style import chosen_horizons, save, styled
 from fastsep.errors import first_line, warn
 from fastsep.model import SeparableModel
 
@@ -33,14 +32,6 @@ _SWAP_TIMES = 3
 _SWAP_HORIZON = 20
 _MOST_CHANNELS = 8
 """That get a picture of their own."""
-APPEARANCES = {  # those of other data sets are made of what their windows say
-    "wave": Appearance("WaveEq", "displacement, scaled to 0..1", "viridis", None, "frames of 2 ms"),
-    "wave100": Appearance("WaveEq-100", "displacement, scaled to 0..1", "viridis", None, "frames of 2 ms"),
-    "mnist": Appearance("Moving MNIST", "brightness, 0..1", "gray", (0.0, 1.0)),
-    "chairs": Appearance("Chairs", "colour", "gray", (0.0, 1.0), "views"),
-    "taxibj": Appearance("TaxiBJ", "inflow, scaled to 0..1", "magma", None, "half hours"),
-    "sst": Appearance("SST", "temperature, each frame normalised [std]", "RdYlBu_r", None, "days"),
-}
 
 
 class _Examples(NamedTuple):
@@ -114,11 +105,8 @@ def draw_figures(
 
 
 def _appearance(settings: DataConfig, windows: Windows) -> Appearance:
-    known = APPEARANCES.get(settings.name)
-    if known and isinstance(settings, Wave) and settings.data is not None:
-        seconds = time_step(settings.data)
-        return replace(known, step="frames" if seconds is None else f"frames of {2e3 * seconds:g} ms")  # every second
-    return known or own_appearance(settings, windows)
+    known = settings.appearance
+    return replace(known, step=windows.step or known.step) if known else own_appearance(settings, windows)
 
 
 def _forecast_of(config: Config, windows: Windows, batch: _Examples, channel: int) -> Figure:

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from fastsep.data.appearance import Appearance
 from fastsep.data.base import DataConfig
 from fastsep.data.windows import Windows
-from fastsep.drawing.style import Appearance
 
 View = Callable[[Tensor], Tensor]
 """Frames (..., C, *padded) as a model sees them -> (..., C', *space) as they are drawn, on the CPU."""

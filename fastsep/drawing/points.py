@@ -12,7 +12,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from fastsep.drawing.style import ERROR_MAP, FORECAST, TRUTH, Appearance, limits_of, new_figure
+from fastsep.data.appearance import Appearance
+from fastsep.drawing.style import ERROR_MAP, FORECAST, TRUTH, limits_of, new_figure
 
 _SERIES = 6
 

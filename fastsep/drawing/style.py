@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +13,12 @@ from matplotlib.colors import Colormap, to_rgb
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from fastsep.data.appearance import Appearance
 from fastsep.files import make_directory, whole_path, write_problem
 
 _PATIENCE = 60.0
 """Seconds for which a figure waits for another evaluation that draws the same one."""
 TRUTH, FORECAST = "#222222", "#c8442b"
-PREDICTOR_COLOURS = {"model": FORECAST, "persistence": "#3b6ea5", "mean frame": "#7a9a3a"}
 ERROR_MAP = "inferno"
 MISSING = "#b4b4b4"
 """Cells that are never measured."""
@@ -45,38 +43,6 @@ _STYLE: dict[str, Any] = {
     "image.interpolation": "nearest",
 }
 _DPI = 180
-
-
-def plain(text: str) -> str:
-    """``text`` as it stands: between two $ it would be read as mathematics, and names of files may hold them, and
-    bytes that are no text."""
-    return re.sub(r"(?<!\\)\$", r"\\$", text.encode("utf-8", "replace").decode())
-
-
-@dataclass(frozen=True)
-class Appearance:
-    """How the frames of a data set are shown."""
-
-    title: str
-    """Name of the data set."""
-    quantity: str
-    """What a pixel holds, with its unit."""
-    colours: str = "viridis"
-    """Colour map of frames with one channel."""
-    limits: tuple[float, float] | None = None
-    """Range of the colour map; the truth's own where None."""
-    step: str = "frames"
-    """Unit of time."""
-
-    @property
-    def error(self) -> str:
-        """What a pixel of an error holds, with its unit."""
-        unit = re.search(r" \[[^\]]*\]$", self.quantity)
-        return f"|error|{unit[0] if unit else ''}"
-
-    def __post_init__(self) -> None:
-        for name in ("title", "quantity", "step"):
-            object.__setattr__(self, name, plain(getattr(self, name)))
 
 
 @contextmanager

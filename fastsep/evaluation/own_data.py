@@ -27,8 +27,7 @@ _SCALED = {"minmax": " (channels scaled to 0..1)", "standard": " (channels scale
 class OwnData(Protocol):
     """Mean squared error as the model sees frames, and its root for each channel in the data's own units.
 
-    Cells that do not count are left out. Complete images of one or three channels whose training part lies in 0 to 1
-    get PSNR and SSIM beside.
+    Cells that do not count are left out.
     """
 
     horizons = ()
@@ -36,23 +35,11 @@ class OwnData(Protocol):
     def __init__(self, settings: DataConfig, windows: Windows):
         super().__init__(settings, windows)
         scaling, mask = windows.scaling, windows.mask
-        scale = settings.scale if isinstance(settings, Frames) else "none"
-        self.metrics = {"mse": Metric(MSE.label + _SCALED.get(scale, "")), **(_by_channel(scaling) if scaling else {})}
+        self.metrics = {"mse": MSE, **(_by_channel(scaling) if scaling else {})}
         self._names = list(self.metrics)[1:]
         self._mask = mask
         self._cells = math.prod(windows.shape[1:]) if mask is None else int(mask.sum())
         self._factors = torch.from_numpy(scaling.factor).to(windows.device) if scaling else None  # (C,)
-        self._has_images = scale == "minmax" and _are_whole_images(windows, scaling)
-        if self._has_images:
-            self.metrics |= {"psnr": PSNR, "ssim": SSIM}
-        if isinstance(settings, Frames) and scaling is not None:
-            self.mean_frame = mean_frame(settings, scaling).to(windows.device)
-
-    def score(self, forecast: Tensor, batch: Batch) -> dict[str, Tensor]:
-        scores = self.score_baseline(forecast, batch)
-        if self._has_images:
-            scores |= {"psnr": psnr(forecast, batch.truth), "ssim": ssim(forecast, batch.truth)}
-        return scores
 
     def score_baseline(self, forecast: Tensor, batch: Batch) -> dict[str, Tensor]:
         difference = forecast - batch.truth
@@ -63,6 +50,27 @@ class OwnData(Protocol):
         if self._factors is not None:
             own = (squares * self._factors.square()).unbind(-1)
             scores |= dict(zip(self._names, own, strict=True))
+        return scores
+
+
+class OwnFrames(OwnData):
+    """The same of the user's own frames, whose mean is a baseline.
+
+    Complete images of one or three channels whose training part lies in 0 to 1 get PSNR and SSIM beside.
+    """
+
+    def __init__(self, settings: Frames, windows: Windows):
+        super().__init__(settings, windows)
+        self.metrics["mse"] = Metric(MSE.label + _SCALED.get(settings.scale, ""))
+        self._has_images = settings.scale == "minmax" and _are_whole_images(windows)
+        if self._has_images:
+            self.metrics |= {"psnr": PSNR, "ssim": SSIM}
+        self.mean_frame = mean_frame(settings, windows.scaling).to(windows.device)
+
+    def score(self, forecast: Tensor, batch: Batch) -> dict[str, Tensor]:
+        scores = self.score_baseline(forecast, batch)
+        if self._has_images:
+            scores |= {"psnr": psnr(forecast, batch.truth), "ssim": ssim(forecast, batch.truth)}
         return scores
 
 
@@ -79,9 +87,6 @@ def _by_channel(scaling: Scaling) -> dict[str, Metric]:
     return metrics
 
 
-def _are_whole_images(windows: Windows, scaling: Scaling | None) -> bool:
-    sides = windows.shape[1:]
-    return (
-        scaling is not None and windows.mask is None and len(sides) == 2 and windows.shape[0] in (1, 3)
-        and min(sides) >= _LEAST_SIDE
-    )  # fmt: skip
+def _are_whole_images(windows: Windows) -> bool:
+    channels, *sides = windows.shape
+    return windows.mask is None and len(sides) == 2 and channels in (1, 3) and min(sides) >= _LEAST_SIDE

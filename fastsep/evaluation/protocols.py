@@ -36,6 +36,8 @@ class Metric:
 MSE = Metric("MSE")
 PSNR = Metric("PSNR [dB]", lower_is_better=False)
 SSIM = Metric("SSIM", lower_is_better=False)
+PERSISTENCE = "persistence"
+MEAN_FRAME = "mean frame"
 
 
 class Protocol:
@@ -63,6 +65,13 @@ class Protocol:
     def labels(self) -> dict[str, str]:
         """Name and unit of every score."""
         return {name: metric.label for name, metric in (self.metrics | self.swap_metrics).items()}
+
+    def baselines(self, batch: Batch) -> dict[str, Tensor]:
+        """Forecasts (B, h, *shape) that need no model: the last conditioning frame repeated, the mean frame if any."""
+        frames = {PERSISTENCE: batch.cond[:, -1]}
+        if self.mean_frame is not None:
+            frames[MEAN_FRAME] = self.mean_frame.expand_as(batch.cond[:, 0])
+        return {name: frame[:, None].expand_as(batch.truth) for name, frame in frames.items()}
 
     def score(self, forecast: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Every score in ``metrics`` of ``forecast`` (B, h, *shape) for each frame: (B, h) each."""
@@ -170,17 +179,6 @@ class SSTProtocol(Protocol):
             if similarity:
                 scores[f"ssim_{kind}"] = ssim((celsius - low) / span, (truth - low) / span)
         return scores
-
-
-PROTOCOLS: dict[str, type[Protocol]] = {
-    "wave": WaveProtocol,
-    "wave100": WaveProtocol,
-    "mnist": MNISTProtocol,
-    "chairs": ChairsProtocol,
-    "taxibj": TaxiBJProtocol,
-    "sst": SSTProtocol,
-}
-"""The protocol of each data set that has published scores."""
 
 
 def image_scores(forecast: Tensor, truth: Tensor) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import torch
@@ -19,8 +20,7 @@ from fastsep.data.windows import Windows
 from fastsep.drawing.gallery import draw_figures
 from fastsep.errors import UserError, warn
 from fastsep.evaluation.forecasting import exact_float32
-from fastsep.evaluation.own_data import OwnData
-from fastsep.evaluation.protocols import PROTOCOLS, Protocol
+from fastsep.evaluation.protocols import Protocol
 from fastsep.evaluation.scoring import Stopwatch, mean_up_to, score_forecasts, score_swaps
 from fastsep.files import write_problem, write_text
 from fastsep.machine.memory import keep_freed_memory
@@ -70,7 +70,7 @@ def evaluate_run(
     model, config, checkpoint = load_model(run, target, folded=True, best=given.best)
     if given.data is not None:
         config = dataclasses.replace(config, data=config.data.at(given.data))
-    kind = PROTOCOLS.get(config.data.name, OwnData)
+    kind: type[Protocol] = resolve_name(config.data.protocol)
     if swap and not kind.swap_metrics:
         raise UserError(f"{config.data.name} has no ground truth for swapped sequences: evaluate without --swap")
     wanted = [horizon] if horizon else [*sorted(kind.horizons, reverse=True), config.objective.nt_pred]

@@ -10,7 +10,6 @@ import time
 from collections import defaultdict
 
 import torch
-from torch import Tensor
 
 from fastsep import distributed
 from fastsep.data.windows import Windows
@@ -20,8 +19,6 @@ from fastsep.evaluation.sums import Sums
 from fastsep.model import SeparableModel
 
 MODEL = "model"
-PERSISTENCE = "persistence"
-MEAN_FRAME = "mean frame"
 
 Curves = dict[str, dict[str, list[float]]]
 """Predictor -> score -> its value at t+1, t+2, ... (each frame alone, mean over the test windows)."""
@@ -53,22 +50,14 @@ def score_forecasts(
     progress: bool = False,
     watch: Stopwatch | None = None,
 ) -> Curves:
-    """Score the model and forecasts that need none.
-
-    *Persistence* repeats the last conditioning frame. *Mean frame* always answers the protocol's mean frame,
-    where it has one. ``watch`` takes the times of ``forecasts`` and ``scores``.
-    """
+    """Score the model and the protocol's baselines; ``watch`` takes the times of ``forecasts`` and ``scores``."""
     watch = watch or Stopwatch(windows.device)
     sums = Sums(distributed.current())
     for batch in forecasts(model, windows, horizon, batch_size, progress):
         watch.lap("forecasts")
-        scores = {
-            MODEL: protocol.score(batch.forecast, batch),
-            PERSISTENCE: protocol.score_baseline(_repeat(batch.cond[:, -1], horizon), batch),
-        }
-        if protocol.mean_frame is not None:
-            constant = _repeat(protocol.mean_frame.expand_as(batch.cond[:, 0]), horizon)
-            scores[MEAN_FRAME] = protocol.score_baseline(constant, batch)
+        scores = {MODEL: protocol.score(batch.forecast, batch)}
+        for name, forecast in protocol.baselines(batch).items():
+            scores[name] = protocol.score_baseline(forecast, batch)
         for predictor, values in scores.items():
             for name, score in values.items():
                 sums.add((predictor, name), score.double().sum(0))  # (h,)
@@ -122,8 +111,3 @@ def mean_up_to(curve: list[float], horizon: int, root: bool = False) -> float:
     if root:
         return math.sqrt(sum(value * value for value in curve[:horizon]) / horizon)
     return sum(curve[:horizon]) / horizon
-
-
-def _repeat(frame: Tensor, horizon: int) -> Tensor:
-    """(B, *shape) -> (B, h, *shape) without a copy."""
-    return frame[:, None].expand(-1, horizon, *frame.shape[1:])

@@ -104,7 +104,7 @@ def forecast_file(
         from fastsep.inference.animate import animate_forecast
 
         try:
-            lines.append(str(animate_forecast(model.config.data.name, data, *shown, plan, animate)))
+            lines.append(str(animate_forecast(model.config.data.appearance, data, *shown, plan, animate)))
         except UserError as error:
             raise UserError(f"{error} ({out} is written, and whole)") from None
     return lines

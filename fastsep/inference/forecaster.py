@@ -16,8 +16,6 @@ from torch import Tensor
 
 from fastsep.config import Config
 from fastsep.data.scaling import Scaling
-from fastsep.data.sst.settings import SST
-from fastsep.data.taxibj.settings import TaxiBJ
 from fastsep.errors import UserError
 from fastsep.inference.arrays import Array, Given, require_alike, whole_number
 from fastsep.machine.exact import exact_products
@@ -77,7 +75,7 @@ class Forecaster:
     @property
     def backwards(self) -> bool:
         """The run takes and forecasts frames newest first, as TaxiBJ's published ones do."""
-        return isinstance(self.config.data, TaxiBJ) and self.config.data.order == "published"
+        return self.config.data.newest_first
 
     @property
     def nt_cond(self) -> int:
@@ -228,9 +226,9 @@ class Forecaster:
         given.require_finite(frames, rows.start, self._counted)
         frames = self.scaling.scale(frames)
         data = self.config.data
-        if isinstance(data, SST):
+        if data.values == "standard":
             given.require_standard(frames)
-        elif isinstance(data, TaxiBJ) or (self.config.model.last_activation == "sigmoid" and not data.scaled):
+        elif data.values == "unit" or (self.config.model.last_activation == "sigmoid" and not data.scaled):
             given.require_unit(frames)
         return frames
 

@@ -16,14 +16,10 @@ from fastsep.data.frames.kept import Kept, read_every
 from fastsep.data.frames.opening import open_as_trained, open_source
 from fastsep.data.frames.settings import Frames
 from fastsep.data.frames.source import Source
-from fastsep.data.wave.files import is_simulated
-from fastsep.data.wave.settings import Wave
 from fastsep.errors import UserError
 from fastsep.inference.forecaster import Forecaster
 
 _LAYOUTS = ("tp", "thw", "ntp", "tcp", "nthw", "tchw", "thwc", "ntcp", "ntchw", "nthwc")
-_BYTES = ("mnist", "chairs")
-"""Data sets whose files hold bytes."""
 _AROUND = 8
 """Times n frames that are read first to fill gaps."""
 
@@ -96,11 +92,8 @@ def open_given(
         UserError: there is none, it cannot be read, or its frames do not fit.
     """
     trained = model.config.data
-    if isinstance(trained, Wave) and is_simulated(path):
-        raise UserError(
-            f"{path} holds waves as they are simulated, the run takes every second frame of sequences scaled to 0..1: "
-            "give such frames, or score the file with python -m fastsep.evaluate RUN --data"
-        )
+    if problem := trained.refusal(path):
+        raise UserError(problem)
     named = bool(variable)
     if isinstance(trained, Frames):
         variable, layout, every = variable or trained.variable, layout or trained.layout, every or trained.every
@@ -118,7 +111,7 @@ def open_given(
         problem = f"{path} has {source.frames} frames a sequence, the run takes {needed}: give longer sequences"
     else:
         fills = isinstance(trained, Frames) and trained.fill == "linear"
-        return FrameFile(path, source, model.nt_cond, every, model.scaling.present, fills, trained.name in _BYTES)
+        return FrameFile(path, source, model.nt_cond, every, model.scaling.present, fills, trained.are_bytes)
     source.close()
     raise UserError(problem)
 

@@ -11,10 +11,10 @@ import torch
 from matplotlib.animation import PillowWriter
 from PIL import Image
 
+from fastsep.data.appearance import Appearance
 from fastsep.data.wave.files import WaveSettings
 from fastsep.data.wave.generate import generate
 from fastsep.data.wave.settings import Wave
-from fastsep.data.windows import TensorWindows, all_starts
 from fastsep.drawing import animation
 from fastsep.drawing.animation import _saved, animate_images, animate_points
 from fastsep.drawing.curves import error_figure, latent_figure, training_figure
@@ -23,7 +23,7 @@ from fastsep.drawing.gallery import _appearance
 from fastsep.drawing.mosaic import Mosaic
 from fastsep.drawing.points import heatmap_figure, series_figure
 from fastsep.drawing.strip import forecast_strip
-from fastsep.drawing.style import Appearance, chosen_horizons, new_figure, save, styled
+from fastsep.drawing.style import chosen_horizons, new_figure, save, styled
 from fastsep.errors import UserError
 
 LOOK = Appearance("Made data", "value [unit]")
@@ -77,10 +77,10 @@ def test_points_have_the_numbers_of_the_file_and_one_frame_is_enough():
 
 @pytest.mark.parametrize(("format", "step"), [("hdf5", "frames of 1 ms"), ("pt", "frames"), (None, "frames of 2 ms")])
 def test_waves_are_shown_with_the_time_step_that_they_were_made_with(format, step, tmp_path):
-    windows = TensorWindows(torch.zeros(1, 3, 1, 64, 64), all_starts(1, 3, 2), 2)
     if format:
-        generate(tmp_path, WaveSettings(1, 2, dt=5e-4), torch.device("cpu"), format)
-    assert _appearance(Wave(data=tmp_path if format else None), windows).step == step
+        generate(tmp_path, WaveSettings(2, 4, dt=5e-4), torch.device("cpu"), format)
+    settings = Wave(data=tmp_path if format else None, size=2, frames=4)
+    assert _appearance(settings, settings.open("test", 1, 1, torch.device("cpu"))).step == step
 
 
 def test_errors_name_scores_with_units_and_every_predictor():

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from pkgutil import resolve_name
+
 import numpy as np
 import pytest
 import torch
 
+from fastsep.data import DATASETS
 from fastsep.data.chairs.settings import Chairs
 from fastsep.data.mnist.settings import MovingMNIST
 from fastsep.data.sst.files import write_zone
 from fastsep.data.sst.settings import SST
 from fastsep.data.wave.settings import Wave100
-from fastsep.drawing.gallery import APPEARANCES
 from fastsep.evaluation.forecasting import Batch
 from fastsep.evaluation.metrics import ssim
-from fastsep.evaluation.protocols import PROTOCOLS
+from fastsep.evaluation.own_data import OwnData
+from fastsep.evaluation.protocols import ChairsProtocol, MNISTProtocol, SSTProtocol, WaveProtocol
 from fastsep.presets import PRESETS
 
 CPU = torch.device("cpu")
@@ -22,11 +25,13 @@ ZONES = (17, 20)
 
 
 def test_every_published_data_set_has_a_protocol_and_an_appearance():
-    assert set(PROTOCOLS) == {preset().data.name for preset in PRESETS.values()} == set(APPEARANCES)
+    for preset in PRESETS.values():
+        data = preset().data
+        assert data.appearance and not issubclass(resolve_name(data.protocol), OwnData), data.name
 
 
 def test_horizons_are_the_papers():
-    published = {name: protocol.horizons for name, protocol in PROTOCOLS.items()}
+    published = {name: resolve_name(kind.protocol).horizons for name, kind in DATASETS.items()}
     assert published["wave"] == published["wave100"] == (40,)
     assert published["mnist"] == (10, 95)
     assert published["taxibj"] == (4,)
@@ -37,14 +42,14 @@ def test_the_mean_frame_of_waves_is_that_of_all_training_sequences():
     settings = Wave100(size=6, windows="published")
     train, test = (settings.open(split, 5, 10, CPU) for split in ("train", "test"))
     assert train.starts[:, 0].max() < 3  # published windows lie in the first sequences
-    mean = PROTOCOLS["wave100"](settings, test).mean_frame
+    mean = WaveProtocol(settings, test).mean_frame
     torch.testing.assert_close(mean, train.frames.flatten(0, 1).mean(0))
 
 
 def test_mnist_swaps_show_the_contents_digits_on_the_motions_paths():
     settings = MovingMNIST(digits="sklearn", test_videos=4, test_frames=12)
     windows = settings.open("test", 5, 7, CPU)
-    protocol = PROTOCOLS["mnist"](settings, windows)
+    protocol = MNISTProtocol(settings, windows)
     same = torch.tensor([2])
     targets = protocol.swap_targets(same, same)
     assert targets.shape == (1, 2, 12, 1, 64, 64)
@@ -56,7 +61,7 @@ def test_chairs_swaps_show_the_contents_chair_from_the_motions_views(tmp_path):
     np.save(tmp_path / "chairs.npy", views)
     settings = Chairs(data=tmp_path / "chairs.npy")
     windows = settings.open("test", 5, 10, CPU)
-    protocol = PROTOCOLS["chairs"](settings, windows)
+    protocol = ChairsProtocol(settings, windows)
     content, motion = torch.tensor([0, 7, 100]), torch.tensor([185, 4, 100])
     targets = protocol.swap_targets(content, motion)
     assert targets.shape == (3, 1, 15, 3, 64, 64)
@@ -85,7 +90,7 @@ def sst(tmp_path):
 def test_sst_is_scored_in_degrees_with_and_without_the_targets_statistics(sst):
     settings, directory = sst
     windows = settings.open("test", 4, 6, CPU)
-    protocol = PROTOCOLS["sst"](settings, windows)
+    protocol = SSTProtocol(settings, windows)
     index = torch.tensor([0, len(windows) - 1])
     video = windows.batch(index)
     cond, truth = video[:, :4], video[:, 4:]
@@ -117,6 +122,6 @@ def test_sst_is_scored_in_degrees_with_and_without_the_targets_statistics(sst):
 
 def test_sst_names_the_published_and_the_other_scale(sst):
     settings, _ = sst
-    labels = PROTOCOLS["sst"](settings, settings.open("test", 4, 6, CPU)).labels()
+    labels = SSTProtocol(settings, settings.open("test", 4, 6, CPU)).labels()
     assert "published" in labels["mse_target"] and "last known frame" in labels["mse_last"]
     assert all("published" not in labels[name] for name in ("mse_last", "ssim_last"))

@@ -11,11 +11,16 @@ from fastsep.data.base import DataConfig
 from fastsep.data.windows import TensorWindows, all_starts
 from fastsep.evaluation.forecasting import default_batch_size, exact_float32, forecasts
 from fastsep.evaluation.metrics import psnr, ssim
-from fastsep.evaluation.protocols import Images, MNISTProtocol, Protocol, mean_of_frames
-from fastsep.evaluation.scoring import (
+from fastsep.evaluation.protocols import (
     MEAN_FRAME,
-    MODEL,
     PERSISTENCE,
+    Images,
+    MNISTProtocol,
+    Protocol,
+    mean_of_frames,
+)
+from fastsep.evaluation.scoring import (
+    MODEL,
     Stopwatch,
     mean_up_to,
     score_forecasts,

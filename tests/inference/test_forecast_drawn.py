@@ -43,7 +43,7 @@ def test_three_channels_of_one_variable_are_colours(names, units, channels, tmp_
     monkeypatch.setattr("fastsep.inference.animate.animate_future", lambda *given: drawn.append(given[1].shape[1]))
     future = np.random.RandomState(0).rand(3, 3, 4, 4).astype(np.float32)
     plan = Plan((1, *future.shape), names, units, {}, Source(), 1)
-    animate_forecast("frames", tmp_path / "x.npy", future[:2], future, plan, tmp_path / "a.gif")
+    animate_forecast(None, tmp_path / "x.npy", future[:2], future, plan, tmp_path / "a.gif")
     assert drawn == [channels]
 
 
@@ -56,7 +56,7 @@ def test_the_north_is_above(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("fastsep.inference.animate.animate_future", lambda *given: drawn.extend(given[:2]))
     future = np.random.RandomState(0).rand(3, 1, 4, 4).astype(np.float32)
     plan = Plan((1, *future.shape), (), (), {}, Northwards(), 1)
-    animate_forecast("frames", tmp_path / "x.nc", future[:2], future, plan, tmp_path / "a.gif")
+    animate_forecast(None, tmp_path / "x.nc", future[:2], future, plan, tmp_path / "a.gif")
     np.testing.assert_array_equal(drawn[1], future[:, :, ::-1])
     np.testing.assert_array_equal(drawn[0], future[:2, :, ::-1])
 
@@ -66,7 +66,7 @@ def test_what_cannot_be_drawn_is_one_line(channels: int, tmp_path) -> None:
     cond, future = np.zeros((2, channels, 4, 4), np.float32), np.full((3, channels, 4, 4), np.nan, np.float32)
     plan = Plan((1, *future.shape), (), (), {}, Source(), 1)
     with pytest.raises(UserError, match=r"a.gif cannot be drawn \(.*\): leave out --animate"):
-        animate_forecast("frames", tmp_path / "x.npy", cond, future, plan, tmp_path / "a.gif")
+        animate_forecast(None, tmp_path / "x.npy", cond, future, plan, tmp_path / "a.gif")
 
 
 def test_pictures_that_cannot_be_written_are_refused_at_once(run, frames, command, tmp_path) -> None:

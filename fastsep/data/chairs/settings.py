@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from fastsep.data.appearance import Appearance
 from fastsep.data.base import DataConfig
 
 
@@ -15,4 +16,7 @@ class Chairs(DataConfig):
 
     name: ClassVar[str] = "chairs"
     module: ClassVar[str] = "fastsep.data.chairs.reader"
+    protocol: ClassVar[str] = "fastsep.evaluation.protocols:ChairsProtocol"
+    appearance: ClassVar[Appearance] = Appearance("Chairs", "colour", "gray", (0.0, 1.0), "views")
+    are_bytes: ClassVar[bool] = True
     default_path: ClassVar[Path | None] = Path("data/chairs.npy")

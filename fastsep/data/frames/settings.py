@@ -23,6 +23,7 @@ class Frames(DataConfig):
 
     name: ClassVar[str] = "frames"
     module: ClassVar[str] = "fastsep.data.frames.reader"
+    protocol: ClassVar[str] = "fastsep.evaluation.own_data:OwnFrames"
     scaled: ClassVar[bool] = True
 
     data: Annotated[Path | None, AT_RESUME] = None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
+from fastsep.data.appearance import Appearance
 from fastsep.data.base import DataConfig
 from fastsep.errors import UserError
 from fastsep.settings import Count, Range
@@ -25,6 +26,9 @@ class MovingMNIST(DataConfig):
 
     name: ClassVar[str] = "mnist"
     module: ClassVar[str] = "fastsep.data.mnist.reader"
+    protocol: ClassVar[str] = "fastsep.evaluation.protocols:MNISTProtocol"
+    appearance: ClassVar[Appearance] = Appearance("Moving MNIST", "brightness, 0..1", "gray", (0.0, 1.0))
+    are_bytes: ClassVar[bool] = True
     default_path: ClassVar[Path | None] = Path("data/mnist")
 
     digits: Literal["mnist", "sklearn"] = "mnist"

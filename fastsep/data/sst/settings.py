@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from fastsep.data.base import DataConfig
+from fastsep.data.appearance import Appearance
+from fastsep.data.base import DataConfig, Values
 from fastsep.errors import UserError
 from fastsep.settings import Range, Settings
 
@@ -17,6 +18,11 @@ class SST(DataConfig):
 
     name: ClassVar[str] = "sst"
     module: ClassVar[str] = "fastsep.data.sst.reader"
+    protocol: ClassVar[str] = "fastsep.evaluation.protocols:SSTProtocol"
+    appearance: ClassVar[Appearance] = Appearance(
+        "SST", "temperature, each frame normalised [std]", "RdYlBu_r", None, "days"
+    )
+    values: ClassVar[Values] = "standard"
     default_path: ClassVar[Path | None] = Path("data/sst")
 
     zones: Annotated[tuple[int, ...], Range(1, 1_000_000)] = tuple(range(1, 30))

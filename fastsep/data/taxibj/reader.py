@@ -57,7 +57,7 @@ def open_windows(config: TaxiBJ, split: Split, cond: int, pred: int, device: tor
             f"on: {SHORTER}"
         )
     starts = starts[:-TEST_SLOTS] if split == "train" else starts[-TEST_SLOTS:]
-    return TaxiBJWindows(frames, starts, length, config.order == "published", (low, high), device)
+    return TaxiBJWindows(frames, starts, length, config.newest_first, (low, high), device)
 
 
 class TaxiBJWindows(TensorWindows):

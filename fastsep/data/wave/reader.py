@@ -17,7 +17,7 @@ from torch import Tensor
 from fastsep.data.base import SHORTER, Split
 from fastsep.data.fingerprint import fingerprint
 from fastsep.data.residency import require_memory
-from fastsep.data.wave.files import Hdf5Frames, PtFrames, WaveSettings, draw, open_frames, pixels
+from fastsep.data.wave.files import Hdf5Frames, PtFrames, WaveSettings, draw, open_frames, pixels, time_step
 from fastsep.data.wave.generate import check
 from fastsep.data.wave.settings import Wave
 from fastsep.data.windows import TensorWindows, all_starts
@@ -54,6 +54,9 @@ def open_windows(config: Wave, split: Split, cond: int, pred: int, device: torch
         if len(starts) == 0:
             raise UserError(f"windows published has no window of {length} frames: use --windows all")
     windows = TensorWindows(frames, starts, length)
+    if config.data:
+        seconds = time_step(config.data)
+        windows.step = "frames" if seconds is None else f"frames of {_KEEP_EVERY * 1e3 * seconds:g} ms"
     if config.points:
         windows.layout = f"{frames.shape[-1]} pixels of a {view.grid}x{view.grid} grid"
     return windows

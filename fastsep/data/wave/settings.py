@@ -6,11 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
+from fastsep.data.appearance import Appearance
 from fastsep.data.base import DataConfig
 from fastsep.settings import AT_RESUME, NumPySeed, Range
 
 DATA_SEED = 42
 """Of the sequences: the authors'."""
+
+
+def _appearance(title: str) -> Appearance:
+    return Appearance(title, "displacement, scaled to 0..1", step="frames of 2 ms")
 
 
 @dataclass(frozen=True)
@@ -19,6 +24,8 @@ class Wave(DataConfig):
 
     name: ClassVar[str] = "wave"
     module: ClassVar[str] = "fastsep.data.wave.reader"
+    protocol: ClassVar[str] = "fastsep.evaluation.protocols:WaveProtocol"
+    appearance: ClassVar[Appearance] = _appearance("WaveEq")
     points: ClassVar[bool] = False
 
     data: Annotated[Path | None, AT_RESUME] = None
@@ -37,10 +44,21 @@ class Wave(DataConfig):
             return [self.data / "wave.h5" if self.data.is_dir() else self.data] if self.data else []
         return sorted(self.data.glob("homogenous_wave*.pt")) or sorted(self.data.glob("data/homogenous_wave*.pt"))
 
+    def refusal(self, path: Path) -> str:
+        from fastsep.data.wave.files import is_simulated  # settings are read without PyTorch
+
+        if not is_simulated(path):
+            return ""
+        return (
+            f"{path} holds waves as they are simulated, the run takes every second frame of sequences scaled to 0..1: "
+            "give such frames, or score the file with python -m fastsep.evaluate RUN --data"
+        )
+
 
 @dataclass(frozen=True)
 class Wave100(Wave):
     """The same waves seen at 100 fixed pixels, scaled by the whole frames."""
 
     name: ClassVar[str] = "wave100"
+    appearance: ClassVar[Appearance] = _appearance("WaveEq-100")
     points: ClassVar[bool] = True
