@@ -152,4 +152,4 @@ def test_a_real_model_is_scored_as_it_forecasts():
         expected = (model.forecast(videos[:, :N_COND], HORIZON) - videos[:, N_COND:]).square().mean((0, 2, 3))
     assert curves[MODEL]["mse"] == pytest.approx(expected.tolist(), rel=1e-5)
     assert set(watch.seconds) == {"forecasts", "scores"} and min(watch.seconds.values()) > 0
-    assert sum(watch.seconds.values()) == pytest.approx(elapsed, rel=0.5, abs=0.01)
+    assert sum(watch.seconds.values()) <= elapsed
