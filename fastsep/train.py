@@ -23,7 +23,7 @@ _DESCRIPTION = """Train a preset into a run directory: settings, log, checkpoint
 
 Every setting of a preset can be overridden; `python -m fastsep.train PRESET --help` lists them.
 Continue an interrupted run with `python -m fastsep.train --resume RUN`; it takes the options of how and where to run,
-such as --device, --data or --steps to extend it."""
+such as --device, --data or --steps to extend it. With --auto-resume the command that begins a run also continues it."""
 _GO_ON = "continue with --resume, or start anew where there is no run yet"
 _EXAMPLES = ["wave100-onecycle", "frames --data mine.h5 --out runs/mine", "wave --epochs 10 --device cpu"]
 
