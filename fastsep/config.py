@@ -196,6 +196,9 @@ class Config:
             parts[name] = replace(part, **mine)
         if left:
             raise UserError(f"there is no setting {', '.join(left)}: python -m fastsep.train PRESET --help lists them")
+        model = parts["model"]
+        if model.encoder == "auto" != self.model.encoder:  # what suits a preset's network may not suit another
+            parts["model"] = model.reopened(set(settings))
         return replace(self, **parts)
 
 

@@ -169,8 +169,7 @@ def _agree_on_place(store: dist.Store, world: World, patience: float) -> str:
 def _signals_that_end() -> Iterator[None]:
     """Signals end the process at once: nothing is to be saved yet, and who waits for others would not hear of them."""
     heeded = threading.current_thread() is threading.main_thread()
-    others = (signal.SIG_IGN, None)  # None is not Python's
-    taken = [signum for signum in SIGNALS if heeded and signal.getsignal(signum) not in others]
+    taken = [signum for signum in SIGNALS if heeded and signal.getsignal(signum) != signal.SIG_IGN]
     before = {signum: signal.signal(signum, signal.SIG_DFL) for signum in taken}
     try:
         yield

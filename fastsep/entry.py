@@ -39,7 +39,7 @@ def run(main: Callable[[], None], several: bool = False) -> None:
     status = 0
     with lenient_output():
         try:
-            with signals.heeded():
+            with signals.heeded(of_jobs=True):
                 _tell_once(main) if several else _alone(main)
         except UserError as error:
             line = "\\n".join(str(error).splitlines())  # a name may hold a newline

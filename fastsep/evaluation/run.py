@@ -106,12 +106,13 @@ def evaluate_run(
 
 
 def is_scored(run: Path) -> bool:
-    """Whether the run's newest checkpoint is the one that its ``metrics.json`` is of."""
+    """Whether ``metrics.json`` is of the run's newest checkpoint, and drawn."""
     try:
-        step = json.loads((run / _METRICS).read_bytes())["step"]
+        known = json.loads((run / _METRICS).read_bytes())
+        step, starts, _ = (known[name] for name in ("step", "starts", "figures"))
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
-    return step == newest_checkpoint(run, state=False).step
+    return step == newest_checkpoint(run, state=False).step and starts == read_starts(run)
 
 
 def _write(run: Path, result: dict[str, Any]) -> None:

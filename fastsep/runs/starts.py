@@ -29,7 +29,7 @@ def record_start(run: Path, step: int, device: torch.device, precision: str, way
         size: processes that share them.
     """
     starts = read_starts(run)
-    if starts and starts[-1].get("precision") != precision:
+    if step and starts and starts[-1].get("precision") != precision:
         before = starts[-1].get("precision")
         warn(f"{run} was trained in {before} so far and goes on in {precision}: give --precision {before} to keep it")
     start = {

@@ -46,11 +46,14 @@ def train(
     world = distributed.current()
     if world.of_first(_is_ours(run, world)):  # torchrun starts its processes anew after a failure
         return resume(run, show_progress, on_row=on_row)
-    if config.run.auto_resume and world.of_first((run / "config.json").exists()):
+    started = world.of_first((run / "config.json").exists() and bool(checkpoint_folders(run)))
+    if config.run.auto_resume and started:
         config = started_again(load_config(run), replace(config, run=replace(config.run, out=run)))
         return resume(run, show_progress, config, on_row, again=True)
     if world.is_first:
         check_new(run)  # not only after minutes of preparing data
+        if config.run.auto_resume:
+            _warn_of_lost_steps(run)
     trainer = Trainer(config, run, show_progress, on_row=on_row)
     with signals.held(), _alone_in(run, world, make=True):  # a signal now would leave a run without a checkpoint
         if world.is_first:
@@ -93,9 +96,8 @@ def resume(
         same_run(world, run, checkpoint)
         if checkpoint is not None:
             trainer.restore(checkpoint)
-        elif world.is_first and (rows := read_log(run)):
-            others = "only another run's" if checkpoint_folders(run) else "no"
-            warn(f"{run} has a log to step {rows[-1]['step']:.0f} and {others} checkpoints: it begins at step 0 again")
+        elif world.is_first:
+            _warn_of_lost_steps(run)
         if trainer.done >= trainer.total_steps:
             if world.restarts or again:  # a rank failed in what comes after training
                 trainer.say(f"{run} is complete ({trainer.done:,} steps)")
@@ -110,6 +112,14 @@ def resume(
             trainer.say(f"{run} goes on after step {trainer.done:,} of {trainer.total_steps:,}")
         trainer.fit()
     return trainer
+
+
+def _warn_of_lost_steps(run: Path) -> None:
+    """Say of a run without a checkpoint of its own how far it had come by its log."""
+    rows = read_log(run) if (run / "log.csv").exists() else []
+    if rows:
+        others = "only another run's" if checkpoint_folders(run) else "no"
+        warn(f"{run} has a log to step {rows[-1]['step']:.0f} and {others} checkpoints: it begins at step 0 again")
 
 
 def _is_ours(run: Path, world: World) -> bool:

@@ -36,7 +36,7 @@ def test_training_learns_and_leaves_a_whole_run(config, tmp_path):
     assert {path.name for path in run.iterdir()} == WHOLE_RUN
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("signum", signals.SIGNALS)
 def test_a_resumed_run_ends_where_an_unbroken_one_does(config, tmp_path, monkeypatch, signum):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     train(config, whole, False)

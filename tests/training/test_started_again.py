@@ -1,6 +1,8 @@
 """The same command given again: it begins a run, goes on with it, or finds it complete; and each start is recorded."""
 
 import json
+import shutil
+import time
 from dataclasses import replace
 
 import pytest
@@ -9,6 +11,7 @@ from loop_cases import pulses_config, stop_at, weights_of
 
 from fastsep import signals
 from fastsep.errors import UserError
+from fastsep.evaluation import is_scored
 from fastsep.runs.directory import load_config
 from fastsep.runs.log_file import read_log
 from fastsep.runs.starts import NAME, read_starts
@@ -61,6 +64,33 @@ def test_other_settings_are_refused_and_what_was_left_open_is_as_it_was_settled(
         train(replace(open_ones, run=replace(open_ones.run, seed=1)), run, False)
     with pytest.raises(UserError, match="keeps its --res-hidden-size"):
         train(replace(open_ones, model=replace(model, res_hidden_size=16)), run, False)
+
+
+def test_a_start_that_came_to_no_checkpoint_is_begun_anew_with_any_settings(again, tmp_path, monkeypatch, capsys):
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainStep, "__call__", lambda *_: (_ for _ in ()).throw(RuntimeError("out of memory")))
+        with pytest.raises(UserError, match="start anew with a lower --batch-size"):
+            train(again, run, False)
+    train(replace(again, optim=replace(again.optim, batch_size=8)), run, False)
+    assert load_config(run).optim.batch_size == 8 and [start["step"] for start in read_starts(run)] == [0]
+    shutil.rmtree(run / "checkpoints")
+    capsys.readouterr()
+    train(again, run, False)
+    assert "has a log to step 40 and no checkpoints: it begins at step 0 again" in capsys.readouterr().err
+
+
+def test_a_run_that_was_trained_anew_is_not_yet_scored(again, tmp_path):
+    run = tmp_path / "run"
+    train(again, run, False)
+    (run / "metrics.json").write_text(json.dumps({"step": 40, "starts": read_starts(run)}))
+    assert not is_scored(run)  # and was stopped before its figures were drawn
+    (run / "metrics.json").write_text(json.dumps({"step": 40, "starts": read_starts(run), "figures": []}))
+    assert is_scored(run)
+    shutil.rmtree(run / "checkpoints")
+    time.sleep(1.1)  # starts have seconds
+    train(again, run, False)
+    assert not is_scored(run)
 
 
 def test_without_the_option_a_run_is_not_continued(config, tmp_path):
