@@ -57,6 +57,9 @@ START: Choice = {"ema": 0.99}
 def differences(config: Config, choice: Choice) -> Choice:
     """What of ``choice`` differs from ``config``, sorted by name: equal trainings have equal ones."""
     known = asdict(config.model) | asdict(config.objective) | asdict(config.optim)
+    for name in choice:
+        if name not in known:
+            raise UserError(f"there is no setting {name} of model, objective or schedule")
     return {name: value for name, value in sorted(choice.items()) if known.get(name, choice) != value}
 
 

@@ -188,6 +188,8 @@ class Config:
         Raises:
             UserError: one that there is not, or a value that it does not take.
         """
+        if settings.get("epochs") is not None and settings.get("steps") is not None:
+            raise UserError("steps and epochs both say how long to train: give one of them")
         if settings.get("epochs") is not None:  # it holds where it is given, though there is a number of steps
             settings = {"steps": None, **settings}
         parts, left = {name: getattr(self, name) for name in PARTS}, dict(settings)
@@ -234,22 +236,31 @@ def started_again(before: Config, given: Config) -> Config:
 
     Args:
         before: the run's settings.
-        given: those of the command. What they leave to the data is as it was settled then.
+        given: those of the command. What they leave to the data is as it was settled then, and a run that was moved to
+            other data, or extended, stays so.
 
     Raises:
         UserError: they would compute something else.
     """
-    model, optim = given.model, given.optim
+    data, model, optim = given.data, given.model, given.optim
     settled = [*model.left_open, *(["skip"] if model.encoder == "auto" and not model.skip else [])]
     if type(before.data) is type(given.data):
         model = replace(model, **{name: getattr(before.model, name) for name in settled})
+        data = data if data.data is not None else replace(data, data=before.data.data)
     if optim.batch_size is None:
         optim = replace(optim, batch_size=before.optim.batch_size)
-    if optim.steps is None and optim.epochs is None:
+    if not _is_longer(optim, before.optim):
         optim = replace(optim, steps=before.optim.steps, epochs=before.optim.epochs)
-    after = replace(given, model=model, optim=optim)
+    after = replace(given, data=data, model=model, optim=optim)
     check_resumable(before, after)
     return after
+
+
+def _is_longer(optim: OptimConfig, before: OptimConfig) -> bool:
+    """Whether ``optim`` trains longer in the same measure: a run that was extended is not shortened."""
+    if before.steps is None:
+        return optim.steps is None and (optim.epochs or 0) > (before.epochs or 0)
+    return (optim.steps or 0) > before.steps
 
 
 def at_resume() -> list[str]:

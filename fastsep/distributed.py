@@ -27,7 +27,7 @@ import torch.distributed as dist
 
 from fastsep import launch
 from fastsep.errors import ToldElsewhere, UserError, first_line, paths_in_reach, speak
-from fastsep.signals import SIGNALS, Stopped
+from fastsep.signals import OF_JOBS, SIGNALS, Stopped, is_heeded
 from fastsep.world import ALONE, World
 
 _MOST = 1_000_000  # ranks; more is a slip
@@ -169,7 +169,8 @@ def _agree_on_place(store: dist.Store, world: World, patience: float) -> str:
 def _signals_that_end() -> Iterator[None]:
     """Signals end the process at once: nothing is to be saved yet, and who waits for others would not hear of them."""
     heeded = threading.current_thread() is threading.main_thread()
-    taken = [signum for signum in SIGNALS if heeded and signal.getsignal(signum) != signal.SIG_IGN]
+    taken = [signum for signum in SIGNALS if heeded and signal.getsignal(signum) not in (signal.SIG_IGN, None)]
+    taken += [signum for signum in OF_JOBS if heeded and is_heeded(signum)]
     before = {signum: signal.signal(signum, signal.SIG_DFL) for signum in taken}
     try:
         yield

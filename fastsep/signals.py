@@ -149,6 +149,11 @@ class _Handler:
 _handler: _Handler | None = None
 
 
+def is_heeded(signum: signal.Signals) -> bool:
+    """Whether a block of ``heeded`` has taken it."""
+    return _handler is not None and signal.getsignal(signum) is _handler
+
+
 @contextmanager
 def heeded(of_jobs: bool = False) -> Iterator[None]:
     """Heed the signals within this block, those that the process inherited as ignored (``nohup``) excepted.

@@ -98,7 +98,7 @@ def score_with_memory_of(run: Path, free: list[int], horizons: list[int | None])
     """``score`` where each rank finds so many bytes free, and was asked for its own horizon."""
     rank = distributed.current().rank
     room.free_bytes = lambda device: free[rank]
-    return evaluate_run(run, horizons[rank], device="cpu", figures=False, progress=False)["curves"]
+    return evaluate_run(run, horizon=horizons[rank], device="cpu", figures=False, progress=False)["curves"]
 
 
 def fits_while_others_hold(size: int, free: int) -> bool:

@@ -220,11 +220,11 @@ def test_the_same_command_may_be_given_again(tmp_path, command, monkeypatch):
         patch.setattr("fastsep.evaluation.evaluate_run", lambda *_, **__: signal.raise_signal(signal.SIGTERM))
         assert command(*arguments)[0] == 143
     status, out, err = command(*arguments)
-    assert status == 0 and "is complete (12 steps)" in out and "persistence" in out, err
+    assert status == 0 and "is complete (12 steps; extend it" in out and "persistence" in out, err
     scores = (tmp_path / "run/metrics.json").read_bytes()
     assert [start["step"] for start in json.loads(scores)["starts"]] == [0]
     status, out, _ = command(*arguments)
-    assert status == 0 and "is complete (12 steps)" in out and "persistence" not in out
+    assert status == 0 and "is complete (12 steps; extend it" in out and "persistence" not in out
     assert (tmp_path / "run/metrics.json").read_bytes() == scores
     status, _, err = command(*arguments, "--seed", "5")
     assert status == 2 and "a run that goes on keeps its --seed" in err

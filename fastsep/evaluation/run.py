@@ -87,6 +87,7 @@ def evaluate_run(
     )
     with exact_float32():
         result = _describe(checkpoint, config, windows, target, horizon)
+        result["best"] = given.best
         result["starts"] = read_starts(run)
         result["trained_on_these_data"] = same_data(run, config.data, windows)
         protocol = kind(config.data, windows)

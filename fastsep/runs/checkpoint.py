@@ -99,6 +99,7 @@ def save_checkpoint(
 def require_place(run: Path) -> None:
     """Raise UserError where ``run`` takes no checkpoints: better now than after the steps to the first one."""
     part = run / "checkpoints" / ".part"
+    clear(part)
     try:
         make_directory(part)
     except OSError as error:
@@ -148,14 +149,28 @@ def newest_checkpoint(run: Path, state: bool = True) -> Checkpoint:
 
 
 def best_checkpoint(run: Path, state: bool = True) -> Checkpoint:
-    """The whole checkpoint with the least error in validation. Raises UserError where there is none."""
-    owner = identity(run)
-    tested = [(m.test_mse, folder) for folder, m in own_checkpoints(run, owner) if m.test_mse is not None]
-    for _, folder in sorted(tested):
-        with suppress(DamagedError, OSError):
+    """The whole checkpoint with the least error in validation. Passes over damaged ones with a warning.
+
+    Raises:
+        UserError: there is none.
+        PermissionError: one may not be read.
+    """
+    owner, passed = identity(run), []
+    own = own_checkpoints(run, owner)
+    tested = sorted((manifest.test_mse, folder) for folder, manifest in own if manifest.test_mse is not None)
+    for _, folder in tested:
+        try:
             found = _open(folder, owner, state)
-            if found is not None:
-                return found
+        except PermissionError:
+            raise
+        except (DamagedError, OSError) as error:
+            if not folder.exists():  # a training that goes on meanwhile has found a better one
+                return best_checkpoint(run, state)
+            passed.append(f"{folder} is damaged ({getattr(error, 'strerror', None) or error})")
+            continue
+        if passed:
+            warn(f"{'; '.join(passed)}: using {folder}")
+        return found
     raise UserError(f"{run} holds no whole checkpoint with an error of validation: leave out --best, for the newest")
 
 

@@ -64,9 +64,10 @@ def commit(*parts: str) -> str:
     """
 
     def git(*words: str) -> str:
+        own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}  # not a hook's
         done = subprocess.run(
-            ["git", *words], cwd=ROOT, capture_output=True, text=True, check=True, timeout=_PATIENCE,
-            stdin=subprocess.DEVNULL,
+            ["git", "--no-optional-locks", *words], cwd=ROOT, env=own, stdin=subprocess.DEVNULL, capture_output=True,
+            text=True, check=True, timeout=_PATIENCE,
         )  # fmt: skip
         return done.stdout.strip()
 

@@ -5,7 +5,6 @@ All of it is decoration: what cannot be written costs a warning, not the trainin
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from torch import Tensor
@@ -15,9 +14,6 @@ from fastsep.progress import progress_bar
 from fastsep.runs.log_file import LogFile, Row
 from fastsep.training.board import Board
 
-OnRow = Callable[[Row], None]
-"""Another log, of whoever calls."""
-
 
 class Log:
     """Writes rows as they come. ``test_mse`` is empty where it was not measured.
@@ -25,13 +21,9 @@ class Log:
     Args:
         run: the run directory.
         first_step: steps done before; rows beyond it are dropped, so that a resumed log has no step twice.
-        on_row: is called with each row, too; what it raises ends the training.
     """
 
-    def __init__(
-        self, run: Path, first_step: int, total_steps: int, show_progress: bool = True, on_row: OnRow | None = None
-    ):
-        self._on_row = on_row
+    def __init__(self, run: Path, first_step: int, total_steps: int, show_progress: bool = True):
         self._file = LogFile(run / "log.csv", first_step)
         self._board = Board(run / "tensorboard", first_step)
         self._bar = progress_bar(
@@ -42,15 +34,13 @@ class Log:
         """Move the progress bar by a step."""
         self._bar.update()
 
-    def row(self, step: int, epoch: int, lr: float, losses: Losses, rate: float, test_mse: float | None = None) -> None:
-        """Record the mean losses since the last row and the sequences trained a second."""
+    def row(self, step: int, epoch: int, lr: float, losses: Losses, rate: float, test_mse: float | None = None) -> Row:
+        """Record the mean losses since the last row and the sequences trained a second; returns the row."""
         terms = {name: float(value) for name, value in losses._asdict().items()}
         values = {"step": step, "epoch": epoch, "lr": lr, **terms, "sequences_per_second": rate}
         if test_mse is not None:
             values["test_mse"] = test_mse
         self._file.write(values)
-        if self._on_row is not None:
-            self._on_row(dict(values))
         for name, value in values.items():
             if name != "step":
                 self._board.scalar(f"train/{name}", value, step)
@@ -59,6 +49,7 @@ class Log:
             f"S {losses.s_invariance:.2g} T {losses.t_regularisation:.2g} {rate:.0f} seq/s",
             refresh=False,  # shown when the bar moves next
         )
+        return values
 
     def images(self, step: int, strip: Tensor) -> None:
         """Show a forecast (3, height, width) in TensorBoard."""
@@ -79,8 +70,8 @@ class Silence(Log):
     def advance(self) -> None:
         pass
 
-    def row(self, *values: object) -> None:
-        pass
+    def row(self, *values: object) -> Row:
+        return {}
 
     def images(self, step: int, strip: Tensor) -> None:
         pass

@@ -22,8 +22,7 @@ from fastsep.runs.directory import (
 )
 from fastsep.runs.log_file import read_log
 from fastsep.training.agreement import same_run
-from fastsep.training.log import OnRow
-from fastsep.training.trainer import Trainer
+from fastsep.training.trainer import OnRow, Trainer
 from fastsep.world import World
 
 
@@ -34,7 +33,8 @@ def train(
 
     Args:
         run: by default the one that ``config`` names.
-        on_row: called with each row of the log, as it is written: its columns and numbers.
+        on_row: called with each row of the log, its columns and numbers, once what is due then is saved; what it raises
+            ends the training.
 
     Returns:
         The trainer, with its model.
@@ -98,16 +98,16 @@ def resume(
             trainer.restore(checkpoint)
         elif world.is_first:
             _warn_of_lost_steps(run)
+        if trainer.config != before and world.is_first:
+            update_config(run, trainer.config)
         if trainer.done >= trainer.total_steps:
             if world.restarts or again:  # a rank failed in what comes after training
-                trainer.say(f"{run} is complete ({trainer.done:,} steps)")
+                trainer.say(f"{run} is complete ({trainer.done:,} steps; extend it with --steps N)")
                 return trainer
             raise UserError(
                 f"{run} is complete ({trainer.done} steps): evaluate it with python -m fastsep.evaluate "
                 f"{shlex.quote(str(run))}, or extend it with --steps N, more than {trainer.done}"
             )
-        if trainer.config != before and world.is_first:
-            update_config(run, trainer.config)
         if trainer.done:
             trainer.say(f"{run} goes on after step {trainer.done:,} of {trainer.total_steps:,}")
         trainer.fit()

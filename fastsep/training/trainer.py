@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from torch import Tensor
@@ -24,10 +25,11 @@ from fastsep.runs.checkpoint import (
     save_checkpoint,
 )
 from fastsep.runs.data_record import record_data
+from fastsep.runs.log_file import Row
 from fastsep.runs.starts import record_start
 from fastsep.training import profiling
 from fastsep.training.batches import batches
-from fastsep.training.log import Log, OnRow, Silence
+from fastsep.training.log import Log, Silence
 from fastsep.training.pace import Pace
 from fastsep.training.preparation import prepare
 from fastsep.training.schedule import horizon, learning_rate, longer_from
@@ -35,6 +37,8 @@ from fastsep.training.step import TrainStep
 from fastsep.training.tuning import tune
 from fastsep.training.validation import validate
 
+OnRow = Callable[[Row], None]
+"""Another log, of whoever calls."""
 _UNSAVED = 3  # checkpoints in a row that cannot be written end a training
 
 
@@ -112,7 +116,7 @@ class Trainer:
         run, batch, first = self.config.run, self.config.optim.batch_size, self.world.is_first
         self.model.train()
         tune(self.take_step, run.tune, self.run, self.say)
-        log = Log(self.run, self.done, self.total_steps, self.show_progress, self._on_row) if first else Silence()
+        log = Log(self.run, self.done, self.total_steps, self.show_progress) if first else Silence()
         profiler = profiling.Profiler(self.run, self.device, self.world.rank) if run.profile else None
         row_step, row_time = self.done, time.perf_counter()
         try:
@@ -139,12 +143,14 @@ class Trainer:
                 self._check_finite(losses.total)
                 rate = (self.done - row_step) * batch / (time.perf_counter() - row_time)
                 test_mse, strip = self._validate() if saves and first else (None, None)
-                log.row(self.done, (self.done - 1) // self.steps_per_epoch, lr, losses, rate, test_mse)
+                row = log.row(self.done, (self.done - 1) // self.steps_per_epoch, lr, losses, rate, test_mse)
                 if strip is not None:
                     self._check_finite(test_mse, "validation error")
                     log.images(self.done, strip)
                 if saves:
                     self._save(test_mse, must=last or stops)
+                if first and self._on_row is not None:
+                    self._on_row(row)
                 row_step, row_time = self.done, time.perf_counter()
                 if saves and stops:
                     break

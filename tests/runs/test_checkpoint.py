@@ -273,7 +273,7 @@ def test_settings_of_another_version_are_refused(run):
         load_model(run)
 
 
-def test_the_best_by_validation_is_loaded_where_it_is_asked_for(run, model):
+def test_the_best_by_validation_is_loaded_where_it_is_asked_for(run, model, capsys):
     with pytest.raises(UserError, match="no whole checkpoint with an error of validation: leave out --best"):
         load_model(run, best=True)
     for step, error in ((1, 0.2), (2, 0.1), (3, 0.4), (4, None)):
@@ -285,6 +285,7 @@ def test_the_best_by_validation_is_loaded_where_it_is_asked_for(run, model):
     assert fastsep.load(run, "cpu", best=True).step == 2 and fastsep.load(run, "cpu").step == 4
     (best.checkpoint.path / "weights.safetensors").write_bytes(b"damaged")
     assert load_model(run, best=True).checkpoint.step == 3
+    assert "step-00000002 is damaged" in capsys.readouterr().err
 
 
 def test_a_checkpoint_dropped_while_it_is_read_is_no_damage(run, model, monkeypatch, capsys):

@@ -4,14 +4,18 @@ import json
 import shutil
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from loop_cases import pulses_config, stop_at, weights_of
 
 from fastsep import signals
+from fastsep.config import started_again
 from fastsep.errors import UserError
 from fastsep.evaluation import is_scored
+from fastsep.presets import preset
+from fastsep.runs.checkpoint import newest_checkpoint
 from fastsep.runs.directory import load_config
 from fastsep.runs.log_file import read_log
 from fastsep.runs.starts import NAME, read_starts
@@ -47,7 +51,7 @@ def test_a_complete_run_is_left_as_it_is_and_a_longer_one_is_extended(again, tmp
     with monkeypatch.context() as patch:
         patch.setattr(TrainStep, "__call__", lambda *_: pytest.fail("trained again"))
         train(again, run)
-    assert "is complete (40 steps)" in capsys.readouterr().out
+    assert "is complete (40 steps; extend it" in capsys.readouterr().out
     train(replace(again, optim=replace(again.optim, steps=60)), run, False)
     assert [row["step"] for row in read_log(run)] == list(range(10, 61, 10))
 
@@ -64,6 +68,36 @@ def test_other_settings_are_refused_and_what_was_left_open_is_as_it_was_settled(
         train(replace(open_ones, run=replace(open_ones.run, seed=1)), run, False)
     with pytest.raises(UserError, match="keeps its --res-hidden-size"):
         train(replace(open_ones, model=replace(model, res_hidden_size=16)), run, False)
+
+
+@pytest.mark.parametrize(
+    ("before", "given", "expected"),
+    [
+        ({"steps": 24}, {"steps": 12}, {"steps": 24}),
+        ({"steps": 24}, {"steps": 36}, {"steps": 36}),
+        ({"epochs": 3}, {"epochs": 2}, {"epochs": 3, "steps": None}),
+        ({"epochs": 2}, {"epochs": 3}, {"epochs": 3, "steps": None}),
+        ({"steps": 24}, {"epochs": 3}, {"steps": 24}),
+        ({"data": "elsewhere"}, {}, {"data": Path("elsewhere")}),
+        ({"data": "elsewhere"}, {"data": "nearer"}, {"data": Path("nearer")}),
+        ({"device": "cpu"}, {"log_every": 3}, {"device": "auto", "log_every": 3}),
+    ],
+)
+def test_a_run_that_was_extended_or_moved_stays_so(before, given, expected):
+    config = preset("wave100-onecycle", steps=12)
+    after = started_again(config.having(**before), config.having(**given))
+    values = vars(after.optim) | vars(after.data) | vars(after.run)
+    assert {name: values[name] for name in expected} == expected
+
+
+def test_a_row_is_told_when_its_checkpoint_is_there(config, tmp_path):
+    def fail(row):
+        if row["step"] == 20:
+            raise ConnectionError("nobody listens")
+
+    with pytest.raises(ConnectionError):
+        train(config, tmp_path / "run", False, on_row=fail)
+    assert newest_checkpoint(tmp_path / "run").step == 20
 
 
 def test_a_start_that_came_to_no_checkpoint_is_begun_anew_with_any_settings(again, tmp_path, monkeypatch, capsys):
