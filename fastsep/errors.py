@@ -83,8 +83,10 @@ def leave_word(text: str, later: int = 0) -> None:
     path = os.environ.get("TORCHELASTIC_ERROR_FILE")
     if path:
         extra = {"py_callstack": text, "timestamp": str(int(time.time()) + later)}
-        with suppress(OSError), open(path, "w", encoding="utf-8") as file:
-            json.dump({"message": {"message": text, "extraInfo": extra}}, file)
+        with suppress(OSError):
+            with open(f"{path}.part", "w", encoding="utf-8") as file:
+                json.dump({"message": {"message": text, "extraInfo": extra}}, file)
+            os.replace(f"{path}.part", path)  # half of it would be torchrun's end, if this process is killed meanwhile
 
 
 def is_memory_problem(error: BaseException) -> bool:

@@ -17,7 +17,7 @@ from command_line import run_command
 
 import fastsep
 from fastsep import cli, entry, launch
-from fastsep.errors import UserError
+from fastsep.errors import UserError, leave_word
 
 COMMANDS = (
     "train", "evaluate", "forecast", "export", "gen_wave", "gen_mnist", "gen_example", "prepare_chairs", "prepare_sst",
@@ -243,3 +243,19 @@ def test_a_backend_that_matplotlib_does_not_know_ends_nothing(tmp_path: Path) ->
     environment = os.environ | {"PYTHONPATH": str(ROOT), "MPLBACKEND": "foo"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_torchrun_reads_is_never_half_written(tmp_path, monkeypatch):
+    """It ends with a traceback of its own over a file that is no JSON."""
+    word = tmp_path / "error.json"
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(word))
+
+    def killed(*_):
+        raise KeyboardInterrupt  # no error of the disk's
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(json, "dump", killed)
+        leave_word("it is gone")
+    assert not word.exists()
+    leave_word("it is gone")
+    assert json.loads(word.read_text())["message"]["message"] == "it is gone"
