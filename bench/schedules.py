@@ -60,7 +60,7 @@ def differences(config: Config, choice: Choice) -> Choice:
     for name in choice:
         if name not in known:
             raise UserError(f"there is no setting {name} of model, objective or schedule")
-    return {name: value for name, value in sorted(choice.items()) if known.get(name, choice) != value}
+    return {name: value for name, value in sorted(choice.items()) if known[name] != value}
 
 
 def walk(start: Choice, axes: dict[str, tuple[Choice, ...]], error: Callable[[Choice], float]) -> Iterator[Choice]:

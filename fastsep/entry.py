@@ -1,8 +1,8 @@
 """How every program here begins and ends.
 
 Exit status 0: done. 1: a mistake of this program, with a traceback. 2: input or settings that cannot be used; a line
-says which and what helps. 128 + N: stopped by signal N (130 Ctrl-C, 143 SIGTERM, 129 SIGHUP, others
-see ``signals``); files are whole, and a training has written a checkpoint to go on from.
+says which and what helps. 128 + N: stopped by signal N (130 Ctrl-C, 143 SIGTERM, 129 SIGHUP; all are in
+``signals``); files are whole, and a training has written a checkpoint to go on from.
 """
 
 from __future__ import annotations

@@ -158,11 +158,11 @@ def is_heeded(signum: signal.Signals) -> bool:
 def heeded(of_jobs: bool = False) -> Iterator[None]:
     """Heed the signals within this block, those that the process inherited as ignored (``nohup``) excepted.
 
-    Args:
-        of_jobs: also those of batch systems, for a process that is all ours.
-
     Nested blocks share the outermost one's handler. Outside the main thread, where Python handles no signals, it does
     nothing.
+
+    Args:
+        of_jobs: also those of batch systems, for a process that is all ours.
     """
     global _handler
     if _handler is not None or threading.current_thread() is not threading.main_thread():

@@ -98,7 +98,7 @@ def _of_length(config: Config, arguments: list[str]) -> Config:
     """``--epochs`` holds where it is given, though the preset or the run counts steps."""
     if not _gives(arguments, "epochs"):
         return config
-    return dataclasses.replace(config, optim=dataclasses.replace(config.optim, steps=None))
+    return config.having(epochs=config.optim.epochs)
 
 
 def _parse_preset(arguments: list[str]) -> Config:

@@ -168,6 +168,8 @@ def best_checkpoint(run: Path, state: bool = True) -> Checkpoint:
                 return best_checkpoint(run, state)
             passed.append(f"{folder} is damaged ({getattr(error, 'strerror', None) or error})")
             continue
+        if found is None:  # of another run meanwhile
+            continue
         if passed:
             warn(f"{'; '.join(passed)}: using {folder}")
         return found

@@ -98,20 +98,27 @@ def resume(
             trainer.restore(checkpoint)
         elif world.is_first:
             _warn_of_lost_steps(run)
-        if trainer.config != before and world.is_first:
-            update_config(run, trainer.config)
         if trainer.done >= trainer.total_steps:
             if world.restarts or again:  # a rank failed in what comes after training
+                _keep(
+                    run, before, replace(trainer.config, optim=before.optim), world
+                )  # where its data are, to be scored
                 trainer.say(f"{run} is complete ({trainer.done:,} steps; extend it with --steps N)")
                 return trainer
             raise UserError(
                 f"{run} is complete ({trainer.done} steps): evaluate it with python -m fastsep.evaluate "
                 f"{shlex.quote(str(run))}, or extend it with --steps N, more than {trainer.done}"
             )
+        _keep(run, before, trainer.config, world)
         if trainer.done:
             trainer.say(f"{run} goes on after step {trainer.done:,} of {trainer.total_steps:,}")
         trainer.fit()
     return trainer
+
+
+def _keep(run: Path, before: Config, config: Config, world: World) -> None:
+    if config != before and world.is_first:
+        update_config(run, config)
 
 
 def _warn_of_lost_steps(run: Path) -> None:

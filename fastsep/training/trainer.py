@@ -188,6 +188,7 @@ class Trainer:
         return error, forecast_strip(*first, self.test_windows.mask, self.test_windows.rises)
 
     def say(self, line: str) -> None:
+        """Print a line where progress is shown, on rank 0."""
         if self.show_progress:
             print(line, flush=True)
 

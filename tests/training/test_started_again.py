@@ -90,6 +90,21 @@ def test_a_run_that_was_extended_or_moved_stays_so(before, given, expected):
     assert {name: values[name] for name in expected} == expected
 
 
+@pytest.mark.parametrize("name", ["again", "config"])
+def test_a_complete_run_keeps_its_length_whatever_it_is_resumed_with(name, tmp_path, request):
+    run, begun = tmp_path / "run", request.getfixturevalue(name)
+    train(begun, run, False)
+    before = load_config(run)
+    shorter = replace(before, optim=replace(before.optim, steps=5), run=replace(before.run, log_every=3))
+    if name == "again":
+        resume(run, False, shorter, again=True)
+        assert load_config(run) == replace(shorter, optim=before.optim)
+    else:
+        with pytest.raises(UserError, match="is complete"):
+            resume(run, False, shorter)
+        assert load_config(run) == before
+
+
 def test_a_row_is_told_when_its_checkpoint_is_there(config, tmp_path):
     def fail(row):
         if row["step"] == 20:
