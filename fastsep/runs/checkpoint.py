@@ -26,7 +26,7 @@ from fastsep.model import SeparableModel
 from fastsep.networks import fold_norms
 from fastsep.room import require_room
 from fastsep.runs import manifest as manifests
-from fastsep.runs.directory import Identity, checkpoint_folders, identity, load_config, own_identity
+from fastsep.runs.directory import Identity, checkpoint_folders, identity, load_config, own_identity, resume_command
 from fastsep.runs.manifest import DamagedError, Manifest, read_part
 from fastsep.runs.retention import STATE, WEIGHTS, clear, manifest_of, own_checkpoints, prune
 
@@ -142,8 +142,7 @@ def newest_checkpoint(run: Path, state: bool = True) -> Checkpoint:
         raise UserError(f"the checkpoints in {run} are another run's: restore its own, or its run.json, from a copy")
     if found is None:
         raise UserError(
-            f"{run} holds no checkpoint yet: wait for its first one, or go on training with "
-            f"python -m fastsep.train --resume {quote(str(run))}"
+            f"{run} holds no checkpoint yet: wait for its first one, or go on training with {resume_command(run)}"
         )
     return found
 

@@ -172,6 +172,11 @@ def own_identity(run: Path) -> Identity:
     return value
 
 
+def resume_command(run: Path) -> str:
+    """What continues ``run`` when typed into a shell."""
+    return f"python -m fastsep.train --resume {quote(str(run))}"
+
+
 def checkpoint_folders(run: Path) -> list[Path]:
     """Directories that are named like checkpoints, whoever wrote them, by step.
 

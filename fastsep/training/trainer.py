@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +24,7 @@ from fastsep.runs.checkpoint import (
     save_checkpoint,
 )
 from fastsep.runs.data_record import record_data
+from fastsep.runs.directory import resume_command
 from fastsep.runs.log_file import Row
 from fastsep.runs.starts import record_start
 from fastsep.training import profiling
@@ -209,8 +209,3 @@ class Trainer:
                 again = min(turn for turn in turns if turn > self.done)
                 warn(f"{error.problem}; training goes on and tries again at step {again}")
         self.world.barrier()  # it is there for all
-
-
-def resume_command(run: Path) -> str:
-    """What continues ``run`` when typed into a shell."""
-    return f"python -m fastsep.train --resume {shlex.quote(str(run))}"
