@@ -46,8 +46,6 @@ AXES: dict[str, tuple[Choice, ...]] = {
     "prediction": ({"lamb_pred": 45.0}, {"lamb_pred": 100.0}),
     "invariance": ({"lamb_s": 45.0}, {"lamb_s": 10.0}, {"lamb_s": 1.0}),
     "windows": ({"nt_pred": 20}, {"nt_pred": 30}, {"nt_pred": 40}),
-    "growth": ({"nt_pred_start": None}, {"nt_pred": 40, "nt_pred_start": 20}),
-    "decoded": ({"nt_decoded": None}, {"nt_decoded": 8}, {"nt_decoded": 16}),
 }
 """Settings to try, in the order in which they are walked along."""
 START: Choice = {"ema": 0.99}

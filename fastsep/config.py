@@ -28,15 +28,6 @@ class ObjectiveConfig(Settings):
 
     nt_pred: FrameCount = 10
     """Future frames m that training predicts and its windows hold."""
-    nt_pred_start: Annotated[int | None, Range(2, 10_000)] = None
-    """Fewer future frames, which the first steps predict: cheaper steps, while a forecast is poor anyway; none
-    predicts nt_pred from the first step on, as published."""
-    start_share: Annotated[float, Range(0, 1)] = 0.75
-    """Share of the steps that predict nt_pred_start frames, where that is given; the last step always predicts nt_pred.
-    Of all steps: a run that is extended may go back to fewer frames."""
-    nt_decoded: FrameCount | None = None
-    """Frames of a forecast (of those that the step predicts, and offset) that a step decodes and compares, drawn anew
-    each step and evenly spread: cheaper steps, and on average the same gradient; none takes all, as published."""
     lamb_ae: Weight = 10.0
     """Weight of the auto-encoding term."""
     lamb_s: Weight = 45.0
@@ -45,14 +36,6 @@ class ObjectiveConfig(Settings):
     """Weight of the regularisation of T (0 with no_s)."""
     lamb_pred: Weight = 45.0
     """Weight of the prediction term."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.nt_pred_start is not None and self.nt_pred_start > self.nt_pred:
-            raise UserError(
-                f"the first steps cannot predict more frames ({self.nt_pred_start}) than the windows hold "
-                f"({self.nt_pred}): lower --nt-pred-start, or raise --nt-pred"
-            )
 
 
 @dataclass(frozen=True)
@@ -127,7 +110,7 @@ class RunConfig(Settings):
     log_every: Annotated[Count, AT_RESUME] = 50
     """Steps between rows of the log."""
     checkpoint_every: Annotated[Count, AT_RESUME] = 1000
-    """Steps between checkpoints; there is one more before the steps begin to predict more frames (nt_pred_start)."""
+    """Steps between checkpoints."""
     auto_resume: Annotated[bool, AT_RESUME] = False
     """Go on with the run in out if there is one, and begin it otherwise; a complete one is scored if it was not. For
     jobs that are started again by the same command."""

@@ -10,8 +10,11 @@ from typing import Any
 
 from fastsep.config import PARTS, Config
 from fastsep.data import DATASETS
-from fastsep.errors import UserError, first_line
+from fastsep.errors import UserError, first_line, warn
 from fastsep.settings import settings_of
+
+_RETIRED = {"nt_pred_start": None, "start_share": 0.75, "nt_decoded": None}
+"""Settings of earlier versions, with the value that leaves a run as it is without them."""
 
 
 def to_json(config: Config, run: Path | None = None) -> str:
@@ -43,6 +46,7 @@ def from_json(text: str, run: Path | None = None) -> Config:
         values = _dictionary("the file", json.loads(text))
         parts = {name: _dictionary(name, values[name]) for name in PARTS}
         kind = DATASETS[parts["data"].pop("dataset")]
+        _retire(parts["objective"], where)
         config = Config(**{name: _build(cls, parts[name]) for name, cls in (PARTS | {"data": kind}).items()})
     except UserError as error:
         raise UserError(f"{where}: {error}, in that file") from None
@@ -57,6 +61,14 @@ def _dictionary(name: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise TypeError(f"{name} holds no settings")
     return dict(value)
+
+
+def _retire(values: dict[str, Any], where: str) -> None:
+    """Take settings of earlier versions out of ``values``."""
+    for name, without in _RETIRED.items():
+        value = values.pop(name, without)
+        if value != without:
+            warn(f"{where}: there is no {name} ({value}) any more, steps from here on would go without it")
 
 
 def _build(cls: type, values: dict[str, Any]) -> Any:

@@ -39,9 +39,7 @@ class Outputs(NamedTuple):
     reconstruction: Tensor
     """Auto-encoding of the frame that the random window stands for: (B, *shape)."""
     forecast: Tensor
-    """(N, B, *shape), or of the chosen ones of the N frames alone: (k, B, *shape)."""
-    chosen: Tensor | None
-    """Those frames, (k,) int64; None where all are decoded."""
+    """(N, B, *shape)."""
 
 
 class Cells(NamedTuple):
@@ -63,27 +61,15 @@ def window_ends(model: ModelConfig, objective: ObjectiveConfig) -> tuple[int, in
     return model.nt_cond, model.nt_cond + objective.nt_pred - (model.offset == 0)
 
 
-def frame_spread(model: ModelConfig, objective: ObjectiveConfig) -> Tensor | None:
-    """Frames to decode of a forecast of N, evenly spread: (k,) int64; None where all are decoded.
-
-    Turned by d, to ``(spread + d) % N``, with every d from 0 to N - 1 equally likely, they hold each frame equally
-    often: the prediction term is then on average that of all frames.
-    """
-    count, frames = objective.nt_decoded, forecast_frames(model, objective)
-    return None if count is None or count >= frames else torch.arange(count) * frames // count
-
-
 def forecast_frames(model: ModelConfig, objective: ObjectiveConfig) -> int:
     """N: with an offset the conditioning frames come first."""
     return objective.nt_pred + model.offset
 
 
-def run_networks(
-    model: SeparableModel, video: Tensor, end: Tensor, config: ObjectiveConfig, chosen: Tensor | None = None
-) -> Outputs:
+def run_networks(model: SeparableModel, video: Tensor, end: Tensor, config: ObjectiveConfig) -> Outputs:
     """Call every network once, with the calls of the paper's loop stacked in its order."""
     static = encode_static(model, video, config)
-    return decode(model, static, roll_out(model, video, end, config), chosen)
+    return decode(model, static, roll_out(model, video, end, config))
 
 
 def encode_static(model: SeparableModel, video: Tensor, config: ObjectiveConfig) -> Static:
@@ -100,27 +86,21 @@ def roll_out(model: SeparableModel, video: Tensor, end: Tensor, config: Objectiv
     return torch.cat([t_random[None], model.roll_out(t_first, forecast_frames(model.config, config))])
 
 
-def decode(model: SeparableModel, static: Static, codes: Tensor, chosen: Tensor | None = None) -> Outputs:
+def decode(model: SeparableModel, static: Static, codes: Tensor) -> Outputs:
     """The frames of ``codes`` (1 + N, B, L, ...), see ``roll_out``, with S of the first of two windows."""
     first, last = static.unbind()
-    dynamic = codes[1:]
-    if chosen is not None:
-        codes = torch.cat([codes[:1], dynamic.index_select(0, chosen)])
-    frames = model.decode(first, codes)  # (1 + N or k, B, *shape)
-    return Outputs((first, last), dynamic, frames[0], frames[1:], chosen)
+    frames = model.decode(first, codes)  # (1 + N, B, *shape)
+    return Outputs((first, last), codes[1:], frames[0], frames[1:])
 
 
-def objective(
-    model: SeparableModel, video: Tensor, end: Tensor, config: ObjectiveConfig, chosen: Tensor | None = None
-) -> Losses:
+def objective(model: SeparableModel, video: Tensor, end: Tensor, config: ObjectiveConfig) -> Losses:
     """The loss of one batch: the definition, of whose parts ``training/forward.py`` makes a step.
 
     Args:
         video: (B, n + m, *shape) float32.
         end: int64 scalar tensor, r: the random window is ``video[:, r - n : r]``.
-        chosen: the frames of the forecast to decode, (k,) int64, see ``frame_spread``; by default all.
     """
-    outputs = run_networks(model, video, end, config, chosen)
+    outputs = run_networks(model, video, end, config)
     return losses(outputs, video, end, model.config, config)
 
 
@@ -137,8 +117,6 @@ def losses(
     target = video.index_select(1, (end - offset).reshape(1))[:, 0]  # (B, *shape)
     ae = mean_square(outputs.reconstruction, target, cells)
     future = video if offset else video[:, model.nt_cond :]
-    if outputs.chosen is not None:
-        future = future.index_select(1, outputs.chosen)
     prediction = mean_square(outputs.forecast, future.transpose(0, 1), cells)
     t0 = outputs.dynamic[0]
     # The spatial codes of the SST networks are averaged, vectors are summed.

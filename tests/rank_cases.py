@@ -26,7 +26,6 @@ from fastsep.evaluation import evaluate_run
 from fastsep.model import SeparableModel
 from fastsep.training import agreement
 from fastsep.training.loop import resume, train
-from fastsep.training.schedule import horizon
 from fastsep.training.step import TrainStep
 from fastsep.training.ways import Ways
 
@@ -72,9 +71,9 @@ def losses_of_steps(
     step = TrainStep(model, windows, config, torch.float64, ways, world)
     batch, terms = config.optim.batch_size, []
     generator = torch.Generator().manual_seed(5)
-    for number in range(steps):
+    for _ in range(steps):
         index = torch.randint(len(windows), (batch,), generator=generator).to(device)
-        step(world.rows(index, batch), config.optim.lr, horizon(number, steps, config.objective))
+        step(world.rows(index, batch), config.optim.lr)
         terms.append(list(step.read_losses()))
     assert (step._graph is not None) == (ways.capture and steps > 3)
     return terms, [parameter.detach().clone() for parameter in model.parameters()]

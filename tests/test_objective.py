@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 import torch.nn.functional as F
 
 from fastsep.config import ModelConfig, ObjectiveConfig
 from fastsep.model import SeparableModel, Static
-from fastsep.objective import Cells, _invariance, forecast_frames, frame_spread, losses, objective, run_networks
+from fastsep.objective import Cells, _invariance, losses, run_networks
 
 
 def stacked(dtype: torch.dtype) -> Static:
@@ -69,32 +67,6 @@ def test_cells_that_do_not_count_are_in_no_loss_and_no_gradient(shape: tuple[int
     assert gradient[..., mask].all() and not gradient[..., ~mask].any()
     spoiled = outputs._replace(forecast=torch.where(mask, outputs.forecast, torch.nan))
     assert losses(spoiled, video, end, model.config, config, Cells.of(mask)).total.equal(terms.total)
-
-
-@pytest.mark.parametrize(("offset", "count"), [(2, 1), (2, 2), (2, 3), (2, 4), (0, 2)])
-def test_chosen_frames_have_on_average_the_gradient_of_all(offset: int, count: int) -> None:
-    model, config, video = model_and_video((1, 7), offset)
-    config = replace(config, nt_decoded=count)
-    spread, frames, end = frame_spread(model.config, config), forecast_frames(model.config, config), torch.tensor(3)
-    assert len(spread) == count < frames
-    weights = list(model.parameters())
-    mean, counted = [torch.zeros_like(weight) for weight in weights], torch.zeros(frames)
-    for turn in range(frames):
-        chosen = (spread + turn) % frames
-        counted += F.one_hot(chosen, frames).sum(0)
-        assert run_networks(model, video, end, config, chosen).forecast.shape == (count, *video[:, 0].shape)
-        loss = objective(model, video, end, config, chosen).total
-        for total, grad in zip(mean, torch.autograd.grad(loss, weights), strict=True):
-            total += grad / frames
-    assert (counted == count).all()
-    whole = torch.autograd.grad(objective(model, video, end, config).total, weights)
-    torch.testing.assert_close(mean, list(whole), rtol=1e-11, atol=1e-13)
-
-
-@pytest.mark.parametrize("count", [None, 5, 9])
-def test_as_many_chosen_frames_as_there_are_leave_the_published_objective(count: int | None) -> None:
-    model, config, _ = model_and_video((1, 7))
-    assert frame_spread(model.config, replace(config, nt_decoded=count)) is None
 
 
 def test_a_mask_of_all_cells_changes_nothing() -> None:

@@ -10,13 +10,17 @@ from typing import Any
 
 from bench.reporting.results_files import Device
 from bench.rows import NOT_MEASURED
+from fastsep.config import PARTS
+from fastsep.settings import settings_of
 
 FRAMES = (1, 5, 10, 20, 30, 40)
 """Frames of the forecast whose errors are shown."""
 INTRODUCTION = """\
 Written by `python -m bench.schedules`, which trains a preset with one setting changed after the other; the first line
 of each table is the best. *Last weights* is the score of the weights as the last step left them, where those that are
-scored are averages over steps (`--ema`). A setting that is not named is the preset's."""
+scored are averages over steps (`--ema`). A setting that is not named is the preset's; one that is marked lost and was
+taken out of the program."""
+_SETTINGS = {setting.name for part in PARTS.values() for setting in settings_of(part)}
 
 
 def schedules_section(device: Device, elsewhere: Sequence[Device] = ()) -> str:
@@ -37,7 +41,11 @@ def best_schedules(devices: Sequence[Device]) -> list[str]:
     lines = []
     for device in devices:
         lowest: dict[str, float] = {}
-        for (preset, steps), (best, *_) in _by_length(device):
+        for (preset, steps), tried in _by_length(device):
+            offered = [rows for rows in tried if _offered(rows[0]["choice"])]
+            if not offered:
+                continue
+            best = offered[0]
             scores, last = _better_scores(best)
             if not scores or _error(best) >= lowest.get(preset, float("inf")):
                 continue
@@ -100,7 +108,13 @@ def _cells(rows: list[dict[str, Any]], on_gpu: bool) -> tuple[str, ...]:
 def named(choice: dict[str, Any]) -> str:
     """Settings as they are given on the command line."""
     names = (f"--{name.replace('_', '-')} {'none' if value is None else value}" for name, value in choice.items())
-    return f"`{' '.join(names)}`" if choice else "as the preset"
+    mark = "" if _offered(choice) else " (taken out)"
+    return f"`{' '.join(names)}`{mark}" if choice else "as the preset"
+
+
+def _offered(choice: dict[str, Any]) -> bool:
+    """Whether the program still has these settings."""
+    return choice.keys() <= _SETTINGS
 
 
 def _spread(values: list[float]) -> str:

@@ -16,7 +16,7 @@ from fastsep.objective import Cells, Losses, decode, encode_static, losses, roll
 
 
 class Forward:
-    """Losses of a batch: ``forward(*batch)`` is ``objective(model, video, end, config, chosen)`` over ``cells``.
+    """Losses of a batch: ``forward(*batch)`` is ``objective(model, video, end, config)`` over ``cells``.
 
     Args:
         dtype: of matrix products.
@@ -43,18 +43,18 @@ class Forward:
         if compile:
             self.pieces = tuple(torch.compile(piece, dynamic=False) for piece in self.pieces)
 
-    def __call__(self, video: Tensor, end: Tensor, chosen: Tensor | None = None) -> Losses:
+    def __call__(self, video: Tensor, end: Tensor) -> Losses:
         """Terms for ``video`` (B, n + m, *shape) float32 and r, an int64 scalar tensor, see ``objective``."""
         encode, roll, finish = self.pieces
         with self._on_beside():
             static = encode(video)
         codes = roll(video, end)
         self.join()
-        return finish(static, codes, video, end, chosen)
+        return finish(static, codes, video, end)
 
-    def plain(self, video: Tensor, end: Tensor, chosen: Tensor | None = None) -> Losses:
+    def plain(self, video: Tensor, end: Tensor) -> Losses:
         """The same, neither compiled nor beside each other."""
-        return self._finish(self._encode_static(video), self._roll_out(video, end), video, end, chosen)
+        return self._finish(self._encode_static(video), self._roll_out(video, end), video, end)
 
     def join(self) -> None:
         """Let the current stream wait for what runs beside it."""
@@ -82,10 +82,8 @@ class Forward:
         with autocast(video.device, self.dtype):
             return roll_out(self.model, video, end, self.config).flatten(0, 1)
 
-    def _finish(
-        self, static: tuple[Tensor, ...], codes: Tensor, video: Tensor, end: Tensor, chosen: Tensor | None = None
-    ) -> Losses:
+    def _finish(self, static: tuple[Tensor, ...], codes: Tensor, video: Tensor, end: Tensor) -> Losses:
         code, *skips = (part.unflatten(0, (-1, len(video))) for part in static)
         with autocast(video.device, self.dtype):
-            outputs = decode(self.model, Static(code, tuple(skips)), codes.unflatten(0, (-1, len(video))), chosen)
+            outputs = decode(self.model, Static(code, tuple(skips)), codes.unflatten(0, (-1, len(video))))
         return losses(outputs, video, end, self.model.config, self.config, self.cells)

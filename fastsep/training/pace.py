@@ -20,7 +20,7 @@ from fastsep.data.residency import fits
 from fastsep.errors import UserError
 from fastsep.model import SeparableModel
 from fastsep.network_kinds import kind_of
-from fastsep.objective import frame_spread, objective
+from fastsep.objective import objective
 
 _LARGEST, _SMALLEST = 128, 8
 _LARGEST_ON_CPU, _PASSES_ON_CPU = 16, 3
@@ -100,6 +100,5 @@ def _kept_bytes(config: Config, device: torch.device, batch: int) -> int:
         with device:
             model = SeparableModel(config.model)
             video = torch.empty(batch, config.window, *config.model.shape)
-            chosen = frame_spread(config.model, config.objective)
-        objective(model, video, torch.tensor(config.model.nt_cond, device=device), config.objective, chosen)
+        objective(model, video, torch.tensor(config.model.nt_cond, device=device), config.objective)
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())

@@ -1,10 +1,10 @@
-"""Learning rate and horizon as functions of the step, so that resuming needs no state."""
+"""The learning rate as a function of the step, so that resuming needs no state."""
 
 from __future__ import annotations
 
 import math
 
-from fastsep.config import ObjectiveConfig, OptimConfig
+from fastsep.config import OptimConfig
 
 _START = 1 / 25
 
@@ -25,21 +25,6 @@ def learning_rate(step: int, total_steps: int, steps_per_epoch: int, config: Opt
             return config.lr * _half_cosine(_START, 1.0, step / peak)
         return config.lr * _half_cosine(1.0, config.final_rate, (step - peak) / max(total_steps - 1 - peak, 1e-9))
     return config.lr
-
-
-def horizon(step: int, total_steps: int, config: ObjectiveConfig) -> int:
-    """Future frames that optimiser step ``step`` (from 0) predicts."""
-    return config.nt_pred_start if step < longer_from(total_steps, config) else config.nt_pred
-
-
-def longer_from(total_steps: int, config: ObjectiveConfig) -> int:
-    """The first step that predicts all frames; 0 where every one does."""
-    return 0 if config.nt_pred_start is None else min(round(config.start_share * total_steps), total_steps - 1)
-
-
-def horizons(config: ObjectiveConfig) -> list[int]:
-    """Those that a training may have, the first one first."""
-    return sorted({config.nt_pred_start or config.nt_pred, config.nt_pred})
 
 
 def _half_cosine(start: float, end: float, fraction: float) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,15 +17,13 @@ from fastsep.machine.memory import keep_freed_memory
 from fastsep.model import SeparableModel
 from fastsep.networks.halves import drop_halves
 from fastsep.networks.layers import CallCounts, share_norms
-from fastsep.objective import Cells, Losses
+from fastsep.objective import Cells, Losses, window_ends
 from fastsep.training import draws
 from fastsep.training.adam import Adam, total_norm
 from fastsep.training.average import Average
 from fastsep.training.buckets import Buckets
-from fastsep.training.drawn import Drawn
 from fastsep.training.feed import Feed
 from fastsep.training.forward import Forward
-from fastsep.training.schedule import horizons
 from fastsep.training.ways import Ways, cudnn_benchmark, keeps_halves
 from fastsep.world import ALONE, World
 from kernels.choose import Case, asked_for
@@ -79,6 +76,8 @@ class TrainStep:
         self.average = None if config.optim.ema is None else Average(model, config.optim.ema)
         self.done = 0
         self._seed = config.run.seed
+        self._ends = window_ends(model.config, config.objective)
+        self._end = torch.zeros((), dtype=torch.int64, device=self.device)  # where a captured graph looks for it
         limit = config.optim.clip_norm
         self._clip_norm = None if limit is None else torch.tensor(limit, device=self.device)
         self.world = world
@@ -98,25 +97,16 @@ class TrainStep:
         # Outside of a graph the host is the slower one: it launches one kernel after the other. Processes that share a
         # batch talk to each other from within both passes, in an order that must be the same for all.
         pays = self._captures and not world.joined and model.encoder_s is not None
-        self._objective = config.objective
         self._forward = Forward(model, config.objective, dtype, Cells.of(windows.mask), ways.compile)
         self._run_beside(torch.cuda.Stream(self.device) if pays else None)
-        self._nt_pred = 0
-        self._predict(config.objective.nt_pred)
 
-    def __call__(self, index: Tensor, lr: float, nt_pred: int | None = None) -> None:
-        """Train on the windows ``index``, this rank's (B,) of the batch, with rate ``lr``.
-
-        Args:
-            nt_pred: future frames to predict, at most those that the windows hold; by default all. A number other than
-                that of the step before costs the time to compile and record for it.
-        """
-        self._predict(nt_pred or self._objective.nt_pred)
+    def __call__(self, index: Tensor, lr: float) -> None:
+        """Train on the windows ``index``, this rank's (B,) of the batch, with rate ``lr``."""
         if not self._rounded:
             self.optimizer.round_halves()
             self._rounded = True
         self.lr.fill_(lr)
-        self._drawn.draw(self.done)  # outside of the graph
+        self._end.fill_(draws.integer(self._seed, self.done, "window", *self._ends))  # outside of the graph
         self.feed.lay(index, draws.key(self._seed, self.done, "videos"))
         if self.average is not None:
             self.average.begin(self.done)
@@ -183,27 +173,11 @@ class TrainStep:
         fake = FakeTensorMode(allow_non_fake_inputs=True)
         state = {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
         stand_ins = {name: fake.from_tensor(tensor) for name, tensor in state.items()}
-        sequences, now = self.feed.rows // self._micro_batches, self._nt_pred
-        with asked_for() as cases:
-            for nt_pred in horizons(self._objective):
-                self._predict(nt_pred)
-                with fake, _reparametrize_module(self.model, stand_ins):
-                    shape = (sequences, self._frames, *self.model.config.shape)
-                    video = torch.empty(shape, device=self.device)
-                    self._forward.plain(video, self._drawn.end, self._drawn.chosen)
-        self._predict(now)
+        shape = (self.feed.rows // self._micro_batches, self.feed.windows.length, *self.model.config.shape)
+        with asked_for() as cases, fake, _reparametrize_module(self.model, stand_ins):
+            self._forward.plain(torch.empty(shape, device=self.device), self._end)
         self._calls.forget()
         return list(cases)
-
-    def _predict(self, nt_pred: int) -> None:
-        """Predict so many future frames from now on. Where that is a change, graphs are recorded anew."""
-        if nt_pred == self._nt_pred:
-            return
-        self._nt_pred, self._frames = nt_pred, self.model.config.nt_cond + nt_pred
-        objective = replace(self._objective, nt_pred=nt_pred)
-        self._drawn = Drawn(self.model.config, objective, self._seed, self.device)
-        self._forward.config = objective
-        self._run_beside(self._forward.beside)
 
     def _run_beside(self, stream: torch.cuda.Stream | None) -> None:
         """Compute S, and what follows from its gradients, on ``stream``; without one, in turn with all else."""
@@ -224,13 +198,13 @@ class TrainStep:
             self._graph.replay()
 
     def _run(self) -> None:
-        video = self.feed.video()[:, : self._frames]
+        video = self.feed.video()
         self.optimizer.zero_grad(set_to_none=True)
         share = 1 / self._micro_batches  # all are of one size: the mean of their losses is that of the batch
         for number in range(self._micro_batches):
             # Every K-th row: of all ranks together the same rows, whatever their number.
             rows = video[number :: self._micro_batches].contiguous()
-            terms = self._forward(rows, self._drawn.end, self._drawn.chosen)
+            terms = self._forward(rows, self._end)
             self._calls.settle()
             if self._buckets and number == self._micro_batches - 1:
                 self._buckets.begin()

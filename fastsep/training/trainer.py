@@ -32,7 +32,7 @@ from fastsep.training.batches import batches
 from fastsep.training.log import Log, Silence
 from fastsep.training.pace import Pace
 from fastsep.training.preparation import prepare
-from fastsep.training.schedule import horizon, learning_rate, longer_from
+from fastsep.training.schedule import learning_rate
 from fastsep.training.step import TrainStep
 from fastsep.training.tuning import tune
 from fastsep.training.validation import validate
@@ -64,7 +64,6 @@ class Trainer:
         self.model = ready.model
         self.take_step = TrainStep(self.model, self.windows, self.config, ready.dtype, ready.ways, self.world)
         self.done = self._unsaved = 0
-        self._longer_from = longer_from(self.total_steps, self.config.objective)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Set weights, optimiser and position to those of a checkpoint.
@@ -124,15 +123,14 @@ class Trainer:
             for index in batches(self.windows, pace, self.config, self.world, self.done):
                 lr = learning_rate(self.done, *pace, self.config.optim)
                 asked = self.world.vote(request)
-                self.take_step(index, lr, horizon(self.done, self.total_steps, self.config.objective))
+                self.take_step(index, lr)
                 stops = asked()
                 self.done += 1
                 log.advance()
                 if profiler:
                     profiler.advance()
                 last = self.done == self.total_steps
-                # More frames than before may need more memory than there is: what was learned so far is safe by then.
-                saves = last or self.done % run.checkpoint_every == 0 or self.done == self._longer_from
+                saves = last or self.done % run.checkpoint_every == 0
                 if stops and not saves:  # without a row or a forecast: who asks may not wait long
                     self._check_finite(self.take_step.read_losses().total)
                     self._save(must=True)
@@ -205,7 +203,6 @@ class Trainer:
                 if must or self._unsaved == _UNSAVED:
                     raise
                 every = self.config.run.checkpoint_every
-                turns = (self.done // every + 1) * every, self._longer_from, self.total_steps
-                again = min(turn for turn in turns if turn > self.done)
+                again = min((self.done // every + 1) * every, self.total_steps)
                 warn(f"{error.problem}; training goes on and tries again at step {again}")
         self.world.barrier()  # it is there for all

@@ -220,7 +220,7 @@ def test_later_files_count_whatever_they_are_called(tmp_path: Path) -> None:
 
 def test_a_machine_that_only_searched_for_schedules_is_reported(tmp_path: Path) -> None:
     row = {
-        "preset": "wave_onecycle", "steps": 9, "seed": 0, "choice": {"nt_decoded": 8}, "environment": ENVIRONMENT,
+        "preset": "wave_onecycle", "steps": 9, "seed": 0, "choice": {"nt_pred": 8}, "environment": ENVIRONMENT,
         "threads": 2, "seconds": 7.0, "mse": 2e-5, "curve": [2e-5] * 40,
     }  # fmt: skip
     folder = tmp_path / "some-cpu" / "schedules"
@@ -229,5 +229,18 @@ def test_a_machine_that_only_searched_for_schedules_is_reported(tmp_path: Path) 
     devices = read_results(tmp_path)
     name = devices[0].name
     assert name.startswith("Some CPU, 2 threads")
-    assert f"| {name} | wave_onecycle | `--nt-decoded 8` | 1 | 9 | 7 s (2) | 2.00e-05 |" in tables.readme_block(devices)
+    assert f"| {name} | wave_onecycle | `--nt-pred 8` | 1 | 9 | 7 s (2) | 2.00e-05 |" in tables.readme_block(devices)
     assert f"## {name}" in tables.results_page(devices)
+
+
+def test_settings_that_were_taken_out_are_no_best_ones(tmp_path: Path) -> None:
+    row = {"preset": "wave_onecycle", "steps": 9, "seed": 0, "environment": ENVIRONMENT, "threads": 2, "seconds": 7.0}
+    row["curve"] = [1e-5] * 40
+    rows = [row | {"choice": choice, "mse": mse} for choice, mse in (({"given_up": 8}, 1e-5), ({"nt_pred": 8}, 2e-5))]
+    folder = tmp_path / "some-cpu" / "schedules"
+    folder.mkdir(parents=True)
+    (folder / "wave_onecycle.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    devices = read_results(tmp_path)
+    readme, page = tables.readme_block(devices), tables.results_page(devices)
+    assert "given-up" not in readme and "`--nt-pred 8` | 1 | 9 |" in readme
+    assert page.index("| `--given-up 8` (taken out) | 1 | 7 s (2) | 1.00e-05 |") < page.index("| `--nt-pred 8` | 1 |")

@@ -20,15 +20,14 @@ from fastsep.training.ways import Ways
 from fastsep.world import World
 
 
-@pytest.mark.parametrize("chosen", [None, torch.tensor([1, 0])], ids=["all", "chosen"])
 @pytest.mark.parametrize("kind", CONFIGS)
-def test_the_pieces_make_the_objective(kind: str, chosen: Tensor | None) -> None:
+def test_the_pieces_make_the_objective(kind: str) -> None:
     config, settings = CONFIGS[kind], ObjectiveConfig(nt_pred=3, lamb_ae=2.0, lamb_s=3.0, lamb_pred=0.5, lamb_t=0.1)
     torch.manual_seed(0)
     model = SeparableModel(config).double().train()
     batch = torch.rand(3, 5, *config.shape, dtype=torch.float64), torch.tensor(4)
     forward = Forward(model, settings, torch.float64)
-    found = [form(*batch, chosen) for form in (forward, forward.plain)] + [objective(model, *batch, settings, chosen)]
+    found = [form(*batch) for form in (forward, forward.plain)] + [objective(model, *batch, settings)]
     for terms in found[1:]:
         assert torch.equal(torch.stack(found[0]), torch.stack(terms))
 

@@ -53,34 +53,6 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(config, tmp_path, monkeyp
     assert [row["step"] for row in read_log(broken)] == [10, 20, 30, 40]
 
 
-@pytest.mark.parametrize("stop", [7, 20, 29])
-def test_a_resumed_run_predicts_what_an_unbroken_one_does(config, tmp_path, monkeypatch, stop):
-    """Stopped before, at and after the step from which on it predicts more."""
-    run, objective = (
-        replace(config.run, checkpoint_every=40),
-        replace(config.objective, nt_pred_start=2, start_share=0.5),
-    )
-    config = replace(config, run=run, objective=objective)
-    predicted = []
-    original = TrainStep.__call__
-
-    def watched(self, index, lr, nt_pred):
-        predicted.append(nt_pred)
-        original(self, index, lr, nt_pred)
-
-    monkeypatch.setattr(TrainStep, "__call__", watched)
-    train(config, tmp_path / "whole", False)
-    assert predicted == 20 * [2] + 20 * [4]
-    assert (tmp_path / "whole" / "checkpoints" / "step-00000020").is_dir()  # more frames may not fit memory
-    stop_at(monkeypatch, stop, signal.SIGTERM)
-    with pytest.raises(signals.Stopped, match=f"step {stop} is saved"):
-        train(config, tmp_path / "broken", False)
-    resume(tmp_path / "broken", False)
-    assert predicted[40:] == predicted[:40]
-    ours, theirs = (weights_of(tmp_path / name).values() for name in ("broken", "whole"))
-    assert all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True))
-
-
 def test_asked_again_later_it_stops_at_once(config, tmp_path, monkeypatch):
     monkeypatch.setattr(signals, "_SAME_REQUEST", 0.0)
     stop_at(monkeypatch, 27, signal.SIGTERM, signal.SIGTERM)

@@ -1,9 +1,8 @@
 import pytest
 import torch
 
-from fastsep.config import ObjectiveConfig, OptimConfig
-from fastsep.errors import UserError
-from fastsep.training.schedule import horizon, horizons, learning_rate
+from fastsep.config import OptimConfig
+from fastsep.training.schedule import learning_rate
 
 
 def test_one_cycle_is_pytorchs():
@@ -41,22 +40,3 @@ def test_milestones_count_epochs():
 
 def test_a_single_step_has_a_rate():
     assert learning_rate(0, 1, 1, OptimConfig(schedule="one_cycle")) > 0
-
-
-@pytest.mark.parametrize(("share", "short"), [(0.0, 0), (0.75, 15), (0.99, 19), (1.0, 19)])
-def test_the_first_steps_predict_fewer_frames(share, short):
-    config = ObjectiveConfig(nt_pred=40, nt_pred_start=20, start_share=share)
-    assert [horizon(step, 20, config) for step in range(20)] == short * [20] + (20 - short) * [40]
-    assert horizons(config) == [20, 40]
-    assert [horizon(0, 1, config), horizon(1, 2, config)] == [40, 40]  # however short the run
-
-
-def test_as_published_all_steps_predict_the_same():
-    config = ObjectiveConfig(nt_pred=40)
-    assert {horizon(step, 20, config) for step in range(20)} == {40} and horizons(config) == [40]
-
-
-def test_the_first_steps_cannot_predict_more_than_the_windows_hold():
-    assert horizons(ObjectiveConfig(nt_pred=40, nt_pred_start=40)) == [40]
-    with pytest.raises(UserError, match=r"\(41\) than the windows hold \(40\): lower --nt-pred-start"):
-        ObjectiveConfig(nt_pred=40, nt_pred_start=41)

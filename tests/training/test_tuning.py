@@ -81,19 +81,6 @@ def test_cases_are_those_of_a_real_step_and_finding_them_changes_nothing(dtype: 
     assert all(dict(case.facts)["dtype"] == dtype for case in cases)
 
 
-def test_cases_are_those_of_all_frames_that_a_training_predicts() -> None:
-    settings = ObjectiveConfig(nt_pred=3, nt_pred_start=2)
-    step = make_step(config=replace(CONFIG, objective=settings))
-    apart = [
-        make_step(config=replace(CONFIG, objective=ObjectiveConfig(nt_pred=nt_pred))).cases() for nt_pred in (2, 3)
-    ]
-    assert set(apart[0]) != set(apart[1])
-    assert set(step.cases()) == {*apart[0], *apart[1]}
-    with choose.asked_for() as real:
-        step(torch.arange(2), 1e-3)
-    assert set(real) == set(apart[1])
-
-
 def test_choices_stand_in_the_run_and_are_kept_on_resume(tmp_path: Path, judged: list[str]) -> None:
     settle(make_step(), False, tmp_path)
     value = json.loads((tmp_path / FILE).read_text())

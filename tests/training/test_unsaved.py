@@ -62,16 +62,6 @@ def test_training_goes_on_and_ends_where_it_would_have(steps, config, tmp_path, 
         assert torch.equal(ours, theirs)
 
 
-def test_one_that_is_out_of_turn_is_tried_again_at_the_next_turn(config, tmp_path, monkeypatch, capsys):
-    """There is one where steps begin to predict more frames."""
-    config = replace(config, objective=replace(config.objective, nt_pred_start=2, start_share=0.4))
-    full_at(monkeypatch, 10, 12)
-    train(config, tmp_path / "run", False)
-    for step, again, warning in zip((10, 12), (12, 15), capsys.readouterr().err.splitlines(), strict=True):
-        assert f"step-{step:08d} (No space left on device)" in warning
-        assert warning.endswith(f"tries again at step {again}")
-
-
 @pytest.mark.parametrize(("steps", "kept"), [((10, 15, 20), 5), ((30,), 25), (STEPS, None)])
 def test_a_disk_that_stays_full_or_fails_at_the_end_is_an_error(steps, kept, config, tmp_path, monkeypatch, capsys):
     run = tmp_path / "run"
