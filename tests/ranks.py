@@ -8,12 +8,17 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import sys
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from functools import cache
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
+from multiprocessing.context import BaseContext
 from typing import Any
 
+import pytest
 import torch
 from torch.distributed import TCPStore
 
@@ -21,8 +26,7 @@ from fastsep.distributed import joined
 from fastsep.signals import Stopped
 
 _START = 60.0  # seconds, on a busy machine
-_context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["rank_cases", "sklearn.datasets", "torch.utils.tensorboard", "tensorboard.summary"])
+_PRELOADED = "rank_cases", "sklearn.datasets", "torch.utils.tensorboard", "tensorboard.summary", "fastsep.entry"
 
 
 def run_ranks(size: int, function: Callable[..., Any], *arguments: Any, patience: float = 20.0) -> list[Any]:
@@ -35,11 +39,11 @@ def run_ranks(size: int, function: Callable[..., Any], *arguments: Any, patience
     """
     # Kept here as torchrun's agent does, so that it outlives any rank.
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False, timeout=timedelta(seconds=patience))
-    pipes, processes = [], []
+    pipes, processes, context = [], [], _context()
     for rank in range(size):
-        reader, writer = _context.Pipe(duplex=False)
+        reader, writer = context.Pipe(duplex=False)
         place = environment(rank, size, store.port)
-        process = _context.Process(target=_run, args=(writer, place, patience, function, arguments), daemon=True)
+        process = context.Process(target=_run, args=(writer, place, patience, function, arguments), daemon=True)
         process.start()
         writer.close()
         pipes.append(reader)
@@ -58,6 +62,17 @@ def environment(rank: int, size: int, port: int) -> dict[str, str]:
     place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size, "MASTER_PORT": port}
     agent = {"MASTER_ADDR": "127.0.0.1", "TORCHELASTIC_USE_AGENT_STORE": "True"}
     return agent | {name: str(value) for name, value in place.items()}
+
+
+@cache
+def _context() -> BaseContext:
+    """With its server, which looks for what it imports in PYTHONPATH alone, and passes over what it does not find."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([*_PRELOADED])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+        forkserver.ensure_running()
+    return context
 
 
 def _receive(pipe: Connection, deadline: float) -> Any:
