@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from kernels.constant import constant_result
 
-@torch.compiler.assume_constant_result
+
+@constant_result
 def exporting() -> bool:
     """Whether a program is being exported.
 

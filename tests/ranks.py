@@ -26,7 +26,7 @@ from fastsep.distributed import joined
 from fastsep.signals import Stopped
 
 _START = 60.0  # seconds, on a busy machine
-_PRELOADED = "rank_cases", "sklearn.datasets", "torch.utils.tensorboard", "tensorboard.summary", "fastsep.entry"
+_PRELOADED = "rank_cases", "sklearn.datasets", "torch.utils.tensorboard", "tensorboard.summary", "torch._dynamo"
 
 
 def run_ranks(size: int, function: Callable[..., Any], *arguments: Any, patience: float = 20.0) -> list[Any]:

@@ -88,7 +88,8 @@ def test_other_modules_called_kernels_are_not_ours(tmp_path: Path) -> None:
 
 
 def test_programs_that_read_no_command_line_need_nothing_for_it() -> None:
-    code = "import sys; sys.modules['tyro'] = None; import fastsep.training.loop, fastsep.evaluation, bench.parts"
+    code = "import sys; sys.modules['tyro'] = None; import fastsep.training.loop, fastsep.evaluation, fastsep.inference"
+    code += "; assert 'torch._dynamo' not in sys.modules; import bench.parts"  # it takes as long as PyTorch itself
     done = start("-c", code)
     assert done.returncode == 0, done.stderr
 

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch._dynamo  # which PyTorch's optimisers import, or else each attempt would
 
 from fastsep import entry
 from fastsep.config import Config

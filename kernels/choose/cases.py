@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from kernels.constant import constant_result
+
 
 class Case(NamedTuple):
     """One direction of one op on one shape."""
@@ -59,7 +61,7 @@ def register(op: str, make: Maker, *others: Callable) -> None:
     _makers[op] = make, tuple(dict.fromkeys(Path(inspect.getfile(function)).parent for function in (make, *others)))
 
 
-@torch.compiler.assume_constant_result
+@constant_result
 def chosen(op: str, direction: str, **facts: Any) -> str | None:
     """Name of the candidate chosen for a case; ``None`` where none was: the op's own default then holds.
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from kernels.choose import chosen
+from kernels.constant import constant_result
 from kernels.latent_rollout.backends import CLUSTER_ROWS
 from kernels.latent_rollout.cluster import ClusterError, driver
 from kernels.latent_rollout.cluster.variant import Variant
@@ -31,7 +32,7 @@ def settled(t0: Tensor, weights: Sequence[Tensor], steps: int, dtype: torch.dtyp
     return _settled(batch, steps, latent, width, blocks, dtype, gradients, t0.device.index or 0)
 
 
-@torch.compiler.assume_constant_result
+@constant_result
 def _settled(
     batch: int, steps: int, latent: int, width: int, blocks: int, dtype: torch.dtype, gradients: bool, device: int
 ) -> str:

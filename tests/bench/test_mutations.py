@@ -46,7 +46,7 @@ def run_mutations(count: int) -> None:
 
 
 def test_some_changed_files():
-    run_mutations(400)
+    run_mutations(240)
 
 
 @pytest.mark.slow
