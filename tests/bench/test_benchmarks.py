@@ -8,11 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from bench.subjects_data import DATA
 
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_a_row_is_timed_beside_its_reference(tmp_path: Path) -> None:
     out = tmp_path / "benchmarks.json"
     command = [

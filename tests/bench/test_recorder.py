@@ -113,6 +113,7 @@ def test_nothing_starts_after_the_deadline(tmp_path: Path) -> None:
     assert r.left_out == 1
 
 
+@pytest.mark.slow
 def test_the_command_writes_results(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "bench.gpu_suite", "--dry-run", "--only", "ceilings", "--out", str(tmp_path)]
     root = Path(__file__).parents[2]

@@ -39,8 +39,8 @@ def trust(*arguments):
 
 
 def test_trainings_survive_kills_signals_and_failing_disks():
-    counts = trust("--quick", "kills", "terminations", "faults", "--kills", "6", "--terminations", "4")
-    assert counts["kills"]["kills"] == 6 and counts["terminations"]["kills"] == 4
+    counts = trust("--quick", "kills", "terminations", "faults", "--kills", "4", "--terminations", "3")
+    assert counts["kills"]["kills"] == 4 and counts["terminations"]["kills"] == 3
     assert counts["kills"]["runs"] >= 1 and counts["kills"]["evaluated"] >= 1
     assert counts["faults"]["faults"] >= 10
 

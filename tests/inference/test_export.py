@@ -88,6 +88,7 @@ def beside_the_bar(errors: str) -> list[str]:
     return [line for line in errors.replace("\r", "\n").splitlines() if line.strip() and "/3 [" not in line]
 
 
+@pytest.mark.slow
 def test_other_processes_forecast_the_same(tmp_path: Path, capsys) -> None:
     holes = lively_run(tmp_path / "holes", WITH_HOLES, HOLES)
     for run, name, options in ((OLD_RUN, "a", []), (holes, "b", ["--horizon", 3])):
