@@ -75,7 +75,7 @@ def losses_of_steps(
         index = torch.randint(len(windows), (batch,), generator=generator).to(device)
         step(world.rows(index, batch), config.optim.lr)
         terms.append(list(step.read_losses()))
-    assert (step._graph is not None) == (ways.capture and steps > 3)
+    assert bool(step._replay and step._replay.recorded) == (ways.capture and steps > 3)
     return terms, [parameter.detach().clone() for parameter in model.parameters()]
 
 

@@ -20,8 +20,7 @@ from fastsep.files import make_directory, whole_path, write_problem, write_text
 
 FOLDER = "profile"
 WARM_UP, TRACED = 10, 5
-"""Steps before the traced ones, in which everything is compiled, chosen and captured; steps that are traced. Where the
-first steps of a run predict fewer frames than the last ones, these are traced."""
+"""Steps before the traced ones, in which everything is compiled, chosen and captured; steps that are traced."""
 LARGEST = 10
 _COMMUNICATION = re.compile(r"nccl|gloo:|mpi:|ucc:|c10d::", re.IGNORECASE)
 

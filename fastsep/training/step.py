@@ -24,11 +24,11 @@ from fastsep.training.average import Average
 from fastsep.training.buckets import Buckets
 from fastsep.training.feed import Feed
 from fastsep.training.forward import Forward
+from fastsep.training.replay import Replay
 from fastsep.training.ways import Ways, cudnn_benchmark, keeps_halves
 from fastsep.world import ALONE, World
 from kernels.choose import Case, asked_for
 
-_WARM_UP_STEPS = 3
 _CLEARING = 100
 """Steps between clearings of Adam's moments on a CPU: by the number of a step, so that a resumed run does the same."""
 
@@ -91,12 +91,10 @@ class TrainStep:
         self._sums = torch.zeros(len(Losses._fields), dtype=next(model.parameters()).dtype, device=self.device)
         self._count = 0
         self.benchmark = ways.benchmark
-        self._captures = ways.capture
-        # One for all warm-up steps: on every stream that it meets cuBLAS takes memory of its own.
-        self._side = torch.cuda.Stream(self.device) if self._captures else None
+        self._replay = Replay(self.device) if ways.capture else None
         # Outside of a graph the host is the slower one: it launches one kernel after the other. Processes that share a
         # batch talk to each other from within both passes, in an order that must be the same for all.
-        pays = self._captures and not world.joined and model.encoder_s is not None
+        pays = ways.capture and not world.joined and model.encoder_s is not None
         self._forward = Forward(model, config.objective, dtype, Cells.of(windows.mask), ways.compile)
         self._run_beside(torch.cuda.Stream(self.device) if pays else None)
 
@@ -106,15 +104,14 @@ class TrainStep:
             self.optimizer.round_halves()
             self._rounded = True
         self.lr.fill_(lr)
-        self._end.fill_(draws.integer(self._seed, self.done, "window", *self._ends))  # outside of the graph
+        self._end.fill_(draws.integer(self._seed, self.done, "window", *self._ends))
         self.feed.lay(index, draws.key(self._seed, self.done, "videos"))
         if self.average is not None:
             self.average.begin(self.done)
-        if self._graph is not None:
-            self._graph.replay()
+        if self._replay is not None:
+            self._replay(self._run, self._clear)
         else:
-            with cudnn_benchmark(self.benchmark):
-                self._step_without_graph()
+            self._run()
         self._count += 1
         self.done += 1
         if self.device.type == "cpu" and self.done % _CLEARING == 0:
@@ -183,23 +180,20 @@ class TrainStep:
         """Compute S, and what follows from its gradients, on ``stream``; without one, in turn with all else."""
         self._forward.beside = stream
         self.optimizer.step_beside(stream, [] if self.model.encoder_s is None else self.model.encoder_s.parameters())
-        self._graph: torch.cuda.CUDAGraph | None = None
-        self._warm_up_left = _WARM_UP_STEPS
+        if self._replay is not None:
+            self._replay.record_anew()
 
-    def _step_without_graph(self) -> None:
-        """A step as it is; where a graph is wanted, the last of them records it (all choices are made by then)."""
-        if not self._captures:
-            self._run()
-        elif self._warm_up_left:
-            self._warm_up_left -= 1
-            self._on_side_stream()
-        else:
-            self._capture()
-            self._graph.replay()
+    def _clear(self) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
 
     def _run(self) -> None:
+        """Forward, backward, Adam: what a graph holds."""
+        with cudnn_benchmark(self.benchmark):
+            self._compute()
+
+    def _compute(self) -> None:
         video = self.feed.video()
-        self.optimizer.zero_grad(set_to_none=True)
+        self._clear()
         share = 1 / self._micro_batches  # all are of one size: the mean of their losses is that of the batch
         for number in range(self._micro_batches):
             # Every K-th row: of all ranks together the same rows, whatever their number.
@@ -224,19 +218,3 @@ class TrainStep:
         """How many times the gradient is longer than ``limit``, at least 1. The loss scale, still in it, is no part."""
         norm = total_norm([*self.optimizer.gradients()])
         return (norm / self.scaler.scale(limit)).clamp(min=1.0).float()
-
-    def _on_side_stream(self) -> None:
-        """A step as capture wants its warm-up: off the default stream, with everything allocated and compiled."""
-        self._side.wait_stream(torch.cuda.current_stream(self.device))
-        with torch.cuda.stream(self._side):
-            self._run()
-        torch.cuda.current_stream(self.device).wait_stream(self._side)
-
-    def _capture(self) -> None:
-        """Record one step. Recording runs nothing; gradients then live in the graph's own memory."""
-        torch.cuda.synchronize(self.device)
-        self.optimizer.zero_grad(set_to_none=True)
-        self._graph = torch.cuda.CUDAGraph()
-        # Another thread may be reading data ahead meanwhile.
-        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
-            self._run()

@@ -86,7 +86,7 @@ def take(step: TrainStep) -> list[list[Tensor]]:
     for _ in range(8):
         step(torch.arange(32, device="cuda") % 20, 1e-6)
         found.append([grad.to(torch.float32, copy=True) for grad in step.optimizer.gradients()])
-    assert step._graph is not None
+    assert step._replay.recorded
     return [*found, [weight.detach().clone() for weight in step.model.parameters()]]
 
 

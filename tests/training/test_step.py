@@ -281,7 +281,7 @@ def test_a_captured_step_equals_one_that_is_not(dtype, norm, compile):
     for step in (eager, captured):
         for i in range(12):
             step(torch.arange(4, device="cuda") + i % 5, 1e-3 * (i + 1))
-    assert captured._graph is not None
+    assert captured._replay.recorded
     assert captured.read_losses().total == pytest.approx(eager.read_losses().total, rel=1e-2)
     tolerance = 1e-3 if dtype == torch.float32 else 3e-2
     for ours, theirs in zip(captured.model.parameters(), eager.model.parameters(), strict=True):
@@ -295,7 +295,7 @@ def test_a_captured_step_leaves_out_the_same_cells(compile):
     for step in (eager, captured):
         for i in range(12):
             step(torch.arange(4, device="cuda") + i % 5, 1e-3)
-    assert captured._graph is not None
+    assert captured._replay.recorded
     assert captured.read_losses().total == pytest.approx(eager.read_losses().total, rel=1e-2)
     for ours, theirs in zip(captured.model.parameters(), eager.model.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
@@ -307,7 +307,7 @@ def test_a_graph_takes_windows_that_are_not_resident():
     for step in (eager, captured):
         for i in range(12):
             step(torch.arange(4) + i % 5, 1e-3)
-    assert captured._graph is not None
+    assert captured._replay.recorded
     assert captured.read_losses().total == pytest.approx(eager.read_losses().total, rel=1e-2)
     for ours, theirs in zip(captured.model.parameters(), eager.model.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
@@ -332,7 +332,7 @@ def test_replays_draw_the_videos_of_their_step():
         eager, captured = (step.read_losses() for step in steps)
         assert captured.total == pytest.approx(eager.total, rel=1e-4)
         terms.append(captured.total)
-    assert steps[1]._graph is not None
+    assert steps[1]._replay.recorded
     assert terms[3] == pytest.approx(terms[7], rel=1e-4)
     assert len({round(term, 3) for term in terms}) > 5
 

@@ -144,7 +144,7 @@ def test_cudnn_times_its_algorithms_within_a_step_alone(monkeypatch: pytest.Monk
         step = make_step()
         step.benchmark = ways.benchmark
         seen: list[bool] = []
-        monkeypatch.setattr(step, "_run", lambda seen=seen: seen.append(torch.backends.cudnn.benchmark))
+        monkeypatch.setattr(step, "_compute", lambda seen=seen: seen.append(torch.backends.cudnn.benchmark))
         step(torch.arange(2), 1e-3)
         assert seen == [ways.benchmark]
         assert torch.backends.cudnn.benchmark is False
