@@ -144,10 +144,10 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def require_suffix(path: Path, suffixes: tuple[str, ...]) -> None:
+def require_suffix(path: Path, suffixes: tuple[str, ...], option: str = "--out") -> None:
     """Raise UserError for a name that says that the file is of another format than the one to be written."""
     if path.suffix not in suffixes:
-        raise UserError(f"{path} ends in none of {', '.join(suffixes)}: name such a file with --out")
+        raise UserError(f"{path} ends in none of {', '.join(suffixes)}: name such a file with {option}")
 
 
 def write_problem(path: Path, error: BaseException, remedy: str = "") -> UserError:

@@ -20,8 +20,8 @@ from fastsep import cli, entry, launch
 from fastsep.errors import UserError, leave_word
 
 COMMANDS = (
-    "train", "evaluate", "forecast", "export", "gen_wave", "gen_mnist", "gen_example", "prepare_chairs", "prepare_sst",
-    "import_official",
+    "train", "evaluate", "compare", "forecast", "export", "gen_wave", "gen_mnist", "gen_example", "prepare_chairs",
+    "prepare_sst", "import_official",
 )  # fmt: skip
 ROOT = Path(__file__).parents[1]
 

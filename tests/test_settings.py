@@ -15,6 +15,7 @@ import pytest
 
 from fastsep import (
     cli,
+    compare,
     evaluate,
     gen_example,
     gen_mnist,
@@ -42,9 +43,10 @@ COMMANDS = {
     "prepare_sst": (prepare_sst.Arguments, ["s"]),
     "import_official": (import_official.Arguments, ["s", "--out", "o"]),
     "evaluate": (evaluate.Arguments, ["s"]),
+    "compare": (compare.Arguments, ["s"]),
 }
 NESTED = {"evaluate": EvaluateConfig, "prepare_sst": Region}
-POSITIONAL = {"name", "run", "source", "sources", "directory"}
+POSITIONAL = {"name", "run", "runs", "source", "sources", "directory"}
 ALL = {
     (cls, setting.name): setting
     for cls in (
@@ -136,7 +138,9 @@ def test_from_python_and_json(preset: str) -> None:
 def test_arguments_from_python(kind: type) -> None:
     missing = (dataclasses.MISSING, dataclasses.MISSING)
     fields = (field.name for field in dataclasses.fields(kind) if (field.default, field.default_factory) == missing)
-    required = {name: {"sources": (Path("p"),), "name": "plume"}.get(name, Path("p")) for name in fields}
+    required = {
+        name: {"sources": (Path("p"),), "runs": (Path("p"),), "name": "plume"}.get(name, Path("p")) for name in fields
+    }
     assert kind(**required)
     for setting in settings_of(kind):
         for value in (*just_outside(setting), *of_other_types(setting)):

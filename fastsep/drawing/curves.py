@@ -32,7 +32,7 @@ def error_figure(
     for axis in axes[len(names) :]:
         axis.set_visible(False)
     for axis, name in zip(axes, names, strict=False):
-        for (predictor, scores), colour in zip(curves.items(), _colours(len(curves)), strict=True):
+        for (predictor, scores), colour in zip(curves.items(), colours_of(len(curves)), strict=True):
             if name not in scores:
                 continue
             values = scores[name]
@@ -69,7 +69,7 @@ def latent_figure(trajectory: Tensor, offset: int, appearance: Appearance) -> Fi
     parts = ((codes - flat.mean(0)) @ directions[:kept].T).numpy()  # (frames, sequences, kept)
     figure = new_figure(9.4, 3.9)
     left, right = figure.subplots(1, 2)
-    colours = _colours(sequences)
+    colours = colours_of(sequences)
     for s in range(sequences):
         x, y = parts[:, s, 0], parts[:, s, min(1, kept - 1)]
         left.plot(x, y, color=colours[s], linewidth=1.1, marker=".", markersize=3)
@@ -127,6 +127,7 @@ def _number(value: float | str) -> float:
     return float(value) if value != "" else float("nan")
 
 
-def _colours(count: int) -> list[str]:
+def colours_of(count: int) -> list[str]:
+    """Colours of so many lines, which come again after eight."""
     palette = ["#c8442b", "#3b6ea5", "#7a9a3a", "#9a6fb0", "#e0a020", "#4aa6a6", "#8c564b", "#555555"]
     return [palette[i % len(palette)] for i in range(count)]

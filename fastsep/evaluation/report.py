@@ -25,37 +25,40 @@ def format_report(result: dict[str, Any]) -> str:
     head = f"{result['dataset']}, step {result['step']:,}{weights}: {result['windows']:,} test windows"
     parts = [head + (f", {result['data']}" if result["data"] else "")]
     horizons = list(result["scores"]["model"][next(iter(result["labels"]))])
-    parts.append(_table("mean over the frames up to", [f"t+{k}" for k in horizons], _rows(result, "scores", horizons)))
+    parts.append(table("mean over the frames up to", [f"t+{k}" for k in horizons], _rows(result, "scores", horizons)))
     alone = chosen_horizons(result["horizon"])
-    parts.append(_table("one frame alone, at", [f"t+{k}" for k in alone], _rows(result, "curves", alone)))
+    parts.append(table("one frame alone, at", [f"t+{k}" for k in alone], _rows(result, "curves", alone)))
     if "swap" in result:
         rows = [
-            ([result["labels"][name], "content and motion of two sequences"], [values[k] for k in values])
+            (
+                [result["labels"][name], "content and motion of two sequences"],
+                [number(value) for value in values.values()],
+            )
             for name, values in result["swap"].items()
         ]
-        parts.append(_table("swapped, mean over the frames up to", [f"t+{k}" for k in horizons], rows))
+        parts.append(table("swapped, mean over the frames up to", [f"t+{k}" for k in horizons], rows))
     total = sum(result["seconds"].values())
     shares = ", ".join(f"{name} {seconds / total:.0%}" for name, seconds in result["seconds"].items())
     parts.append(f"evaluated in {total:.3g} s: {shares}")
     return "\n\n".join(parts)
 
 
-def _rows(result: dict[str, Any], kind: str, horizons: list[Any]) -> list[tuple[list[str], list[float]]]:
+def _rows(result: dict[str, Any], kind: str, horizons: list[Any]) -> list[tuple[list[str], list[str]]]:
     rows = []
     for name, label in result["labels"].items():
         for predictor, scores in result[kind].items():
             if name in scores:
                 values = [scores[name][k] if kind == "scores" else scores[name][k - 1] for k in horizons]
-                rows.append(([label, predictor], values))
+                rows.append(([label, predictor], [number(value) for value in values]))
     return rows
 
 
-def _table(title: str, columns: list[str], rows: list[tuple[list[str], list[float]]]) -> str:
-    """A title, a header and rows whose first two cells are text; a label is written once for equal neighbours."""
+def table(title: str, columns: list[str], rows: list[tuple[list[str], list[str]]]) -> str:
+    """A title, a header and rows: two names, then numbers; a first name is written once for equal neighbours."""
     cells = [[title, "", *columns]]
     last = ""
     for (label, predictor), values in rows:
-        cells.append(["  " + label if label != last else "", predictor, *map(_number, values)])
+        cells.append(["  " + label if label != last else "", predictor, *values])
         last = label
     widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
     lines = []
@@ -66,5 +69,6 @@ def _table(title: str, columns: list[str], rows: list[tuple[list[str], list[floa
     return "\n".join(lines)
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """In as many digits as tell something."""
     return f"{value:.2e}" if 0 < abs(value) < 0.01 or abs(value) >= 1e5 else f"{value:.4g}"

@@ -33,7 +33,7 @@ from fastsep.runs.directory import kept_scaling
 from fastsep.runs.log_file import read_log
 from fastsep.runs.starts import device_name, read_starts
 
-_METRICS = "metrics.json"
+METRICS = "metrics.json"
 
 
 def evaluate_run(
@@ -109,7 +109,7 @@ def evaluate_run(
 def is_scored(run: Path) -> bool:
     """Whether ``metrics.json`` is of the run's newest checkpoint, and drawn."""
     try:
-        known = json.loads((run / _METRICS).read_bytes())
+        known = json.loads((run / METRICS).read_bytes())
         step, starts, _ = (known[name] for name in ("step", "starts", "figures"))
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
@@ -117,7 +117,7 @@ def is_scored(run: Path) -> bool:
 
 
 def _write(run: Path, result: dict[str, Any]) -> None:
-    path = run / _METRICS
+    path = run / METRICS
     try:
         write_text(path, json.dumps(_strict(result), indent=2, allow_nan=False) + "\n")
     except OSError as error:

@@ -1,0 +1,66 @@
+"""Scores of several groups of runs against the horizon."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from fastsep.data.appearance import plain
+from fastsep.drawing.curves import colours_of
+from fastsep.drawing.style import new_figure
+
+_PANELS = 4
+
+
+def comparison_figure(
+    title: str,
+    labels: dict[str, str],
+    groups: dict[str, dict[str, list[list[float]]]],
+    baselines: dict[str, dict[str, list[float]]],
+    step: str = "frames",
+) -> Figure:
+    """A panel a score (the first four): the mean of each group's runs, the range of them behind it, baselines dashed.
+
+    Args:
+        labels: scores by name, and what they are called.
+        groups: by label and score a curve a run, which may be of other lengths.
+        baselines: by name and score a curve.
+        step: unit of the horizon.
+    """
+    names = [*labels][:_PANELS]
+    figure = new_figure(4.2 * len(names) + 1.2, 3.6 + 0.16 * (len(groups) + len(baselines)))
+    axes = figure.subplots(1, len(names), squeeze=False)[0]
+    for axis, name in zip(axes, names, strict=True):
+        for (label, scores), colour in zip(groups.items(), colours_of(len(groups)), strict=True):
+            shortest = min(map(len, scores[name]))
+            curves = np.array([curve[:shortest] for curve in scores[name]])
+            horizons = np.arange(1, shortest + 1)
+            axis.plot(horizons, curves.mean(0), color=colour, label=plain(label))
+            axis.fill_between(horizons, curves.min(0), curves.max(0), color=colour, alpha=0.2, linewidth=0)
+        for (label, scores), dashes in zip(baselines.items(), _dashes(len(baselines)), strict=True):
+            if name in scores:
+                curve = scores[name]
+                axis.plot(
+                    range(1, len(curve) + 1),
+                    curve,
+                    color="#777777",
+                    linestyle=dashes,
+                    linewidth=1.1,
+                    label=plain(label),
+                )
+        if "MSE" in labels[name]:
+            axis.set_yscale("log")
+        axis.set_xlabel(f"horizon k [{step}]")
+        axis.set_ylabel(plain(labels[name].replace(", ", "\n")))
+        axis.grid(True, which="major", axis="y")
+        axis.set_xlim(left=0)
+        axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    lines, words = axes[0].get_legend_handles_labels()
+    figure.legend(lines, words, loc="outside lower center", ncols=1 if any(len(word) > 40 for word in words) else 3)
+    figure.suptitle(f"{plain(title)}: the frame at t+k, mean and range over runs")
+    return figure
+
+
+def _dashes(count: int) -> list[str]:
+    return [("--", ":", "-.")[i % 3] for i in range(count)]
