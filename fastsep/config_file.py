@@ -10,11 +10,11 @@ from typing import Any
 
 from fastsep.config import PARTS, Config
 from fastsep.data import DATASETS
-from fastsep.errors import UserError, first_line, warn
+from fastsep.errors import UserError, first_line
 from fastsep.settings import settings_of
 
-_RETIRED = {"nt_pred_start": None, "start_share": 0.75, "nt_decoded": None}
-"""Settings of earlier versions, with the value that leaves a run as it is without them."""
+_RETIRED = "nt_pred_start", "start_share", "nt_decoded"
+"""Settings of the objective that earlier versions had. Models that were trained with them are like any others."""
 
 
 def to_json(config: Config, run: Path | None = None) -> str:
@@ -32,11 +32,12 @@ def to_json(config: Config, run: Path | None = None) -> str:
     return json.dumps(values, indent=2, default=str) + "\n"
 
 
-def from_json(text: str, run: Path | None = None) -> Config:
+def from_json(text: str, run: Path | None = None, to_train: bool = False) -> Config:
     """Rebuild a ``Config``, with paths as seen from here.
 
     Args:
         run: the directory that the text lies in.
+        to_train: the settings have to say all that steps computed so far.
 
     Raises:
         UserError: what is no settings, or settings that this version does not know or take.
@@ -46,7 +47,7 @@ def from_json(text: str, run: Path | None = None) -> Config:
         values = _dictionary("the file", json.loads(text))
         parts = {name: _dictionary(name, values[name]) for name in PARTS}
         kind = DATASETS[parts["data"].pop("dataset")]
-        _retire(parts["objective"], where)
+        retired = [(name, parts["objective"].pop(name, None)) for name in _RETIRED]
         config = Config(**{name: _build(cls, parts[name]) for name, cls in (PARTS | {"data": kind}).items()})
     except UserError as error:
         raise UserError(f"{where}: {error}, in that file") from None
@@ -54,6 +55,12 @@ def from_json(text: str, run: Path | None = None) -> Config:
         raise UserError(f"{where} is no JSON ({first_line(error)}): mend it, or restore it from a copy") from None
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise UserError(f"{where} does not fit this version of fastsep ({first_line(error)}): train again") from None
+    for name, value in retired:
+        if to_train and name != "start_share" and value is not None:  # a share of nothing, by itself
+            raise UserError(
+                f"{where}: the run was trained with {name} {value}, which steps do not know any more: score it and "
+                "forecast with it as it is, or train anew"
+            )
     return config if run is None else _located(config, run)
 
 
@@ -61,14 +68,6 @@ def _dictionary(name: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise TypeError(f"{name} holds no settings")
     return dict(value)
-
-
-def _retire(values: dict[str, Any], where: str) -> None:
-    """Take settings of earlier versions out of ``values``."""
-    for name, without in _RETIRED.items():
-        value = values.pop(name, without)
-        if value != without:
-            warn(f"{where}: there is no {name} ({value}) any more, steps from here on would go without it")
 
 
 def _build(cls: type, values: dict[str, Any]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -98,6 +99,11 @@ def score_with_memory_of(run: Path, free: list[int], horizons: list[int | None])
     rank = distributed.current().rank
     room.free_bytes = lambda device: free[rank]
     return evaluate_run(run, horizon=horizons[rank], device="cpu", figures=False, progress=False)["curves"]
+
+
+def is_quick_to_start() -> bool:
+    """Whether what takes longest to import was there before this rank was."""
+    return "torch._dynamo" in sys.modules
 
 
 def fits_while_others_hold(size: int, free: int) -> bool:

@@ -18,8 +18,8 @@ FRAMES = (1, 5, 10, 20, 30, 40)
 INTRODUCTION = """\
 Written by `python -m bench.schedules`, which trains a preset with one setting changed after the other; the first line
 of each table is the best. *Last weights* is the score of the weights as the last step left them, where those that are
-scored are averages over steps (`--ema`). A setting that is not named is the preset's; one that is marked lost and was
-taken out of the program."""
+scored are averages over steps (`--ema`). A setting that is not named is the preset's. Rows marked *taken out* hold one
+that lost and that the program no longer has."""
 _SETTINGS = {setting.name for part in PARTS.values() for setting in settings_of(part)}
 
 
@@ -108,7 +108,7 @@ def _cells(rows: list[dict[str, Any]], on_gpu: bool) -> tuple[str, ...]:
 def named(choice: dict[str, Any]) -> str:
     """Settings as they are given on the command line."""
     names = (f"--{name.replace('_', '-')} {'none' if value is None else value}" for name, value in choice.items())
-    mark = "" if _offered(choice) else " (taken out)"
+    mark = "" if _offered(choice) else " (*taken out*)"
     return f"`{' '.join(names)}`{mark}" if choice else "as the preset"
 
 
@@ -141,7 +141,7 @@ def _by_frame(device: Device, elsewhere: Sequence[Device]) -> list[str]:
 
 
 def best_curves(device: Device) -> Iterator[tuple[str, list[float]]]:
-    """Of each preset the best training: what it was, and its error by frame."""
+    """Of each preset the best training, taken out or not: what it was, and its error by frame."""
     for preset in dict.fromkeys(row["preset"] for row in device.schedules):
         mine = [row for row in device.schedules if row["preset"] == preset and row.get("curve")]
         if mine:

@@ -83,11 +83,11 @@ def create_run(run: Path, config: Config, scaling: Scaling | None = None, launch
         raise write_problem(run / _SETTINGS, error, _OTHER_OUT) from None
 
 
-def load_config(run: Path) -> Config:
-    """The settings of a run. Raises UserError when there is no run, or it cannot be read."""
+def load_config(run: Path, to_train: bool = False) -> Config:
+    """The settings of a run. Raises UserError when there is no run, it cannot be read, or not be gone on with."""
     path = Path(run) / _SETTINGS
     try:
-        return from_json(path.read_text(encoding="utf-8-sig"), Path(run))
+        return from_json(path.read_text(encoding="utf-8-sig"), Path(run), to_train)
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{run} holds no run (no config.json): give the directory that training wrote") from None
     except UnicodeDecodeError:

@@ -86,7 +86,7 @@ def resume(
             settings that would compute something else.
     """
     run = Path(run)
-    before = load_config(run)
+    before = load_config(run, to_train=True)
     config = config or before
     check_resumable(before, config)
     world = distributed.current()
@@ -100,9 +100,8 @@ def resume(
             _warn_of_lost_steps(run)
         if trainer.done >= trainer.total_steps:
             if world.restarts or again:  # a rank failed in what comes after training
-                _keep(
-                    run, before, replace(trainer.config, optim=before.optim), world
-                )  # where its data are, to be scored
+                # Where its data are, to be scored; it is as long as it was.
+                _keep(run, before, replace(trainer.config, optim=before.optim), world)
                 trainer.say(f"{run} is complete ({trainer.done:,} steps; extend it with --steps N)")
                 return trainer
             raise UserError(

@@ -33,17 +33,17 @@ class Replay:
         return self._graph is not None
 
     def __call__(self, step: Callable[[], None], clear: Callable[[], None]) -> None:
-        """Take a step; the last one that is called is recorded (all choices are made by then).
+        """Take a step. Three are called to warm up, the next one is recorded: all choices are made by then.
 
         Args:
             step: does the same work each time, on the same tensors, and never waits for the device.
             clear: frees what ``step`` is to allocate anew in the graph's own memory.
         """
-        if self._graph is None and self._warm_up_left:
+        if self._warm_up_left:
             self._warm_up_left -= 1
             self._warm_up(step)
             return
-        if self._graph is None:
+        if not self.recorded:
             self._record(step, clear)
         self._graph.replay()
 
@@ -58,7 +58,8 @@ class Replay:
         """Recording runs nothing."""
         torch.cuda.synchronize(self._device)
         clear()
-        self._graph = torch.cuda.CUDAGraph()
+        graph = torch.cuda.CUDAGraph()
         # Another thread may be reading data ahead meanwhile.
-        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             step()
+        self._graph = graph

@@ -76,7 +76,7 @@ class TrainStep:
         self.average = None if config.optim.ema is None else Average(model, config.optim.ema)
         self.done = 0
         self._seed = config.run.seed
-        self._ends = window_ends(model.config, config.objective)
+        self._end_range = window_ends(model.config, config.objective)
         self._end = torch.zeros((), dtype=torch.int64, device=self.device)  # where a captured graph looks for it
         limit = config.optim.clip_norm
         self._clip_norm = None if limit is None else torch.tensor(limit, device=self.device)
@@ -104,7 +104,7 @@ class TrainStep:
             self.optimizer.round_halves()
             self._rounded = True
         self.lr.fill_(lr)
-        self._end.fill_(draws.integer(self._seed, self.done, "window", *self._ends))
+        self._end.fill_(draws.integer(self._seed, self.done, "window", *self._end_range))
         self.feed.lay(index, draws.key(self._seed, self.done, "videos"))
         if self.average is not None:
             self.average.begin(self.done)
@@ -192,6 +192,7 @@ class TrainStep:
             self._compute()
 
     def _compute(self) -> None:
+        """The loss of each micro-batch and its gradient, then the weights."""
         video = self.feed.video()
         self._clear()
         share = 1 / self._micro_batches  # all are of one size: the mean of their losses is that of the batch

@@ -243,4 +243,4 @@ def test_settings_that_were_taken_out_are_no_best_ones(tmp_path: Path) -> None:
     devices = read_results(tmp_path)
     readme, page = tables.readme_block(devices), tables.results_page(devices)
     assert "given-up" not in readme and "`--nt-pred 8` | 1 | 9 |" in readme
-    assert page.index("| `--given-up 8` (taken out) | 1 | 7 s (2) | 1.00e-05 |") < page.index("| `--nt-pred 8` | 1 |")
+    assert page.index("| `--given-up 8` (*taken out*) | 1 | 7 s (2) | 1.00e-05 |") < page.index("| `--nt-pred 8` | 1 |")

@@ -34,6 +34,8 @@ def main() -> None:
             wide = x.detach().float().requires_grad_()  # PyTorch on a CPU rounds each sum of two to the half type
             (wanted,) = torch.autograd.grad(max_pool_reference(wide, side), wide, grad.float())
             torch.testing.assert_close(torch.autograd.grad(y, x, grad)[0], wanted.to(dtype))
+    alone = torch.randn(1, 1, 1, 1)
+    assert torch.equal(_MaxPool.apply(alone.contiguous(memory_format=torch.channels_last), 3), alone)
     x = torch.randn(2, 20, 5, 7, requires_grad=True)
     exact = _MaxPool.apply(x.contiguous(memory_format=torch.channels_last), 3)
     compiled = torch.compile(_MaxPool.apply, backend="aot_eager", fullgraph=True)

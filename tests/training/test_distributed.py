@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from rank_cases import losses_of_steps, mnist, run_training, wave100
+from rank_cases import is_quick_to_start, losses_of_steps, mnist, run_training, wave100
 from ranks import run_ranks
 
 from fastsep import distributed
@@ -28,6 +28,10 @@ def data(tmp_path_factory):
 def relative(ours, theirs):
     ours, theirs = torch.tensor(ours, dtype=torch.float64), torch.tensor(theirs, dtype=torch.float64)
     return ((ours - theirs).abs() / theirs.abs()).max().item()
+
+
+def test_ranks_of_these_tests_are_quick_to_start():
+    assert run_ranks(1, is_quick_to_start) == [True]
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,21 @@ def take(step: TrainStep) -> list[list[Tensor]]:
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("compile", [False, True])
+def test_graphs_are_recorded_anew_where_nothing_runs_beside_any_more(compile: bool) -> None:
+    eager, captured = (make_step(ways=ways, device="cuda") for ways in (Ways(compile, False), Ways(compile, True)))
+    for where in (nullcontext, captured.in_turn, nullcontext):
+        with where():
+            assert not captured._replay.recorded
+            for _ in range(6):
+                for step in (eager, captured):
+                    step(torch.arange(4, device="cuda"), 1e-3)
+            assert captured._replay.recorded
+    for ours, theirs in zip(captured.model.parameters(), eager.model.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.gpu
 def test_some_steps_have_nothing_to_run_beside() -> None:
     """Processes that share a batch talk in an order that is the same for all; without S there is nothing to compute."""
     step = make_step(ways=Ways(False, True), device="cuda")
