@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from fastsep.networks.halves import Halved
 from kernels.doubled_conv import doubled_conv
+from kernels.portable import exporting
 from kernels.thin_conv import norm_exit, thin_entry, thin_exit
 
 if TYPE_CHECKING:
@@ -160,6 +161,8 @@ class CodeConvTranspose2d(Halved, nn.ConvTranspose2d):
 
 def add_to_calls(x: Tensor, once: Tensor, calls: int) -> Tensor:
     """``x`` (K*B, ...) with ``once`` (B, ...) added to every call. In place, autograd would copy its gradient."""
+    if exporting() and x.shape[1] == 1:  # of such a map PyTorch 2.13 does not see how it lies once it is flattened
+        return x + once.repeat(calls, *(1,) * (once.dim() - 1))
     return (x.unflatten(0, (calls, -1)) + once).flatten(0, 1)
 
 
