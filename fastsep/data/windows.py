@@ -31,8 +31,8 @@ class Windows:
     """Where the numbers of a frame lie, if its shape does not say."""
     step: str = ""
     """In which frames are counted, such as "frames of 2 s", where the data say."""
-    rises: bool = False
-    """The last row of a frame is the upper one in pictures."""
+    last_row: str = ""
+    """Which row of a frame the last one is, north or south, where the data say."""
     notes: tuple[str, ...] = ()
     """What to know about the data before training on them, a line each."""
     limits: tuple[float, float] | None = None

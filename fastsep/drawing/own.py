@@ -69,7 +69,7 @@ def view_of(windows: Windows, truth: Tensor, channel: int = 0) -> View:
 
     def view(frames: Tensor) -> Tensor:
         own = scaling.unscale(frames.cpu())
-        if is_image and windows.rises:
+        if is_image and windows.last_row == "north":
             own = own.flip(-2)
         if is_colour:
             return (own - low) / span

@@ -22,7 +22,8 @@ def print_files(run: Path, result: dict[str, Any]) -> None:
 def format_report(result: dict[str, Any]) -> str:
     """The scores as text: published means over the horizon, then single frames, then swaps."""
     weights = f", weights averaged over steps with decay {result['ema']:g}" if result.get("ema") is not None else ""
-    head = f"{result['dataset']}, step {result['step']:,}{weights}: {result['windows']:,} test windows"
+    best = ", the best in validation" if result.get("best") else ""
+    head = f"{result['dataset']}, step {result['step']:,}{best}{weights}: {result['windows']:,} test windows"
     parts = [head + (f", {result['data']}" if result["data"] else "")]
     horizons = list(result["scores"]["model"][next(iter(result["labels"]))])
     parts.append(table("mean over the frames up to", [f"t+{k}" for k in horizons], _rows(result, "scores", horizons)))

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from fastsep.data.appearance import Appearance
-from fastsep.data.frames.showing import goes_north, step_of
+from fastsep.data.frames.showing import last_row, step_of
 from fastsep.drawing.animation import animate_future
 from fastsep.drawing.own import appearance_of, are_colours, spread
 from fastsep.drawing.style import styled
@@ -37,7 +37,7 @@ def animate_forecast(
     appearance = appearance_of(data.stem, plan.names, plan.units, step_of(plan.source, plan.every))
     if known:  # but a file has the time step that it has, whatever the run was trained on
         appearance = replace(known, step=appearance.step)
-    if cond.ndim == 4 and goes_north(plan.source):
+    if cond.ndim == 4 and last_row(plan.source) == "north":
         cond, future = cond[..., ::-1, :], future[..., ::-1, :]
     cond, future = torch.from_numpy(np.where(np.isfinite(future[0]), cond, np.nan)), torch.from_numpy(future.copy())
     try:

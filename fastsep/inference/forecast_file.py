@@ -15,6 +15,7 @@ import numpy as np
 
 from fastsep import __version__
 from fastsep.data.disk_space import require_space
+from fastsep.data.frames.showing import last_row, step_of
 from fastsep.data.frames.source import Source
 from fastsep.data.residency import require_memory
 from fastsep.data.scaling import Scaling
@@ -26,6 +27,7 @@ from fastsep.inference.outputs import Plan, output_of
 from fastsep.machine.memory import keep_freed_memory
 from fastsep.progress import progress_bar
 from fastsep.room import frames_at_once
+from fastsep.runs.data_record import warn_of_other_frames
 
 _OTHER_OUT = "choose another --out"
 
@@ -78,6 +80,8 @@ def forecast_file(
         how = variable, layout, every
         content = _open(stack, data, model, *how)
         other = None if motion is None else _open(stack, motion, model, *how)
+        for one in filter(None, (content, other)):
+            warn_of_other_frames(run, one.path, step_of(one.source, one.every), last_row(one.source))
         _check_places(out, animate, [file for one in (content, other) if one for file in one.source.files])
         if other is not None and other.source.sequences not in (1, content.source.sequences):
             raise UserError(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 from fastsep.data.base import DataConfig
 from fastsep.data.fingerprint import IN_MEMORY, fingerprint
+from fastsep.data.frames.showing import seconds_of
 from fastsep.data.windows import Windows
 from fastsep.errors import UserError, warn
 from fastsep.files import write_problem, write_text
@@ -30,6 +32,7 @@ def record_data(run: Path, config: DataConfig, windows: Windows) -> None:
     else:
         value = {
             "fingerprint": fingerprint(config), "layout": windows.layout, "description": windows.description,
+            "step": windows.step, "last_row": windows.last_row,
         }  # fmt: skip
     value["streamed"] = windows.streamed
     try:
@@ -72,7 +75,27 @@ def same_data(run: Path, config: DataConfig, windows: Windows) -> bool | None:
         warn(f"the run was trained on {_named(known)}, not on {_named(present)}: whether they are equal is not known")
         return None
     warn(f"{config.path}: these are not the data that the run was trained on")
+    warn_of_other_frames(run, config.path, windows.step, windows.last_row)
     return False
+
+
+def warn_of_other_frames(run: Path, path: Path, step: str, last_row: str) -> None:
+    """Warn where frames follow each other in other steps of time than those trained on, or stand upside down.
+
+    Args:
+        path: of the frames.
+        step: as ``Windows`` have it; so is ``last_row``. What one of both does not know is not compared.
+    """
+    try:
+        known = json.loads((run / NAME).read_text())
+        before, row = str(known["step"]), str(known["last_row"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return  # of an earlier version, or damaged
+    lengths = seconds_of(before), seconds_of(step)
+    if None not in lengths and not math.isclose(*lengths, rel_tol=0.01):
+        warn(f"{path} has {step}, the run was trained on {before}: forecasts go by the latter (--every K takes fewer)")
+    if row and last_row and row != last_row:
+        warn(f"{path} has the {last_row} in its last row, what the run was trained on the {row}: turn its rows around")
 
 
 def _named(fingerprint: str) -> str:

@@ -52,11 +52,11 @@ def train(
         return resume(run, show_progress, config, on_row, again=True)
     if world.is_first:
         check_new(run)  # not only after minutes of preparing data
-        if config.run.auto_resume:
-            _warn_of_lost_steps(run)
     trainer = Trainer(config, run, show_progress, on_row=on_row)
     with signals.held(), _alone_in(run, world, make=True):  # a signal now would leave a run without a checkpoint
         if world.is_first:
+            if config.run.auto_resume:
+                _warn_of_lost_steps(run)
             create_run(run, trainer.config, trainer.windows.scaling, world.agents)
         world.barrier()
         same_run(world, run)
@@ -104,15 +104,26 @@ def resume(
                 _keep(run, before, replace(trainer.config, optim=before.optim), world)
                 trainer.say(f"{run} is complete ({trainer.done:,} steps; extend it with --steps N)")
                 return trainer
-            raise UserError(
-                f"{run} is complete ({trainer.done} steps): evaluate it with python -m fastsep.evaluate "
-                f"{shlex.quote(str(run))}, or extend it with --steps N, more than {trainer.done}"
-            )
+            raise UserError(_nothing_left(run, trainer, before))
         _keep(run, before, trainer.config, world)
         if trainer.done:
-            trainer.say(f"{run} goes on after step {trainer.done:,} of {trainer.total_steps:,}")
+            optim = before.optim
+            follows = optim.schedule == "one_cycle" and (optim.steps, optim.epochs) != (
+                config.optim.steps,
+                config.optim.epochs,
+            )
+            rate = ", at the rates of a cycle of that length from here on" if follows else ""
+            trainer.say(f"{run} goes on after step {trainer.done:,} of {trainer.total_steps:,}{rate}")
         trainer.fit()
     return trainer
+
+
+def _nothing_left(run: Path, trainer: Trainer, before: Config) -> str:
+    """What to say of a run that has come as far as its settings go."""
+    steps, evaluate = trainer.done, f"evaluate it with python -m fastsep.evaluate {shlex.quote(str(run))}"
+    if (before.optim.steps or steps) > steps:
+        return f"{run} has come to step {steps:,} of {before.optim.steps:,} already: leave out --steps, or give more"
+    return f"{run} is complete ({steps} steps): {evaluate}, or extend it with --steps N, more than {steps}"
 
 
 def _keep(run: Path, before: Config, config: Config, world: World) -> None:

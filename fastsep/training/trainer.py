@@ -183,7 +183,7 @@ class Trainer:
         """Mean squared error of the forecast over windows spread across the test set, and a picture of the first."""
         with self.take_step.scored_weights():
             error, *first = validate(self.model, self.test_windows)
-        return error, forecast_strip(*first, self.test_windows.mask, self.test_windows.rises)
+        return error, forecast_strip(*first, self.test_windows.mask, self.test_windows.last_row == "north")
 
     def say(self, line: str) -> None:
         """Print a line where progress is shown, on rank 0."""

@@ -39,9 +39,13 @@ def open_folder(path: Path, variables: Sequence[str], layout: str | None) -> Sou
         return _join(path, hdf5, _of_the_well, variables, layout)
     if (path / "data" / "train").is_dir():  # as The Well ships its data sets
         raise UserError(f"{path} holds several parts of a data set: give one, such as {path / 'data' / 'train'}")
+    pictures = any(name.lower().endswith((".png", ".jpg", ".jpeg", ".tif", ".tiff")) for name in names)
+    give = (
+        "stack the pictures into one .npy, frames first, or give a file" if pictures else "give a file or such a folder"
+    )
     raise UserError(
         f"{path} holds neither a Zarr store nor .npy files nor those of The Well, but "
-        f"{', '.join(names[:8]) + (' and more' if len(names) > 8 else '') or 'nothing'}: give a file or such a folder"
+        f"{', '.join(names[:8]) + (' and more' if len(names) > 8 else '') or 'nothing'}: {give}"
     )
 
 

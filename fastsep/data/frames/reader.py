@@ -10,7 +10,7 @@ from fastsep.data.frames.kept import Kept
 from fastsep.data.frames.loading import load
 from fastsep.data.frames.opening import open_source
 from fastsep.data.frames.settings import Frames
-from fastsep.data.frames.showing import goes_north, step_of
+from fastsep.data.frames.showing import last_row, span_of_steps, step_of
 from fastsep.data.frames.splits import kind_of, part_of, windows_in
 from fastsep.data.residency import place
 from fastsep.data.scaling import Scaling
@@ -91,7 +91,7 @@ def _open(
         windows.mask = None if mask is None else torch.from_numpy(mask).to(device)
         windows.description = what
     windows.limits = part.limits
-    windows.step, windows.rises = step_of(kept.source, config.every), goes_north(kept.source)
+    windows.step, windows.last_row = step_of(kept.source, config.every), last_row(kept.source)
     if split == "train":
         windows.notes = _notes(config, kept, scaling, f"{count:,} windows of {cond} + {pred} frames")
     return windows
@@ -128,10 +128,17 @@ def _notes(config: Frames, kept: Kept, scaling: Scaling, windows: str) -> tuple[
         f"data: {kept.source.description}",
         f"split: the first {train:,} {what} train ({windows}), the last {test:,} test",
     ]
+    if span := span_of_steps(kept.source):
+        notes.append(
+            f"times: not at equal steps ({span}), and windows count frames: fill what is left out, or cut there"
+        )
     if scaling.present is not None:
         cells = scaling.present.size
         missing = cells - int(scaling.present.sum())
-        notes.append(f"missing: {missing:,} of {cells:,} cells ({missing / cells:.1%}) are never measured and left out")
+        where = ", in one variable or another," if len(scaling.shift) > 1 else ""
+        notes.append(
+            f"missing: {missing:,} of {cells:,} cells ({missing / cells:.1%}) are never measured{where} and left out"
+        )
     if any(scaling.padding):
         before, after = ("x".join(map(str, size)) for size in (scaling.space, scaling.shape[1:]))
         notes.append(f"padding: {before} becomes {after}, which losses, scores and figures leave out")

@@ -1,6 +1,6 @@
 """What the coordinates of a file say about how its frames are shown: which way is up, how much time goes by.
 
-It is for pictures alone: coordinates that cannot be read count as if they were not there.
+It is for pictures and warnings: coordinates that cannot be read count as if they were not there.
 """
 
 from __future__ import annotations
@@ -15,18 +15,21 @@ from fastsep.errors import UserError
 
 _NORTH = {"degrees_north", "degree_north", "degree_n", "degrees_n", "degreen", "degreesn"}
 """Units of latitude, in small letters (CF conventions, 4.1)."""
+_SECONDS = {"": 1, "sec": 1, "second": 1, "min": 60, "minute": 60, "h": 3600, "hr": 3600, "hour": 3600}
+_SECONDS |= {"s": 1, "d": 86400, "day": 86400}
+"""Units of time, in small letters and without the s of a plural."""
 _REGULAR = 1e-3
 """Of a step of time, by which others may differ."""
 
 
-def goes_north(source: Source) -> bool:
-    """Whether the last row of a frame is the northernmost: rows are latitudes that rise."""
+def last_row(source: Source) -> str:
+    """Which row of a frame the last one is, north or south, where rows are latitudes; else ""."""
     rows = _along(source, "h")
     if rows is None or len(rows.values) < 2:
-        return False
+        return ""
     said = {name: str(rows.attributes.get(name, "")).lower() for name in ("units", "standard_name")}
     is_latitude = said["units"] in _NORTH or said["standard_name"] == "latitude"
-    return is_latitude and bool(rows.values[-1] > rows.values[0])
+    return "" if not is_latitude else "north" if rows.values[-1] > rows.values[0] else "south"
 
 
 def step_of(source: Source, every: int) -> str:
@@ -39,6 +42,25 @@ def step_of(source: Source, every: int) -> str:
         return "frames" if every == 1 else f"steps of {every} frames"
     length = f"{abs(step) * every:.6g}"
     return f"frames of {length} {unit.removesuffix('s') if length == '1' and len(unit) > 3 else unit}"
+
+
+def span_of_steps(source: Source) -> str:
+    """The least and the largest step of times that do not go by equal ones, in words; "" where they do, or are none."""
+    times = _along(source, "t")
+    if times is None or len(times.values) < 3 or regular_step(times.values) is not None:
+        return ""
+    steps = np.abs(np.diff(times.values.astype(np.float64)))
+    if not np.isfinite(steps).all():
+        return "some are missing"
+    unit = re.split(r"\s+since\s+", str(times.attributes.get("units", "")).strip(), flags=re.IGNORECASE)[0]
+    return f"{steps.min():.6g} to {steps.max():.6g} {unit}".strip()
+
+
+def seconds_of(step: str) -> float | None:
+    """How long a step is of which ``step_of`` said "frames of 6 hours"; None where it is not known."""
+    found = re.fullmatch(r"frames of (\S+) (\w+)", step)
+    unit = _SECONDS.get(found[2].lower().removesuffix("s") or "s") if found else None
+    return float(found[1]) * unit if unit else None
 
 
 def _along(source: Source, letter: str) -> Coordinate | None:

@@ -12,7 +12,7 @@ import xarray
 
 from fastsep.data.frames.opening import open_source
 from fastsep.data.frames.settings import Frames
-from fastsep.data.frames.showing import goes_north, step_of
+from fastsep.data.frames.showing import last_row, seconds_of, span_of_steps, step_of
 from fastsep.drawing.own import own_appearance, view_of
 
 CPU = torch.device("cpu")
@@ -33,15 +33,15 @@ def written(path: Path, lat: list[float], of_lat: dict, time: list[float], of_ti
 @pytest.mark.parametrize(
     ("lat", "attributes", "expected"),
     [
-        ([-1.0, 0.0, 1.0, 2.0], NORTH, True),
-        ([2.0, 1.0, 0.0, -1.0], NORTH, False),
-        ([-1.0, 0.0, 1.0, 2.0], {"standard_name": "latitude"}, True),
-        ([-1.0, 0.0, 1.0, 2.0], {"units": "m"}, False),
+        ([-1.0, 0.0, 1.0, 2.0], NORTH, "north"),
+        ([2.0, 1.0, 0.0, -1.0], NORTH, "south"),
+        ([-1.0, 0.0, 1.0, 2.0], {"standard_name": "latitude"}, "north"),
+        ([-1.0, 0.0, 1.0, 2.0], {"units": "m"}, ""),
     ],
 )
 def test_rows_of_rising_latitudes_go_north(lat, attributes, expected, tmp_path):
     source = open_source(written(tmp_path / "x.nc", lat, attributes, [0.0, 1.0], {}), (), None)
-    assert goes_north(source) is expected
+    assert last_row(source) == expected
     source.close()
 
 
@@ -67,13 +67,51 @@ def test_frames_are_counted_in_the_time_that_goes_by(time, attributes, every, ex
     source.close()
 
 
+@pytest.mark.parametrize(
+    ("time", "attributes", "expected"),
+    [
+        ([0.0, 2.0, 4.0], DAYS, ""),
+        ([0.0, 2.0, 5.0, 7.0], DAYS, "2 to 3 days"),
+        ([0.0, 2.0, 5.0], {}, "2 to 3"),
+        ([0.0, np.nan, 5.0], DAYS, "some are missing"),
+        ([], {}, ""),
+    ],
+)
+def test_steps_that_differ_are_put_into_words(time, attributes, expected, tmp_path):
+    source = open_source(written(tmp_path / "x.nc", [0.0, 1.0], {}, time or [0.0], attributes), (), None)
+    assert span_of_steps(source) == expected
+    source.close()
+
+
+def test_times_with_a_gap_are_said_before_training(tmp_path):
+    time = [*np.arange(10.0), *np.arange(13.0, 23.0)]
+    notes = (
+        Frames(data=written(tmp_path / "x.nc", [0.0, 1.0], {}, time, DAYS, spread=0.1)).open("train", 1, 2, CPU).notes
+    )
+    assert (
+        "times: not at equal steps (1 to 4 days), and windows count frames: fill what is left out, or cut there"
+        in notes
+    )
+
+
+@pytest.mark.parametrize(
+    ("step", "seconds"),
+    [
+        ("frames of 6 hours", 21600), ("frames of 1 day", 86400), ("frames of 0.25 h", 900), ("frames of 2 s", 2),
+        ("frames of 1 ms", None), ("frames of 1 month", None), ("frames", None), ("steps of 2 frames", None),
+    ],
+)  # fmt: skip
+def test_steps_of_common_units_can_be_compared(step, seconds):
+    assert seconds_of(step) == seconds
+
+
 def test_packed_coordinates_are_unpacked(tmp_path):
     path = written(tmp_path / "x.nc", [0.0, 1.0, 2.0], NORTH, [0.0, 1.0, 2.0], {"units": "h"})
     with h5py.File(path, "r+") as file:
         for name, scale in (("lat", -0.5), ("time", 0.25)):
             file[name].attrs["scale_factor"] = scale
     source = open_source(path, (), None)
-    assert not goes_north(source) and step_of(source, 1) == "frames of 0.25 h"
+    assert last_row(source) == "south" and step_of(source, 1) == "frames of 0.25 h"
     source.close()
 
 
@@ -84,7 +122,7 @@ def test_coordinates_that_cannot_be_read_cost_no_training(tmp_path, monkeypatch)
     monkeypatch.setattr("fastsep.data.frames.stacked.read_coordinates", damaged)
     path = written(tmp_path / "x.nc", [0.0, 1.0, 2.0, 3.0], NORTH, list(np.arange(20.0)), DAYS, spread=0.1)
     windows = Frames(data=path).open("train", 1, 2, CPU)
-    assert len(windows) and (windows.rises, windows.step) == (False, "frames")
+    assert len(windows) and (windows.last_row, windows.step) == ("", "frames")
 
 
 @pytest.mark.parametrize("rises", [True, False])
