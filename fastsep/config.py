@@ -140,6 +140,8 @@ class EvaluateConfig(Settings):
     best: bool = False
     """Take the checkpoint with the least error in validation instead of the newest. Validation sees test windows: what
     it picks scores better than it would on others."""
+    out: Path | None = None
+    """Directory for metrics.json and figures [the run's own]."""
     figures: bool = True
     """Figures and an animation; none with --no-figures."""
 

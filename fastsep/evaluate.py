@@ -36,7 +36,7 @@ def main() -> None:
     with distributed.joined(arguments.timeout) as world:
         result = evaluate_run(arguments.run, **vars(arguments.scoring), report=print_scores)
         if world.is_first:
-            print_files(arguments.run, result)
+            print_files(arguments.scoring.out or arguments.run, result)
 
 
 if __name__ == "__main__":

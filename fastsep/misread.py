@@ -7,6 +7,7 @@ what it says becomes the message, in its first words where they are none that ar
 from __future__ import annotations
 
 import contextlib
+import difflib
 import io
 import os
 import re
@@ -49,6 +50,10 @@ def read_words(
     except SystemExit as stop:
         if stop.code != 2 or not said.getvalue():
             raise
+        if subcommands and words and not words[0].startswith("-") and words[0].replace("_", "-") not in subcommands:
+            like = difflib.get_close_matches(words[0], subcommands, 1)
+            remedy = f"try {like[0]}" if like else f"take one of {', '.join(subcommands)}"
+            raise UserError(f"nothing takes the word {words[0]} here: {remedy}, or see {prog} --help") from None
         first = f"{prog} {words[0]}" if words and words[0] in subcommands else prog
         raise UserError(_message(said.getvalue(), prog, first)) from None
     if speaks():

@@ -100,6 +100,18 @@ class ModelConfig(Settings):
         return alike and (self.encoder == "sst" or self.enc_hidden_size == self.dec_hidden_size)
 
     @property
+    def idle(self) -> tuple[str, ...]:
+        """Names of widths and depths that are other than published, though no network here has such a size."""
+        ours, theirs = kind_of(self.encoder), kind_of(self.decoder)
+        usual = {
+            "enc_hidden_size": ours.hidden_size, "enc_n_layers": ours.enc_n_layers,
+            "dec_hidden_size": theirs.hidden_size, "dec_n_layers": theirs.dec_n_layers, "sst_filters": 64,
+        }  # fmt: skip
+        used = {*(f"enc_{name}" for name in ours.sized_by), *(f"dec_{name}" for name in theirs.sized_by)}
+        used |= {*ours.sized_by, *theirs.sized_by}
+        return tuple(name for name, value in usual.items() if name not in used and getattr(self, name) != value)
+
+    @property
     def left_open(self) -> tuple[str, ...]:
         """Names of the settings that wait for the data; there are none in a run's ``config.json``."""
         return tuple(name for name, value in LEFT_OPEN.items() if getattr(self, name) == value)

@@ -113,6 +113,8 @@ class Kind:
     """Published width, of the encoder as of the decoder."""
     enc_n_layers: int = 3
     dec_n_layers: int = 3
+    sized_by: tuple[str, ...] = ("hidden_size",)
+    """Settings of its widths and depths, without enc_ and dec_ in front, which the others are not."""
     narrow: Mapping[str, Any] = field(default_factory=dict)
     """What takes the place of published sizes on a CPU, where the kind is picked."""
     convolutional: bool = True
@@ -145,6 +147,7 @@ KINDS: Mapping[str, Kind] = {
         usual={"mixing": "mul", "code_size_s": 32, "code_size_t": 32, "n_blocks": 3, "gain_resnet": 0.71},
         hidden_size=1200,
         dec_n_layers=4,
+        sized_by=("hidden_size", "n_layers"),
         convolutional=False,
     ),
     "dcgan": Kind(
@@ -162,12 +165,14 @@ KINDS: Mapping[str, Kind] = {
     "resnet": Kind(
         sizes=AtLeast(32),
         usual={"mixing": "concat", "code_size_s": 128, "code_size_t": 10, "n_blocks": 1, "gain_resnet": 0.71},
+        sized_by=(),
     ),
     "sst": Kind(
         sizes=Multiples(_STRIDE),
         usual={
             "mixing": "concat", "code_size_s": 196, "code_size_t": 64, "n_blocks": 2, "gain_resnet": 0.71, "offset": 0,
         },
+        sized_by=("sst_filters",),
         # Its codes are maps, too.
         narrow={"sst_filters": 16, "code_size_s": 64, "code_size_t": 32, "res_hidden_size": 64},
         skips=True,

@@ -22,7 +22,11 @@ CASES = {
     "train wave --precison fp32": (
         "there is no option --precison: try --precision, or see python -m fastsep.train wave --help"
     ),
-    "train wavy": f"nothing takes the word wavy here: take one of {PRESETS}, or see python -m fastsep.train --help",
+    "train xyz": f"nothing takes the word xyz here: take one of {PRESETS}, or see python -m fastsep.train --help",
+    "train frame --data x": "nothing takes the word frame here: try frames, or see python -m fastsep.train --help",
+    "train wave100-onecyle --lr x": (
+        "nothing takes the word wave100-onecyle here: try wave100-onecycle, or see python -m fastsep.train --help"
+    ),
     "train --lr 3": (
         f"there is no option --lr here: take one of {PRESETS} first, or see python -m fastsep.train --help"
     ),

@@ -11,7 +11,7 @@ import pytest
 
 from fastsep.errors import UserError
 from fastsep.model_config import ModelConfig
-from fastsep.network_kinds import DECODERS, KINDS, Encoder
+from fastsep.network_kinds import DECODERS, KINDS, Encoder, kind_of
 from fastsep.networks.sizes import require_fit
 
 
@@ -27,6 +27,27 @@ def test_settings_take_the_names_of_the_table():
         ModelConfig(encoder="fourier")
     with pytest.raises(UserError, match=r"set --decoder to auto, mlp, dcgan, vgg or sst$"):
         ModelConfig(decoder="resnet")
+
+
+@pytest.mark.parametrize(
+    ("changed", "idle"),
+    [
+        ({"encoder": "sst", "decoder": "sst", "enc_hidden_size": 32, "sst_filters": 8}, ("enc_hidden_size",)),
+        ({"encoder": "mlp", "decoder": "mlp", "enc_hidden_size": 8, "enc_n_layers": 2, "sst_filters": 8}, None),
+        ({"encoder": "resnet", "decoder": "dcgan", "enc_hidden_size": 32, "dec_hidden_size": 8}, ("enc_hidden_size",)),
+        ({"encoder": "dcgan", "decoder": "mlp", "enc_n_layers": 5, "dec_n_layers": 2}, ("enc_n_layers",)),
+        ({"encoder": "vgg", "decoder": "vgg", "enc_hidden_size": 8, "dec_hidden_size": 8, "dec_n_layers": 4}, None),
+    ],
+)
+def test_sizes_that_no_network_has_are_known(changed, idle):
+    usual = ModelConfig(dec_n_layers=kind_of(changed["decoder"]).dec_n_layers)
+    if changed["decoder"] == "mlp":
+        usual = replace(usual, dec_hidden_size=1200)
+    if changed["encoder"] == "mlp":
+        usual = replace(usual, enc_hidden_size=1200)
+    assert replace(usual, **changed).idle == (
+        idle or {"mlp": ("sst_filters",), "vgg": ("dec_n_layers",)}[changed["encoder"]]
+    )
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ class _Examples(NamedTuple):
 
 
 def draw_figures(
-    run: Path,
+    place: Path,
     model: SeparableModel,
     config: Config,
     windows: Windows,
@@ -54,7 +54,7 @@ def draw_figures(
     curves: dict[str, Any],
     log: list[dict[str, Any]],
 ) -> list[Path]:
-    """Draw everything that suits the data set into ``run/figures`` and return the paths.
+    """Draw everything that suits the data set into ``place/figures`` and return the paths.
 
     Args:
         labels: name and unit of every score in ``curves``.
@@ -63,7 +63,7 @@ def draw_figures(
         UserError: a figure cannot be written.
     """
     appearance = _appearance(config.data, windows)
-    folder = run / "figures"
+    folder = place / "figures"
     batch = _examples(model, windows, config.model.nt_cond)
     horizon = batch.truth.shape[1]
     view = view_of(windows, batch.truth)

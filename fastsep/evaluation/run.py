@@ -22,7 +22,7 @@ from fastsep.errors import UserError, warn
 from fastsep.evaluation.forecasting import exact_float32
 from fastsep.evaluation.protocols import Protocol
 from fastsep.evaluation.scoring import Stopwatch, mean_up_to, score_forecasts, score_swaps
-from fastsep.files import write_problem, write_text
+from fastsep.files import make_directory, write_problem, write_text
 from fastsep.machine.memory import keep_freed_memory
 from fastsep.machine.precision import resolve_device
 from fastsep.model import SeparableModel
@@ -96,11 +96,12 @@ def evaluate_run(
             return result
         if report:
             report(result)
-        _write(run, result)  # before anything is drawn, which is not what took so long
+        place = given.out or run
+        _write(place, result)  # before anything is drawn, which is not what took so long
         if given.figures:
-            paths = draw_figures(run, model, config, windows, protocol.labels(), result["curves"], read_log(run))
-            result["figures"] = [str(path.relative_to(run)) for path in paths]
-            _write(run, result)
+            paths = draw_figures(place, model, config, windows, protocol.labels(), result["curves"], read_log(run))
+            result["figures"] = [str(path.relative_to(place)) for path in paths]
+            _write(place, result)
     if not all(math.isfinite(value) for curve in result["curves"]["model"].values() for value in curve):
         warn(f"forecasts of {checkpoint.path} are not finite: such scores are null in metrics.json")
     return result
@@ -116,12 +117,13 @@ def is_scored(run: Path) -> bool:
     return step == newest_checkpoint(run, state=False).step and starts == read_starts(run)
 
 
-def _write(run: Path, result: dict[str, Any]) -> None:
-    path = run / METRICS
+def _write(place: Path, result: dict[str, Any]) -> None:
+    path = place / METRICS
     try:
+        make_directory(place)
         write_text(path, json.dumps(_strict(result), indent=2, allow_nan=False) + "\n")
     except OSError as error:
-        raise write_problem(path, error, "evaluate a copy of the run elsewhere, to keep its scores") from None
+        raise write_problem(path, error, "keep the scores elsewhere with --out") from None
 
 
 def _strict(value: Any) -> Any:

@@ -11,7 +11,7 @@ import torch
 from fastsep.config import Config
 from fastsep.data import residency
 from fastsep.data.windows import Windows
-from fastsep.errors import UserError
+from fastsep.errors import UserError, warn
 from fastsep.machine.precision import resolve_device, resolve_precision
 from fastsep.model import SeparableModel
 from fastsep.networks.sizes import single_valued
@@ -76,6 +76,10 @@ def prepare(config: Config, world: World, say: Callable[[str], None], run: Path 
     if line:
         say(line)
     config = replace(config, optim=world.of_first(optim))  # who has less memory, too
+    if config.model.idle and run is None and world.is_first:
+        flags = " and ".join("--" + name.replace("_", "-") for name in config.model.idle)
+        which = " and ".join(dict.fromkeys((config.model.encoder, config.model.decoder)))
+        warn(f"{flags} {'change' if ' and ' in flags else 'changes'} nothing: {which} networks have no such size")
     require_room(config.model, device, copies)
     torch.manual_seed(config.run.seed)
     model = build_model(config, device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from fastsep.errors import UserError
 from fastsep.evaluation import evaluate_run
 from fastsep.model import SeparableModel
 from fastsep.runs.checkpoint import save_checkpoint
-from fastsep.runs.data_record import record_data, same_data
+from fastsep.runs.data_record import record_data, same_data, warn_of_other_frames
 from fastsep.runs.directory import create_run
 
 CPU = torch.device("cpu")
@@ -51,6 +52,17 @@ def test_the_same_data_are_scored_without_a_word_wherever_they_lie(made, capsys,
     assert scores(made, capsys) == (True, "")
     (tmp_path / "copy.h5").write_bytes((made / "usual" / "wave.h5").read_bytes())
     assert scores(made, capsys, data=tmp_path / "copy.h5") == (True, "")
+
+
+def test_scores_elsewhere_leave_those_of_the_run(made, capsys, tmp_path):
+    scores(made, capsys)
+    before = (made / "run" / "metrics.json").read_text()
+    result = evaluate_run(
+        made / "run", horizon=4, data=made / "other", out=tmp_path / "new" / "place", progress=False, figures=True
+    )
+    assert (made / "run" / "metrics.json").read_text() == before and not (made / "run" / "figures").exists()
+    assert json.loads((tmp_path / "new" / "place" / "metrics.json").read_text())["horizon"] == 4
+    assert all((tmp_path / "new" / "place" / name).is_file() for name in result["figures"])
 
 
 def test_other_data_are_scored_and_said_to_be_others(made, capsys):
@@ -120,3 +132,33 @@ def test_from_another_directory_the_runs_own_data_are_scored(tmp_path, monkeypat
     monkeypatch.chdir(tmp_path / "b")
     capsys.readouterr()
     assert scores(tmp_path, capsys) == (True, "")
+
+
+@pytest.mark.parametrize(
+    ("step", "last_row", "warning"),
+    [
+        ("frames of 1 day", "north", ""),
+        ("frames of 24 hours", "", ""),
+        ("frames", "north", ""),
+        (
+            "frames of 2 days",
+            "north",
+            "x.nc has frames of 2 days, the run was trained on frames of 1 day: forecasts go by ",
+        ),
+        (
+            "frames of 1 day",
+            "south",
+            "x.nc has the south in its last row, what the run was trained on the north: turn ",
+        ),
+    ],
+)
+def test_frames_at_other_steps_or_upside_down_are_said(step, last_row, warning, tmp_path, capsys):
+    windows = Windows()
+    windows.step, windows.last_row = "frames of 1 day", "north"
+    record_data(tmp_path, Wave100(), windows)
+    warn_of_other_frames(tmp_path, Path("x.nc"), step, last_row)
+    said = capsys.readouterr().err
+    assert said.startswith(f"warning: {warning}") and said.count("\n") == 1 if warning else not said
+    (tmp_path / "data.json").write_text('{"fingerprint": "of an earlier version"}')
+    warn_of_other_frames(tmp_path, Path("x.nc"), step, last_row)
+    assert not capsys.readouterr().err
