@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from matplotlib.animation import PillowWriter
 from matplotlib.figure import Figure
+from PIL import Image
 from torch import Tensor
 
 from fastsep.data.appearance import Appearance
@@ -33,6 +34,26 @@ from fastsep.drawing.style import (
 _DPI = 80
 _MOST = 600
 """Frames of an animation; of longer forecasts every second, third, ... is shown."""
+_SAMPLES = 8
+"""Frames whose colours all are drawn in."""
+
+
+class _Writer(PillowWriter):
+    """Draws all frames in the same 256 colours: with colours of its own for each, colour bars would flicker."""
+
+    def finish(self) -> None:
+        frames = self._frames
+        spread = [frames[k * (len(frames) - 1) // (_SAMPLES - 1)] for k in range(_SAMPLES)]
+        sheet = Image.new("RGB", (spread[0].width, spread[0].height * _SAMPLES))
+        for k, frame in enumerate(spread):
+            sheet.paste(frame, (0, k * frame.height))
+        # Colours far apart rather than frequent ones: most of a figure is white, and colour bars are thin.
+        palette = sheet.quantize(256, Image.Quantize.MAXCOVERAGE)
+        colours = np.array(palette.getpalette()).reshape(-1, 3)
+        colours[colours.min(1) > 247] = 255  # the paper is white
+        palette.putpalette(colours.ravel().tolist())
+        self._frames = [frame.convert("RGB").quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+        super().finish()
 
 
 def animate_images(cond: Tensor, truth: Tensor, forecast: Tensor, appearance: Appearance, path: Path) -> Path:
@@ -55,7 +76,7 @@ def animate_images(cond: Tensor, truth: Tensor, forecast: Tensor, appearance: Ap
     figure.colorbar(error, ax=axes[2], aspect=20, pad=0.02, shrink=0.8).set_label(appearance.error)
     _freeze(figure)
     title = figure.suptitle("")
-    writer = PillowWriter(fps=_rate(n + len(truth)))
+    writer = _Writer(fps=_rate(n + len(truth)))
     with whole(path) as part, _saved(writer, figure, part):
         for t in _shown(n + len(truth)):
             is_future = t >= n
@@ -88,7 +109,7 @@ def animate_points(cond: Tensor, truth: Tensor, forecast: Tensor, appearance: Ap
     figure.legend(loc="outside lower center", ncols=2)
     _freeze(figure)
     title = figure.suptitle("")
-    writer = PillowWriter(fps=_rate(len(true)))
+    writer = _Writer(fps=_rate(len(true)))
     with whole(path) as part, _saved(writer, figure, part):
         for t in _shown(len(true)):
             true_line.set_ydata(true[t])
@@ -122,7 +143,7 @@ def animate_future(cond: Tensor, forecast: Tensor, appearance: Appearance, path:
         axis.set_ylabel(appearance.quantity)
     _freeze(figure)
     title = figure.suptitle("")
-    writer = PillowWriter(fps=_rate(len(frames)))
+    writer = _Writer(fps=_rate(len(frames)))
     with whole(path) as part, _saved(writer, figure, part):
         for t in _shown(len(frames)):
             frame = frames[t]
@@ -137,7 +158,7 @@ def animate_future(cond: Tensor, forecast: Tensor, appearance: Appearance, path:
 
 
 @contextmanager
-def _saved(writer: PillowWriter, figure: Figure, part: Path) -> Iterator[None]:
+def _saved(writer: _Writer, figure: Figure, part: Path) -> Iterator[None]:
     """The file is written in the end, and not where a frame failed: of no frames there is no file."""
     writer.setup(figure, part, _DPI)
     yield

@@ -141,6 +141,22 @@ def test_frames_of_any_size_find_their_place(height, width):
         swap_figure(truth[:, 0], truth[:, :2], truth[:, None, :2].expand(-1, 3, -1, -1, -1, -1), [1, 2], LOOK)
 
 
+def test_frames_of_an_animation_have_the_same_colours(tmp_path):
+    """Colour bars would flicker, and lose those of which a frame has few."""
+    torch.manual_seed(0)
+    frames = torch.rand(6, 1, 12, 12) ** 3
+    frames[5] *= 0.1
+    animate_images(frames[:2], frames[2:], frames[2:].flip(0), LOOK, tmp_path / "a.gif")
+    bars = []
+    with Image.open(tmp_path / "a.gif") as drawn:
+        for k in range(drawn.n_frames):
+            drawn.seek(k)
+            pixels = np.array(drawn.convert("RGB"))
+            bars.append(pixels[50:210, 558:564].reshape(-1, 3))  # of the errors
+    assert all((bar == bars[0]).all() for bar in bars)
+    assert len(np.unique(bars[0], axis=0)) > 40
+
+
 def test_titles_may_hold_any_sign(tmp_path):
     priced = replace(replace(LOOK, title="cost_$1_to_$2", quantity="$ a $ ^{"), step="days")
     assert priced.title == r"cost_\$1_to_\$2"
@@ -149,7 +165,8 @@ def test_titles_may_hold_any_sign(tmp_path):
     with styled():
         drawn(forecast_figure(frames, frames, priced), tmp_path / "forecast.png")
         animate_images(frames, frames, frames, priced, tmp_path / "forecast.gif")
-    assert Image.open(tmp_path / "forecast.gif").n_frames == 8
+    with Image.open(tmp_path / "forecast.gif") as gif:
+        assert gif.n_frames == 8 and gif.convert("RGB").getpixel((1, 1)) == (255, 255, 255)
 
 
 def test_powers_of_ten_are_written_as_such(tmp_path):
