@@ -167,6 +167,33 @@ def test_evaluation_takes_frames_without_names_for_the_variables(tmp_path, comma
     assert status == 2 and err.count("\n") == 1 and "holds no array 'heat': it has cold" in err
 
 
+def test_data_that_were_held_back_are_scored_whole(tmp_path, command, capsys):
+    run, frames = tmp_path / "run", waves(1, 7, (12, 16))
+    train(command, saved(tmp_path, waves(5, 12, (12, 16))), run, "--no-score")
+    (tmp_path / "held").mkdir()
+    held, place = saved(tmp_path / "held", frames), tmp_path / "place"
+    options = "--data", held, "--device", "cpu", "--no-figures"
+    status, out, errors = run_command("evaluate", run, *options, "--whole", "--out", place, capsys=capsys)
+    assert status == 0 and "frames, step 4: 3 windows, " in out  # one sequence, which cannot be parted
+    assert f"warning: {held}: these are not the data that the run was trained on\n" in errors
+    future, last = np.stack([frames[0, t + 2 : t + 5] for t in range(3)]), frames[0, 1:4, None]
+    scores = metrics(place)["scores"]
+    error = np.sqrt(np.square(future - last).mean())
+    assert scores["persistence"]["rmse"]["3"] == pytest.approx(error, rel=1e-5)
+    error = np.sqrt(np.square(future - frames[0].mean(0)).mean())
+    assert scores["mean frame"]["rmse"]["3"] == pytest.approx(error, rel=1e-5)
+    assert metrics(place)["whole"] and not (run / "metrics.json").exists()
+    own = "--data", tmp_path / "own.npy", "--device", "cpu", "--no-figures", "--whole", "--out", place
+    _, _, errors = run_command("evaluate", run, *own, capsys=capsys)
+    assert "warning: the run was trained on a part of " in errors
+    status, _, errors = run_command("evaluate", run, *options, "--whole", "--horizon", "6", capsys=capsys)
+    assert status == 2 and "no window of 2 + 6 frames fits into the 7 frames of a sequence: lower --horizon" in errors
+    status, _, errors = run_command("evaluate", run, "--whole", capsys=capsys)
+    assert (status, errors) == (
+        2, "error: --whole scores data that were held back from training: give them with --data\n"
+    )  # fmt: skip
+
+
 def test_evaluation_and_a_run_that_goes_on_say_that_units_are_others(tmp_path, command, capsys):
     run = tmp_path / "run"
     for name, unit in (("celsius", "degC"), ("kelvin", "K"), ("bare", None)):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from fastsep.data.appearance import Appearance
+from fastsep.errors import UserError
 from fastsep.settings import AT_RESUME, Settings
 
 if TYPE_CHECKING:  # settings are read without PyTorch, so that --help is there at once
@@ -19,7 +20,7 @@ if TYPE_CHECKING:  # settings are read without PyTorch, so that --help is there 
 
 Padding = Callable[[tuple[int, ...]], tuple[int, ...]]
 """The cells that networks want added at the end of each axis of a frame (C, *space)."""
-Split = Literal["train", "test"]
+Split = Literal["train", "test", "all"]
 Values = Literal["", "unit", "standard"]
 SHORTER = "lower --nt-pred (where a run is evaluated: --horizon)"
 """What helps where sequences are shorter than windows."""
@@ -44,6 +45,8 @@ class DataConfig(Settings):
     values: ClassVar[Values] = ""
     """What frames that a run forecasts must roughly have, so that forgotten scaling shows: values of 0 to 1, or a mean
     of 0 and a deviation of 1 each."""
+    takes_all: ClassVar[bool] = False
+    """Its files are parted here, so that all of one that was held back can be opened, too."""
     are_bytes: ClassVar[bool] = False
     """Its files hold bytes, which stand for frames of 0 to 1."""
 
@@ -95,5 +98,7 @@ class DataConfig(Settings):
         Raises:
             UserError: the data are missing, damaged or too short; the message names the file and the remedy.
         """
+        if split == "all" and not self.takes_all:
+            raise UserError(f"{self.name} is parted as published: evaluate it without --whole")
         more = {"scaling": scaling, "padding": padding} if self.scaled else {}
         return importlib.import_module(self.module).open_windows(self, split, cond, pred, device, **more)

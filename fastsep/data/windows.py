@@ -31,6 +31,8 @@ class Windows:
     """Where the numbers of a frame lie, if its shape does not say."""
     step: str = ""
     """In which frames are counted, such as "frames of 2 s", where the data say."""
+    whole: bool = False
+    """The windows are of all that the data hold, instead of their training or test part."""
     last_row: str = ""
     """Which row of a frame the last one is, north or south, where the data say."""
     notes: tuple[str, ...] = ()

@@ -22,8 +22,9 @@ def print_files(run: Path, result: dict[str, Any]) -> None:
 def format_report(result: dict[str, Any]) -> str:
     """The scores as text: published means over the horizon, then single frames, then swaps."""
     weights = f", weights averaged over steps with decay {result['ema']:g}" if result.get("ema") is not None else ""
+    kind = "" if result.get("whole") else "test "
     best = ", the best in validation" if result.get("best") else ""
-    head = f"{result['dataset']}, step {result['step']:,}{best}{weights}: {result['windows']:,} test windows"
+    head = f"{result['dataset']}, step {result['step']:,}{best}{weights}: {result['windows']:,} {kind}windows"
     parts = [head + (f", {result['data']}" if result["data"] else "")]
     horizons = list(result["scores"]["model"][next(iter(result["labels"]))])
     parts.append(table("mean over the frames up to", [f"t+{k}" for k in horizons], _rows(result, "scores", horizons)))

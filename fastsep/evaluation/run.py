@@ -14,6 +14,7 @@ import torch
 
 from fastsep import __version__, distributed
 from fastsep.config import Config, EvaluateConfig
+from fastsep.data.base import Split
 from fastsep.data.fingerprint import fingerprint
 from fastsep.data.scaling import Scaling
 from fastsep.data.windows import Windows
@@ -64,6 +65,8 @@ def evaluate_run(
     run = Path(run)
     given = EvaluateConfig(**settings)
     horizon, swap, batch_size = given.horizon, given.swap, given.batch_size
+    if given.whole and given.data is None:
+        raise UserError("--whole scores data that were held back from training: give them with --data")
     target = resolve_device(given.device)
     if target.type == "cpu":
         keep_freed_memory()
@@ -76,7 +79,7 @@ def evaluate_run(
     wanted = [horizon] if horizon else [*sorted(kind.horizons, reverse=True), config.objective.nt_pred]
     scaling = kept_scaling(run, config)
     with distributed.current().one_first():
-        horizon, windows = _open_longest(config, wanted, target, scaling)
+        horizon, windows = _open_longest(config, wanted, target, scaling, "all" if given.whole else "test")
     distributed.current().same(
         (checkpoint.step, horizon, swap, batch_size, len(windows), fingerprint(config.data)),
         lambda rank, first, other: (
@@ -89,7 +92,10 @@ def evaluate_run(
         result = _describe(checkpoint, config, windows, target, horizon)
         result["best"] = given.best
         result["starts"] = read_starts(run)
+        result["whole"] = given.whole
         result["trained_on_these_data"] = same_data(run, config.data, windows)
+        if given.whole and result["trained_on_these_data"]:
+            warn(f"the run was trained on a part of {config.data.path}: scores of all of it are no test")
         protocol = kind(config.data, windows)
         result |= _score(model, windows, protocol, horizon, swap, batch_size, progress)
         if not distributed.current().is_first:  # who writes and speaks
@@ -136,20 +142,20 @@ def _strict(value: Any) -> Any:
 
 
 def _open_longest(
-    config: Config, horizons: list[int], device: torch.device, scaling: Scaling | None
+    config: Config, horizons: list[int], device: torch.device, scaling: Scaling | None, split: Split
 ) -> tuple[int, Windows]:
     """The first horizon that the data allow; the first one's error where they allow none."""
     errors = []
     for horizon in horizons:
         try:
-            return horizon, _open(config, horizon, device, scaling)
+            return horizon, _open(config, horizon, device, scaling, split)
         except UserError as error:
             errors.append(error)
     raise errors[0]
 
 
-def _open(config: Config, horizon: int, device: torch.device, scaling: Scaling | None) -> Windows:
-    windows = config.data.open("test", config.model.nt_cond, horizon, device, scaling)
+def _open(config: Config, horizon: int, device: torch.device, scaling: Scaling | None, split: Split) -> Windows:
+    windows = config.data.open(split, config.model.nt_cond, horizon, device, scaling)
     if len(windows) == 0 or windows.length < config.model.nt_cond + horizon:
         raise UserError(f"the test sequences are too short for --horizon {horizon}: give a shorter one")
     require_shape(config.model, windows.shape)

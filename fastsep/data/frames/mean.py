@@ -17,8 +17,11 @@ _MOST = 1024
 """Frames that the mean is taken of, spread evenly: reading takes a bounded time, and more would hardly change it."""
 
 
-def mean_frame(config: Frames, scaling: Scaling) -> Tensor:
+def mean_frame(config: Frames, scaling: Scaling, whole: bool = False) -> Tensor:
     """The mean of up to 1,024 training frames as a model sees it: (C, *padded); 0 where none of them has a value.
+
+    Args:
+        whole: the data were held back, and all of their frames count.
 
     Raises:
         UserError: the data cannot be read.
@@ -26,7 +29,7 @@ def mean_frame(config: Frames, scaling: Scaling) -> Tensor:
     source = open_source(config.data, config.variable, config.layout)
     try:
         kept = Kept(source, config.every)
-        part = part_of("train", config, kept.sequences, kept.frames)
+        part = part_of("all" if whole else "train", config, kept.sequences, kept.frames)
         total = len(part.sequences) * len(part.frames)
         statistics = Statistics(kept.shape)
         for number in np.unique(np.arange(min(total, _MOST)) * total // min(total, _MOST)).tolist():

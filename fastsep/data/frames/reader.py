@@ -45,7 +45,7 @@ def open_windows(
         kept = Kept(source, config.every)
         if scaling is not None:
             _check_same(config, kept, scaling)
-            if split == "test":  # a training opens both
+            if split != "train":  # a training opens both
                 _compare_units(config, kept, scaling)
         windows = _open(config, kept, split, cond, pred, device, scaling, padding)
     finally:
@@ -64,7 +64,8 @@ def _open(
     scaling: Scaling | None,
     padding: Padding | None,
 ) -> Windows:
-    parts = {which: part_of(which, config, kept.sequences, kept.frames) for which in ("train", "test")}
+    needed = {split} if split == "all" and scaling is not None else {split, "train", "test"}
+    parts = {which: part_of(which, config, kept.sequences, kept.frames) for which in needed}
     what = kept.source.description
     starts = windows_in(parts[split], split, config, cond, pred, what)  # (W, 2)
     if split == "train":
@@ -73,7 +74,7 @@ def _open(
         scaling = load(config, kept, "train", parts["train"], padding=padding, keep=False).scaling
     part = load(config, kept, split, parts[split], scaling, padding)
     scaling, count = part.scaling, len(starts)
-    if split == "test":
+    if split != "train":
         starts = _spread(starts, config.test_windows)
     if part.frames is None:
         from fastsep.data.frames.stream import StreamedWindows
@@ -90,7 +91,7 @@ def _open(
         windows.scaling, mask = scaling, scaling.mask
         windows.mask = None if mask is None else torch.from_numpy(mask).to(device)
         windows.description = what
-    windows.limits = part.limits
+    windows.limits, windows.whole = part.limits, split == "all"
     windows.step, windows.last_row = step_of(kept.source, config.every), last_row(kept.source)
     if split == "train":
         windows.notes = _notes(config, kept, scaling, f"{count:,} windows of {cond} + {pred} frames")

@@ -25,6 +25,7 @@ class Frames(DataConfig):
     module: ClassVar[str] = "fastsep.data.frames.reader"
     protocol: ClassVar[str] = "fastsep.evaluation.own_data:OwnFrames"
     scaled: ClassVar[bool] = True
+    takes_all: ClassVar[bool] = True
 
     data: Annotated[Path | None, AT_RESUME] = None
     """File or folder of the frames."""

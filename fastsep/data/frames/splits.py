@@ -26,11 +26,13 @@ class Part(NamedTuple):
 
 
 def part_of(split: Split, config: Frames, sequences: int, frames: int) -> Part:
-    """The part of ``sequences`` sequences of ``frames`` kept frames each that trains or tests.
+    """The part of ``sequences`` sequences of ``frames`` kept frames each that trains or tests, or all of them.
 
     Raises:
         UserError: there is nothing to split.
     """
+    if split == "all":
+        return Part(range(sequences), range(frames))
     how = kind_of(config, sequences)
     if how == "sequences" and sequences < 2:
         raise UserError(f"{config.data} is one sequence, which --split sequences cannot part: set --split time")
@@ -61,12 +63,15 @@ def windows_in(part: Part, split: Split, config: Frames, cond: int, pred: int, w
     starts = part.starts(cond + pred)
     if len(starts):
         return starts
+    which = "" if split == "all" else f"{split} "
     kept = f" ({config.every} apart)" if config.every > 1 else ""
     mend = "lower --nt-cond or --nt-pred"
-    if split != "train":
-        mend = "lower --nt-pred (where a run is evaluated: --horizon), raise --test-share"
+    if split == "all":
+        mend = "lower --horizon"
+    elif split == "test":
+        mend = "lower --nt-pred (where a run is evaluated: --horizon, or --whole), raise --test-share"
     fewer = ", lower --every" if config.every > 1 else ""
     raise UserError(
-        f"{what}: no {split} window of {cond} + {pred} frames{kept} fits into the {len(part.frames)} {split} "
+        f"{what}: no {which}window of {cond} + {pred} frames{kept} fits into the {len(part.frames)} {which}"
         f"frames of a sequence: {mend}{fewer}, or give longer sequences"
     )
