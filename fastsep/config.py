@@ -138,7 +138,8 @@ class EvaluateConfig(Settings):
     data: Path | None = None
     """Where the data lie, if not where the run's settings say."""
     whole: bool = False
-    """Score all frames of --data, which were held back from training, instead of the last part of them."""
+    """Score all frames of --data, which were held back from training, instead of the last part of them; without the
+    mean frame, for that of the training part is not at hand."""
     best: bool = False
     """Take the checkpoint with the least error in validation instead of the newest. Validation sees test windows: what
     it picks scores better than it would on others."""

@@ -20,6 +20,7 @@ from fastsep.config import Config
 from fastsep.data.mnist.settings import MovingMNIST
 from fastsep.data.wave.files import WaveSettings
 from fastsep.data.wave.settings import Wave100
+from fastsep.drawing.comparison import comparison_figure
 from fastsep.errors import UserError
 from fastsep.evaluation import evaluate_run
 from fastsep.evaluation.comparison import compare_runs, format_comparison, spread
@@ -82,12 +83,60 @@ def test_mean_and_deviation_have_the_digits_that_tell_something(values, text):
 
 def test_the_step_that_was_scored_and_switches_tell_groups_apart(tmp_path):
     longer = scored(tmp_path / "a", step=1200), scored(tmp_path / "b", step=7)
-    assert [group.label for group in compare_runs(longer).groups] == ["step 1,200, 1 run", "step 7, 1 run"]
+    assert [group.name for group in compare_runs(longer).groups] == ["step 1,200, 1 run", "step 7, 1 run"]
     without = replace(CONFIG, model=replace(SMALL, no_s=True))
     comparison = compare_runs([scored(tmp_path / "c", config=without), scored(tmp_path / "d", config=having(lamb_t=2))])
-    labels = [group.label for group in comparison.groups]
+    labels = [group.name for group in comparison.groups]
     assert labels == ["--no-s --lamb-t 0.001, 1 run", "without --no-s --lamb-t 2.0, 1 run"]
-    assert [group.label for group in compare_runs([tmp_path / "a"]).groups] == ["model, 1 run"]
+    assert [group.name for group in compare_runs([tmp_path / "a"]).groups] == ["model, 1 run"]
+
+
+def test_how_a_score_came_about_tells_groups_apart(tmp_path):
+    cycle = replace(CONFIG, optim=replace(CONFIG.optim, schedule="one_cycle", steps=7))
+    cut = replace(cycle, optim=replace(cycle.optim, steps=1000))
+    half = {"starts": [{"precision": "bf16"}]}
+    for name, config, changed, label in (
+        ("best", CONFIG, {"best": True}, "--best"), ("whole", CONFIG, {"whole": True}, "--whole"),
+        ("half", CONFIG, half, "--precision bf16"), ("cut", cut, {}, "--steps 1000"),
+    ):  # fmt: skip
+        runs = [scored(tmp_path / f"{name}0", config=cycle if name == "cut" else CONFIG, seed=1)]
+        runs.append(scored(tmp_path / name, config=config, **changed))
+        if "starts" in changed:
+            (tmp_path / name / "starts.jsonl").write_text(json.dumps(changed["starts"][0]) + "\n")
+        assert [group.label for group in compare_runs(runs).groups][1] == label
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"labels": ["mse"]}, {"dataset": None}, {"windows": None}, {"step": "10"}, {"swap": None}, {"scores": 3},
+        {"curves": {"model": {}}}, {"scores": {"model": {"mse": {"2": "0.5"}}}},
+        {"scores": {"model": {"mse": {"2": 0.5}}, "persistence": 0.5}},
+    ],
+)  # fmt: skip
+def test_scores_that_are_none_are_one_line(changed, tmp_path):
+    with pytest.raises(UserError, match="holds no scores that can be read: python -m fastsep.evaluate"):
+        compare_runs([scored(tmp_path / "run", **changed)])
+
+
+def test_scores_of_another_training_are_said(tmp_path, capsys):
+    compare_runs([scored(tmp_path / "run", starts=[{"step": 0}])])
+    assert "metrics.json is not of the last training there: python -m fastsep.evaluate" in capsys.readouterr().err
+
+
+def test_many_long_rows_have_a_legend_that_fits(tmp_path):
+    groups = {
+        f"--lamb-t {i} --lamb-s {i} --enc-hidden-size 64 --dec-hidden-size 32, 3 runs": {"mse": [[0.1] * 9]}
+        for i in range(17)
+    }
+    figure = comparison_figure("waves", {"mse": "MSE"}, groups, {"persistence": {"mse": [0.2] * 9}})
+    figure.draw_without_rendering()
+    box, page = figure.legends[0].get_window_extent(), figure.bbox
+    assert box.x0 >= 0 and box.x1 <= page.x1 and box.y0 >= 0
+    styles = {
+        (line.get_color(), str(line.get_linestyle()), line._unscaled_dash_pattern) for line in figure.axes[0].lines[:17]
+    }
+    assert len(styles) == 17
 
 
 def test_how_and_where_a_run_was_trained_makes_no_difference(tmp_path):
@@ -156,7 +205,8 @@ def test_trained_runs_are_compared_written_and_drawn(tmp_path, capsys):
     )
     assert (status, errors) == (0, "") and out.endswith(f"{table}\n{picture}\n") and "model, 2 runs" in out
     rows = list(csv.DictReader(table.open()))
-    assert [row["who"] for row in rows] == ["model, 2 runs", "persistence", "mean frame"]
+    assert [row["who"] for row in rows] == ["model", "persistence", "mean frame"]
+    assert [(row["runs"], row["seeds"]) for row in rows] == [("2", "0 1"), ("1", ""), ("1", "")]
     values = [json.loads((tmp_path / f"run{s}" / "metrics.json").read_text())["scores"]["model"] for s in (0, 1)]
     values = [value["mse"][rows[0]["frames"]] for value in values]
     assert [*map(float, rows[0]["values"].split())] == values

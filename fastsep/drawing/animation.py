@@ -39,9 +39,21 @@ _SAMPLES = 8
 
 
 class _Writer(PillowWriter):
-    """Draws all frames in the same 256 colours: with colours of its own for each, colour bars would flicker."""
+    """Draws all frames in the same 256 colours: with colours of its own for each, colour bars would flicker.
+
+    Args:
+        frames: how many there are, for the rate.
+        colours: pictures of three channels, which need more colours than are left for each, and have no such bar.
+    """
+
+    def __init__(self, frames: int, colours: bool = False):
+        super().__init__(fps=_rate(frames))
+        self._is_free = colours
 
     def finish(self) -> None:
+        if self._is_free:
+            super().finish()
+            return
         frames = self._frames
         spread = [frames[k * (len(frames) - 1) // (_SAMPLES - 1)] for k in range(_SAMPLES)]
         sheet = Image.new("RGB", (spread[0].width, spread[0].height * _SAMPLES))
@@ -76,7 +88,7 @@ def animate_images(cond: Tensor, truth: Tensor, forecast: Tensor, appearance: Ap
     figure.colorbar(error, ax=axes[2], aspect=20, pad=0.02, shrink=0.8).set_label(appearance.error)
     _freeze(figure)
     title = figure.suptitle("")
-    writer = _Writer(fps=_rate(n + len(truth)))
+    writer = _Writer(n + len(truth), truth.shape[1] == 3)
     with whole(path) as part, _saved(writer, figure, part):
         for t in _shown(n + len(truth)):
             is_future = t >= n
@@ -109,7 +121,7 @@ def animate_points(cond: Tensor, truth: Tensor, forecast: Tensor, appearance: Ap
     figure.legend(loc="outside lower center", ncols=2)
     _freeze(figure)
     title = figure.suptitle("")
-    writer = _Writer(fps=_rate(len(true)))
+    writer = _Writer(len(true))
     with whole(path) as part, _saved(writer, figure, part):
         for t in _shown(len(true)):
             true_line.set_ydata(true[t])
@@ -143,7 +155,7 @@ def animate_future(cond: Tensor, forecast: Tensor, appearance: Appearance, path:
         axis.set_ylabel(appearance.quantity)
     _freeze(figure)
     title = figure.suptitle("")
-    writer = _Writer(fps=_rate(len(frames)))
+    writer = _Writer(len(frames), is_image and frames.shape[1] == 3)
     with whole(path) as part, _saved(writer, figure, part):
         for t in _shown(len(frames)):
             frame = frames[t]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -10,7 +12,7 @@ from fastsep.data.appearance import plain
 from fastsep.drawing.curves import colours_of
 from fastsep.drawing.style import new_figure
 
-_PANELS = 4
+_PANELS, _LETTERS = 4, 56
 
 
 def comparison_figure(
@@ -32,11 +34,12 @@ def comparison_figure(
     figure = new_figure(4.2 * len(names) + 1.2, 3.6 + 0.16 * (len(groups) + len(baselines)))
     axes = figure.subplots(1, len(names), squeeze=False)[0]
     for axis, name in zip(axes, names, strict=True):
-        for (label, scores), colour in zip(groups.items(), colours_of(len(groups)), strict=True):
+        lines = [("-", (0, (5, 1)), (0, (1, 1)))[i // 8 % 3] for i in range(len(groups))]  # colours come again
+        for (label, scores), colour, line in zip(groups.items(), colours_of(len(groups)), lines, strict=True):
             shortest = min(map(len, scores[name]))
             curves = np.array([curve[:shortest] for curve in scores[name]])
             horizons = np.arange(1, shortest + 1)
-            axis.plot(horizons, curves.mean(0), color=colour, label=plain(label))
+            axis.plot(horizons, curves.mean(0), color=colour, linestyle=line, label=_wrapped(label))
             axis.fill_between(horizons, curves.min(0), curves.max(0), color=colour, alpha=0.2, linewidth=0)
         for (label, scores), dashes in zip(baselines.items(), _dashes(len(baselines)), strict=True):
             if name in scores:
@@ -57,9 +60,15 @@ def comparison_figure(
         axis.set_xlim(left=0)
         axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     lines, words = axes[0].get_legend_handles_labels()
-    figure.legend(lines, words, loc="outside lower center", ncols=1 if any(len(word) > 40 for word in words) else 3)
+    widest = max(len(part) for word in words for part in word.split("\n"))
+    room = int(figure.get_figwidth() / (0.075 * widest + 0.6))  # inches a letter, and of the line before it
+    figure.legend(lines, words, loc="outside lower center", ncols=max(1, min(room, 3)))
     figure.suptitle(f"{plain(title)}: the frame at t+k, mean and range over runs")
     return figure
+
+
+def _wrapped(label: str) -> str:
+    return "\n".join(textwrap.wrap(plain(label), _LETTERS))
 
 
 def _dashes(count: int) -> list[str]:

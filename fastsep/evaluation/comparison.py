@@ -23,6 +23,7 @@ from fastsep.evaluation.report import number, table
 from fastsep.evaluation.run import METRICS
 from fastsep.files import require_suffix, require_writable, write_problem, write_text
 from fastsep.runs.directory import checkpoint_folders, load_config
+from fastsep.runs.starts import read_starts
 from fastsep.settings import settings_of
 
 _STEP = "step"
@@ -42,7 +43,12 @@ class Scored(NamedTuple):
         parts = [getattr(self.config, name) for name in PARTS if name != "run"]
         kept = [(part, setting) for part in parts for setting in settings_of(type(part)) if not setting.at_resume]
         values = {setting.flag: getattr(part, setting.name) for part, setting in kept}
-        return values | {_STEP: self.result["step"]}
+        optim, starts = self.config.optim, self.result.get("starts")
+        if optim.schedule == "one_cycle":  # whose rates follow from its length
+            values |= {"--steps": optim.steps, "--epochs": optim.epochs}
+        values["--precision"] = starts[-1].get("precision") if starts else None
+        chosen = {f"--{name}": bool(self.result.get(name)) for name in ("best", "whole")}
+        return values | chosen | {_STEP: self.result["step"]}
 
 
 @dataclass(frozen=True)
@@ -50,8 +56,13 @@ class Group:
     """Runs that differ in their seed alone."""
 
     label: str
-    """The settings that tell it from the other groups, as they are given on a command line, and its number of runs."""
+    """The settings that tell it from the other groups, as they are given on a command line."""
     members: tuple[Scored, ...]
+
+    @property
+    def name(self) -> str:
+        """With its number of runs."""
+        return f"{self.label}, {len(self.members)} run{'s' if len(self.members) > 1 else ''}"
 
     def values(self, kind: str, score: str, horizon: str) -> list[float | None]:
         """A number a run; None where a forecast was not finite, and none where a run has no such score."""
@@ -96,7 +107,7 @@ class Comparison:
             for group in self.groups:
                 for horizon in self.horizons:
                     if values := group.values(kind, score, horizon):
-                        yield score, group.label, horizon, values
+                        yield score, group.name, horizon, values
             for name, values in baselines.items() if kind == "scores" else ():
                 for horizon in self.horizons:
                     if horizon in values.get(score, {}):
@@ -144,14 +155,17 @@ def as_csv(comparison: Comparison) -> str:
     """A line for each score, group and horizon: number of runs, mean, standard deviation, the value of each run."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["dataset", "scored", "score", "frames", "who", "runs", "mean", "deviation", "values"])
+    writer.writerow(["dataset", "scored", "score", "frames", "who", "runs", "mean", "deviation", "values", "seeds"])
+    seeds = {group.name: " ".join(str(each.config.run.seed) for each in group.members) for group in comparison.groups}
+    labels = {group.name: group.label for group in comparison.groups}
     for kind, name in (("scores", "forecast"), ("swap", "swapped")):
         for score, who, horizon, values in comparison.rows(kind):
             finite = [value for value in values if value is not None]
             mean = statistics.mean(finite) if len(finite) == len(values) else ""
             deviation = statistics.stdev(finite) if len(finite) == len(values) > 1 else ""
             each = " ".join("" if value is None else repr(value) for value in values)
-            writer.writerow([comparison.dataset, name, score, horizon, who, len(values), mean, deviation, each])
+            who, of = labels.get(who, who), seeds.get(who, "")
+            writer.writerow([comparison.dataset, name, score, horizon, who, len(values), mean, deviation, each, of])
     return text.getvalue()
 
 
@@ -179,7 +193,7 @@ def write_comparison(comparison: Comparison, table: Path | None = None, figure: 
 def _figure(comparison: Comparison) -> Figure:
     look = comparison.groups[0].members[0].config.data.appearance
     groups = {
-        group.label: {score: group.curves(score) for score in comparison.labels} for group in comparison.groups
+        group.name: {score: group.curves(score) for score in comparison.labels} for group in comparison.groups
     }  # fmt: skip
     baselines = {
         name: {score: _finite(curve) for score, curve in scores.items()}
@@ -208,22 +222,51 @@ def _finite(curve: list[float | None]) -> list[float]:
 
 
 def _read(run: Path) -> Scored:
-    config = load_config(run)
+    home = _home(run)
+    config = load_config(home)
     remedy = f"python -m fastsep.evaluate {quote(str(run))}"
     try:
         result = json.loads((run / METRICS).read_bytes())
-        scores = result["scores"]["model"]
-        if not all(isinstance(values, dict) for values in scores.values()) or not scores:
-            raise ValueError
-        step, _ = int(result["step"]), (result["labels"], result["curves"]["model"], result["windows"])
+        _check(result)
+        step = result["step"]
     except FileNotFoundError:
         raise UserError(f"{run} is not scored: {remedy}") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError(f"{run / METRICS} holds no scores that can be read: {remedy}") from None
-    newest = max((int(folder.name.removeprefix("step-")) for folder in checkpoint_folders(run)), default=step)
+    newest = max((int(folder.name.removeprefix("step-")) for folder in checkpoint_folders(home)), default=step)
     if newest > step and not result.get("best"):
         warn(f"{run} was scored at step {step:,} and has come to {newest:,} since: {remedy}")
+    elif result.get("starts", []) != read_starts(home) and "starts" in result:
+        warn(f"{run / METRICS} is not of the last training there: {remedy}")
     return Scored(run, config, result)
+
+
+def _home(run: Path) -> Path:
+    """The run whose scores lie in ``run``: itself, or the one that was evaluated with ``--out``."""
+    if not (run / "config.json").exists():
+        try:
+            return Path(json.loads((run / METRICS).read_bytes())["run"])
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            pass  # what is no run says so itself
+    return run
+
+
+def _check(result: Any) -> None:
+    """Raise ValueError, KeyError, TypeError or AttributeError for what ``evaluate_run`` does not write."""
+    labels, scores, curves = result["labels"], result["scores"], result["curves"]
+    whole = (result["step"], result["windows"])
+    texts = (result["dataset"], *labels, *labels.values())
+    if not all(type(value) is int for value in whole) or not all(isinstance(text, str) for text in texts):
+        raise ValueError
+    swap = result.setdefault("swap", {})
+    by_horizon = [values for of in (*scores.values(), swap) for values in of.values()]
+    numbers = [value for values in by_horizon for value in values.values()]
+    numbers += [value for of in curves.values() for values in of.values() for value in list(values)]
+    if not all(value is None or type(value) in (int, float) for value in numbers):
+        raise ValueError
+    kept = scores["model"].keys() & curves["model"].keys()
+    if not scores["model"] or not all(name in kept or name in swap for name in labels):
+        raise ValueError
 
 
 def _check_alike(first: Scored, other: Scored) -> None:
@@ -271,16 +314,14 @@ def _grouped(scored: list[Scored]) -> tuple[Group, ...]:
     names = dict.fromkeys(name for each in settings for name in each)
     telling = [name for name in names if len({repr(each.get(name)) for each in settings}) > 1]
     return tuple(
-        Group(_label(each, telling, len(members)), tuple(members))
-        for each, members in zip(settings, together.values(), strict=True)
+        Group(_label(each, telling), tuple(members)) for each, members in zip(settings, together.values(), strict=True)
     )
 
 
-def _label(settings: dict[str, Any], telling: list[str], runs: int) -> str:
+def _label(settings: dict[str, Any], telling: list[str]) -> str:
     words = " ".join(_word(name, settings[name]) for name in telling if name in settings and name != _STEP)
     step = f"step {settings[_STEP]:,}" if _STEP in telling else ""
-    number = f"{runs} run{'s' if runs > 1 else ''}"
-    return ", ".join(filter(None, (words or ("" if step else "model"), step, number)))
+    return ", ".join(filter(None, (words, step))) or "model"
 
 
 def _word(name: str, value: Any) -> str:

@@ -65,7 +65,8 @@ class OwnFrames(OwnData):
         self._has_images = settings.scale == "minmax" and _are_whole_images(windows)
         if self._has_images:
             self.metrics |= {"psnr": PSNR, "ssim": SSIM}
-        self.mean_frame = mean_frame(settings, windows.scaling, windows.whole).to(windows.device)
+        if not windows.whole:  # of those that are scored it would be an oracle
+            self.mean_frame = mean_frame(settings, windows.scaling).to(windows.device)
 
     def score(self, forecast: Tensor, batch: Batch) -> dict[str, Tensor]:
         scores = self.score_baseline(forecast, batch)

@@ -67,6 +67,8 @@ def evaluate_run(
     horizon, swap, batch_size = given.horizon, given.swap, given.batch_size
     if given.whole and given.data is None:
         raise UserError("--whole scores data that were held back from training: give them with --data")
+    if given.out is not None:
+        _require_place(given.out, run)
     target = resolve_device(given.device)
     if target.type == "cpu":
         keep_freed_memory()
@@ -92,7 +94,7 @@ def evaluate_run(
         result = _describe(checkpoint, config, windows, target, horizon)
         result["best"] = given.best
         result["starts"] = read_starts(run)
-        result["whole"] = given.whole
+        result |= {"run": str(run.absolute()), "whole": given.whole}
         result["trained_on_these_data"] = same_data(run, config.data, windows)
         if given.whole and result["trained_on_these_data"]:
             warn(f"the run was trained on a part of {config.data.path}: scores of all of it are no test")
@@ -111,6 +113,14 @@ def evaluate_run(
     if not all(math.isfinite(value) for curve in result["curves"]["model"].values() for value in curve):
         warn(f"forecasts of {checkpoint.path} are not finite: such scores are null in metrics.json")
     return result
+
+
+def _require_place(out: Path, run: Path) -> None:
+    """Raise UserError where scores cannot lie, or would take the place of another run's."""
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is no directory: choose another --out")
+    if (out / "config.json").exists() and out.resolve() != run.resolve():
+        raise UserError(f"{out} holds another run, whose scores would be lost: choose another --out")
 
 
 def is_scored(run: Path) -> bool:

@@ -93,7 +93,7 @@ def warn_of_other_frames(run: Path, path: Path, step: str, last_row: str) -> Non
         return  # of an earlier version, or damaged
     lengths = seconds_of(before), seconds_of(step)
     if None not in lengths and not math.isclose(*lengths, rel_tol=0.01):
-        warn(f"{path} has {step}, the run was trained on {before}: forecasts go by the latter (--every K takes fewer)")
+        warn(f"{path} has {step}, the run was trained on {before}: a forecast goes by the latter")
     if row and last_row and row != last_row:
         warn(f"{path} has the {last_row} in its last row, what the run was trained on the {row}: turn its rows around")
 

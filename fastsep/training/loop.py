@@ -121,8 +121,9 @@ def resume(
 def _nothing_left(run: Path, trainer: Trainer, before: Config) -> str:
     """What to say of a run that has come as far as its settings go."""
     steps, evaluate = trainer.done, f"evaluate it with python -m fastsep.evaluate {shlex.quote(str(run))}"
-    if (before.optim.steps or steps) > steps:
-        return f"{run} has come to step {steps:,} of {before.optim.steps:,} already: leave out --steps, or give more"
+    total = before.optim.steps or (before.optim.epochs or 0) * trainer.steps_per_epoch
+    if total > steps:
+        return f"{run} has come to step {steps:,} of {total:,} already: leave out --steps and --epochs, or give more"
     return f"{run} is complete ({steps} steps): {evaluate}, or extend it with --steps N, more than {steps}"
 
 

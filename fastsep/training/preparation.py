@@ -59,7 +59,7 @@ def prepare(config: Config, world: World, say: Callable[[str], None], run: Path 
     dtype = resolve_precision(config.run.precision, device)
     ways = resolve_ways(config.run.compile, config.run.capture, device, config.run.tune, world)
     same_machine(world, device, dtype, ways)
-    copies = TRAINING + (config.optim.ema is not None)
+    copies, given = TRAINING + (config.optim.ema is not None), config.model
     # What can be known before minutes of preparing data.
     if config.optim.batch_size is not None:
         world.share(config.optim.batch_size, config.optim.accumulate, settled=run is not None)
@@ -76,8 +76,9 @@ def prepare(config: Config, world: World, say: Callable[[str], None], run: Path 
     if line:
         say(line)
     config = replace(config, optim=world.of_first(optim))  # who has less memory, too
-    if config.model.idle and run is None and world.is_first:
-        flags = " and ".join("--" + name.replace("_", "-") for name in config.model.idle)
+    idle = [name for name in config.model.idle if given.encoder == "auto" and getattr(given, name) is not None]
+    if idle and run is None and world.is_first:
+        flags = " and ".join("--" + name.replace("_", "-") for name in idle)
         which = " and ".join(dict.fromkeys((config.model.encoder, config.model.decoder)))
         warn(f"{flags} {'change' if ' and ' in flags else 'changes'} nothing: {which} networks have no such size")
     require_room(config.model, device, copies)

@@ -143,7 +143,7 @@ def test_from_another_directory_the_runs_own_data_are_scored(tmp_path, monkeypat
         (
             "frames of 2 days",
             "north",
-            "x.nc has frames of 2 days, the run was trained on frames of 1 day: forecasts go by ",
+            "x.nc has frames of 2 days, the run was trained on frames of 1 day: a forecast goes by ",
         ),
         (
             "frames of 1 day",

@@ -17,11 +17,8 @@ _MOST = 1024
 """Frames that the mean is taken of, spread evenly: reading takes a bounded time, and more would hardly change it."""
 
 
-def mean_frame(config: Frames, scaling: Scaling, whole: bool = False) -> Tensor:
+def mean_frame(config: Frames, scaling: Scaling) -> Tensor:
     """The mean of up to 1,024 training frames as a model sees it: (C, *padded); 0 where none of them has a value.
-
-    Args:
-        whole: the data were held back, and all of their frames count.
 
     Raises:
         UserError: the data cannot be read.
@@ -29,7 +26,7 @@ def mean_frame(config: Frames, scaling: Scaling, whole: bool = False) -> Tensor:
     source = open_source(config.data, config.variable, config.layout)
     try:
         kept = Kept(source, config.every)
-        part = part_of("all" if whole else "train", config, kept.sequences, kept.frames)
+        part = part_of("train", config, kept.sequences, kept.frames)
         total = len(part.sequences) * len(part.frames)
         statistics = Statistics(kept.shape)
         for number in np.unique(np.arange(min(total, _MOST)) * total // min(total, _MOST)).tolist():

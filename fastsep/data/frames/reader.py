@@ -74,7 +74,7 @@ def _open(
         scaling = load(config, kept, "train", parts["train"], padding=padding, keep=False).scaling
     part = load(config, kept, split, parts[split], scaling, padding)
     scaling, count = part.scaling, len(starts)
-    if split != "train":
+    if split == "test":
         starts = _spread(starts, config.test_windows)
     if part.frames is None:
         from fastsep.data.frames.stream import StreamedWindows
@@ -130,9 +130,7 @@ def _notes(config: Frames, kept: Kept, scaling: Scaling, windows: str) -> tuple[
         f"split: the first {train:,} {what} train ({windows}), the last {test:,} test",
     ]
     if span := span_of_steps(kept.source):
-        notes.append(
-            f"times: not at equal steps ({span}), and windows count frames: fill what is left out, or cut there"
-        )
+        notes.append(f"times: not at equal steps ({span}); windows count frames")
     if scaling.present is not None:
         cells = scaling.present.size
         missing = cells - int(scaling.present.sum())

@@ -15,7 +15,9 @@ from fastsep.errors import UserError
 
 _NORTH = {"degrees_north", "degree_north", "degree_n", "degrees_n", "degreen", "degreesn"}
 """Units of latitude, in small letters (CF conventions, 4.1)."""
-_SECONDS = {"": 1, "sec": 1, "second": 1, "min": 60, "minute": 60, "h": 3600, "hr": 3600, "hour": 3600}
+_MISSING = 9e18
+"""Beyond it lies what xarray writes for a time that is none."""
+_SECONDS = {"sec": 1, "second": 1, "min": 60, "minute": 60, "h": 3600, "hr": 3600, "hour": 3600}
 _SECONDS |= {"s": 1, "d": 86400, "day": 86400}
 """Units of time, in small letters and without the s of a plural."""
 _REGULAR = 1e-3
@@ -25,7 +27,7 @@ _REGULAR = 1e-3
 def last_row(source: Source) -> str:
     """Which row of a frame the last one is, north or south, where rows are latitudes; else ""."""
     rows = _along(source, "h")
-    if rows is None or len(rows.values) < 2:
+    if rows is None or len(rows.values) < 2 or not np.isfinite(rows.values).all():
         return ""
     said = {name: str(rows.attributes.get(name, "")).lower() for name in ("units", "standard_name")}
     is_latitude = said["units"] in _NORTH or said["standard_name"] == "latitude"
@@ -49,9 +51,13 @@ def span_of_steps(source: Source) -> str:
     times = _along(source, "t")
     if times is None or len(times.values) < 3 or regular_step(times.values) is not None:
         return ""
-    steps = np.abs(np.diff(times.values.astype(np.float64)))
-    if not np.isfinite(steps).all():
+    values = times.values.astype(np.float64)
+    if not np.isfinite(values).all() or np.abs(values).max() > _MISSING:
         return "some are missing"
+    steps = np.diff(values)
+    if steps.min() < 0 < steps.max():
+        return "out of order"
+    steps = np.abs(steps)
     unit = re.split(r"\s+since\s+", str(times.attributes.get("units", "")).strip(), flags=re.IGNORECASE)[0]
     return f"{steps.min():.6g} to {steps.max():.6g} {unit}".strip()
 
