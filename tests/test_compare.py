@@ -115,7 +115,7 @@ def test_how_a_score_came_about_tells_groups_apart(tmp_path):
     ],
 )  # fmt: skip
 def test_scores_that_are_none_are_one_line(changed, tmp_path):
-    with pytest.raises(UserError, match="holds no scores that can be read: python -m fastsep.evaluate"):
+    with pytest.raises(UserError, match=r"holds no scores that can be read: python -m fastsep\.evaluate"):
         compare_runs([scored(tmp_path / "run", **changed)])
 
 

@@ -31,7 +31,11 @@ def comparison_figure(
         step: unit of the horizon.
     """
     names = [*labels][:_PANELS]
-    figure = new_figure(4.2 * len(names) + 1.2, 3.6 + 0.16 * (len(groups) + len(baselines)))
+    width, words = 4.2 * len(names) + 1.2, [_wrapped(label) for label in (*groups, *baselines)]
+    widest = max(len(part) for word in words for part in word.split("\n"))
+    columns = max(1, min(int(width / (0.075 * widest + 0.6)), 3))  # inches a letter, and of the line before it
+    height = sum(word.count("\n") + 1.3 for word in words) / columns  # lines
+    figure = new_figure(width, 3.4 + 0.15 * height)
     axes = figure.subplots(1, len(names), squeeze=False)[0]
     for axis, name in zip(axes, names, strict=True):
         lines = [("-", (0, (5, 1)), (0, (1, 1)))[i // 8 % 3] for i in range(len(groups))]  # colours come again
@@ -59,16 +63,13 @@ def comparison_figure(
         axis.grid(True, which="major", axis="y")
         axis.set_xlim(left=0)
         axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    lines, words = axes[0].get_legend_handles_labels()
-    widest = max(len(part) for word in words for part in word.split("\n"))
-    room = int(figure.get_figwidth() / (0.075 * widest + 0.6))  # inches a letter, and of the line before it
-    figure.legend(lines, words, loc="outside lower center", ncols=max(1, min(room, 3)))
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=columns)
     figure.suptitle(f"{plain(title)}: the frame at t+k, mean and range over runs")
     return figure
 
 
 def _wrapped(label: str) -> str:
-    return "\n".join(textwrap.wrap(plain(label), _LETTERS))
+    return "\n".join(textwrap.wrap(plain(label), _LETTERS, break_on_hyphens=False))
 
 
 def _dashes(count: int) -> list[str]:
