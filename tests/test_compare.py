@@ -111,7 +111,7 @@ def test_how_a_score_came_about_tells_groups_apart(tmp_path):
     [
         {"labels": ["mse"]}, {"dataset": None}, {"windows": None}, {"step": "10"}, {"swap": None}, {"scores": 3},
         {"curves": {"model": {}}}, {"scores": {"model": {"mse": {"2": "0.5"}}}},
-        {"scores": {"model": {"mse": {"2": 0.5}}, "persistence": 0.5}},
+        {"scores": {"model": {"mse": {"2": 0.5}}, "persistence": 0.5}}, {"starts": "fp32"},
     ],
 )  # fmt: skip
 def test_scores_that_are_none_are_one_line(changed, tmp_path):

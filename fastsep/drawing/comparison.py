@@ -6,10 +6,9 @@ import textwrap
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from fastsep.data.appearance import plain
-from fastsep.drawing.curves import colours_of
+from fastsep.drawing.curves import colours_of, label_horizon
 from fastsep.drawing.style import new_figure
 
 _PANELS, _LETTERS = 4, 56
@@ -48,21 +47,9 @@ def comparison_figure(
         for (label, scores), dashes in zip(baselines.items(), _dashes(len(baselines)), strict=True):
             if name in scores:
                 curve = scores[name]
-                axis.plot(
-                    range(1, len(curve) + 1),
-                    curve,
-                    color="#777777",
-                    linestyle=dashes,
-                    linewidth=1.1,
-                    label=plain(label),
-                )
-        if "MSE" in labels[name]:
-            axis.set_yscale("log")
-        axis.set_xlabel(f"horizon k [{step}]")
-        axis.set_ylabel(plain(labels[name].replace(", ", "\n")))
-        axis.grid(True, which="major", axis="y")
-        axis.set_xlim(left=0)
-        axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+                horizons = range(1, len(curve) + 1)
+                axis.plot(horizons, curve, color="#777777", linestyle=dashes, linewidth=1.1, label=plain(label))
+        label_horizon(axis, labels[name], step)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=columns)
     figure.suptitle(f"{plain(title)}: the frame at t+k, mean and range over runs")
     return figure

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
@@ -40,17 +41,22 @@ def error_figure(
             axis.plot(
                 range(1, len(values) + 1), values, color=colour, label=predictor, marker=marker, markersize=3.5
             )  # fmt: skip
-        if "MSE" in labels[name]:
-            axis.set_yscale("log")
-        axis.set_xlabel(f"horizon k [{appearance.step}]")
-        axis.set_ylabel(plain(labels[name].replace(", ", "\n")))
-        axis.grid(True, which="major", axis="y")
-        axis.set_xlim(left=0)
-        axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        label_horizon(axis, labels[name], appearance.step)
     if len(curves) > 1:
         axes[0].legend(loc="best")
     figure.suptitle(f"{appearance.title}: the frame at t+k, mean over {windows:,} test windows")
     return figure
+
+
+def label_horizon(axis: Axes, label: str, step: str) -> None:
+    """Axes of a score, called ``label``, against the horizon, counted in ``step``."""
+    if "MSE" in label:
+        axis.set_yscale("log")
+    axis.set_xlabel(f"horizon k [{step}]")
+    axis.set_ylabel(plain(label.replace(", ", "\n")))
+    axis.grid(True, which="major", axis="y")
+    axis.set_xlim(left=0)
+    axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
 
 
 def latent_figure(trajectory: Tensor, offset: int, appearance: Appearance) -> Figure:

@@ -192,16 +192,17 @@ def write_comparison(comparison: Comparison, table: Path | None = None, figure: 
 
 def _figure(comparison: Comparison) -> Figure:
     look = comparison.groups[0].members[0].config.data.appearance
-    groups = {
-        group.name: {score: group.curves(score) for score in comparison.labels} for group in comparison.groups
-    }  # fmt: skip
+    labels = {
+        score: label for score, label in comparison.labels.items() if score in comparison.first["curves"]["model"]
+    }
+    groups = {group.name: {score: group.curves(score) for score in labels} for group in comparison.groups}
     baselines = {
         name: {score: _finite(curve) for score, curve in scores.items()}
         for name, scores in comparison.first["curves"].items()
         if name != "model"
     }
     title, step = (look.title, look.step) if look else (comparison.dataset, "frames")
-    return comparison_figure(title, comparison.labels, groups, baselines, step)
+    return comparison_figure(title, labels, groups, baselines, step)
 
 
 def spread(values: list[float | None]) -> str:
@@ -263,6 +264,9 @@ def _check(result: Any) -> None:
     numbers = [value for values in by_horizon for value in values.values()]
     numbers += [value for of in curves.values() for values in of.values() for value in list(values)]
     if not all(value is None or type(value) in (int, float) for value in numbers):
+        raise ValueError
+    starts = result.get("starts", [])
+    if not isinstance(starts, list) or not all(isinstance(start, dict) for start in starts):
         raise ValueError
     kept = scores["model"].keys() & curves["model"].keys()
     if not scores["model"] or not all(name in kept or name in swap for name in labels):
